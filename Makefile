@@ -1,0 +1,53 @@
+# Everything runs in .venv, which this file makes. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := bigcode_cli model scripts tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo check test docs bench clean
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.made:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# A changed pyproject.toml or constraints.txt installs again.
+$(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.made
+	@# torch first and alone: without the pin an index may offer a build with gigabytes of CUDA.
+	$(PIP) install --quiet torch numpy
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(PIP) install --quiet --editable '.[test,check]'
+	@touch $@
+
+install: $(VENV)/.installed  ## install bigcode into .venv
+
+demo: $(VENV)/.installed  ## install, then complete real code with the built-in model, offline
+	@sh scripts/demo.sh $(BIN)/bigcode
+
+check: $(VENV)/.tested  ## lint, format, types, layers, generated files
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases tests scripts benchmarks model/training
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/generate_reference.py --check
+
+test: $(VENV)/.tested  ## install, then run every test
+	$(BIN)/python -m pytest
+
+docs: $(VENV)/.tested  ## write the man pages and the completions
+	$(BIN)/python scripts/generate_reference.py
+
+bench: $(VENV)/.tested  ## run the benchmarks
+	$(BIN)/python benchmarks/startup.py
+
+clean:  ## remove .venv and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,114 @@
+"""Every error that the library raises for a fault of its input; imports nothing.
+
+GPTBigCodeError
+├── ConfigError                  config.json says something impossible
+│   └── UnsupportedModelError    ... or something that this library does not implement
+├── CheckpointError              a weights file is damaged
+│   ├── CheckpointMismatchError  its tensors do not fit the configuration
+│   ├── CheckpointMissingError   there is none
+│   ├── NonFiniteError           its numbers give NaN or infinity
+│   └── UnsafeCheckpointError    only a pickle is there
+├── TokenizerError               tokenizer.json is damaged or does not fit the configuration
+├── InfillUnsupportedError       the checkpoint has no sentinels for infilling
+├── ContextError                 more tokens than the model has positions
+├── InputError                   tensors or text that cannot be worked on
+├── OptionError                  a sampling rule or limit outside its range
+├── DeviceError                  a device or precision that is not there
+└── MemoryLimitError             not enough memory
+"""
+
+from typing import ClassVar
+
+
+class GPTBigCodeError(Exception):
+    """Base of all errors; `slug` is stable for scripts, `hint` says what to do next."""
+
+    slug: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(GPTBigCodeError):
+    """A configuration value is missing, of the wrong type or out of bounds."""
+
+    slug = "model-config"
+
+
+class UnsupportedModelError(ConfigError):
+    """The configuration asks for another architecture or for a switch that is not implemented."""
+
+    slug = "model-unsupported"
+
+
+class CheckpointError(GPTBigCodeError):
+    """A weights file cannot be read."""
+
+    slug = "model-corrupt"
+
+
+class CheckpointMismatchError(CheckpointError):
+    """Tensors are missing, unexpected or of another shape than the configuration says."""
+
+    slug = "model-mismatch"
+
+
+class CheckpointMissingError(CheckpointError):
+    """There is no checkpoint at the given place."""
+
+    slug = "model-missing"
+
+
+class NonFiniteError(CheckpointError):
+    """The model computed NaN or infinity."""
+
+    slug = "model-nonfinite"
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """The weights exist only as a pickle, which can run code when it is loaded."""
+
+    slug = "model-unsafe"
+
+
+class TokenizerError(GPTBigCodeError):
+    """tokenizer.json cannot be read or does not fit the model."""
+
+    slug = "tokenizer-corrupt"
+
+
+class InfillUnsupportedError(GPTBigCodeError):
+    """The tokenizer has no sentinel tokens for infilling."""
+
+    slug = "no-infill"
+
+
+class ContextError(GPTBigCodeError):
+    """The text needs more positions than the model has."""
+
+    slug = "context"
+
+
+class InputError(GPTBigCodeError):
+    """Tensors or text of a form that cannot be worked on."""
+
+    slug = "input"
+
+
+class OptionError(GPTBigCodeError):
+    """An option is outside its range."""
+
+    slug = "option"
+
+
+class DeviceError(GPTBigCodeError):
+    """The device or precision asked for is not available here."""
+
+    slug = "device"
+
+
+class MemoryLimitError(GPTBigCodeError):
+    """There is not enough memory for the model or the request."""
+
+    slug = "memory"
