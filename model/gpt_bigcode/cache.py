@@ -78,13 +78,18 @@ class KeyValueCache:
             [B, K, S, 2D], a view of the store.
 
         Raises:
-            InputError: another batch size or type than the cache was made for.
+            InputError: other layers, rows, heads or numbers than the cache was made for.
         """
-        batch, _, new, _ = key_value.shape
-        if batch != self.batch_size or key_value.dtype != self._store.dtype:
+        batch, heads, new, size = key_value.shape
+        layers, *expected, _, expected_size = self._store.shape
+        if (
+            layer >= layers
+            or [batch, heads, size] != [*expected, expected_size]
+            or key_value.dtype != self._store.dtype
+        ):
             raise InputError(
-                f"past_key_values: made for {self.batch_size} rows of {self._store.dtype}, "
-                f"got {batch} of {key_value.dtype}"
+                f"past_key_values: made for {layers} layers of {expected} rows and heads of "
+                f"{self._store.dtype}, got {[batch, heads]} of {key_value.dtype}"
             )
         end = self._length + new
         self.reserve(end)
@@ -106,8 +111,14 @@ class KeyValueCache:
         self._length = length
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Keep only these rows, in this order; a row may be named more than once."""
-        index = torch.as_tensor(list(rows), device=self._store.device)
+        """Keep only these rows, in this order; a row may be named more than once.
+
+        Raises:
+            InputError: a row that is not there.
+        """
+        if any(not 0 <= row < self.batch_size for row in rows):
+            raise InputError(f"rows: {list(rows)} are not all among {self.batch_size}")
+        index = torch.tensor(list(rows), dtype=torch.long, device=self._store.device)
         self._store = self._store.index_select(1, index)
 
     def layer(self, index: int) -> Tensor:

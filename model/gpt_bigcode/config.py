@@ -4,7 +4,6 @@ Field names, defaults and aliases are those of the reference implementation (tra
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -71,8 +70,11 @@ _HARMLESS = frozenset(
         *("encoder_no_repeat_ngram_size", "forced_bos_token_id", "forced_eos_token_id"),
         *("output_scores", "return_dict_in_generate", "remove_invalid_values", "tf_legacy_loss"),
         *("chunk_size_feed_forward", "is_encoder_decoder", "unk_token_id", "mask_token_id"),
+        *("_attn_implementation_autoset", "output_past", "max_new_tokens"),
     }
 )
+# Names of code and places that are not ours to pass on; model_type is always written.
+_DROPPED = frozenset({"auto_map", "trust_remote_code", "_name_or_path", "model_type"})
 
 
 def _int(low: int, high: int, default: int) -> Any:
@@ -216,7 +218,7 @@ class GPTBigCodeConfig:
                 if name in chosen and chosen[name] != value:
                     raise ConfigError(f"{key}: {value!r} contradicts {name}: {chosen[name]!r}")
                 chosen[name] = _plain(name, value)
-            else:
+            elif key not in _DROPPED:
                 _check_unknown(key, value)
                 extra[key] = value
         config = cls(**chosen, extra=extra)
@@ -257,10 +259,13 @@ def read_json_object(path: Path, max_bytes: int) -> dict[str, Any]:
         CheckpointMissingError: no such file.
         ConfigError: everything else that is wrong with it.
     """
-    if not path.is_file():
-        raise CheckpointMissingError(f"{path}: no such file")
-    with path.open("rb") as stream:
-        raw = stream.read(max_bytes + 1)
+    try:
+        if not path.is_file():
+            raise CheckpointMissingError(f"{path}: no such file")
+        with path.open("rb") as stream:
+            raw = stream.read(max_bytes + 1)
+    except OSError as error:
+        raise ConfigError(f"{path.name[:80]}: {error.strerror}") from None
     if len(raw) > max_bytes:
         raise ConfigError(f"{path.name}: larger than {max_bytes} bytes")
     try:
@@ -294,7 +299,7 @@ def _check_architecture(values: Mapping[str, Any]) -> None:
         raise UnsupportedModelError(f"model_type: {str(model_type)[:80]!r} is not 'gpt_bigcode'")
     architectures = values.get("architectures") or []
     for name in architectures if isinstance(architectures, list) else [architectures]:
-        if name not in _ARCHITECTURES:
+        if not isinstance(name, str) or name not in _ARCHITECTURES:
             raise UnsupportedModelError(f"architectures: {str(name)[:80]!r} is not GPTBigCode")
 
 
@@ -329,8 +334,8 @@ def _check_int(name: str, value: Any, rule: Mapping[str, Any]) -> None:
 
 
 def _check_real(name: str, value: Any, rule: Mapping[str, Any]) -> None:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise ConfigError(f"{name}: expected a finite number, got {_short(value)}")
+    if type(value) not in (int, float):
+        raise ConfigError(f"{name}: expected a number, got {_short(value)}")
     if not rule["low"] <= value <= rule["high"]:
         raise ConfigError(f"{name}: {_short(value)} is not in {rule['low']}..{rule['high']}")
 

@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from gpt_bigcode.arguments import check_shape
 from gpt_bigcode.cache import KeyValueCache
 from gpt_bigcode.config import GPTBigCodeConfig, ProblemType
 from gpt_bigcode.errors import InputError
+from gpt_bigcode.initialization import initialize
 from gpt_bigcode.outputs import CausalLMOutput, SequenceClassifierOutput, TokenClassifierOutput
-from gpt_bigcode.transformer import GPTBigCodeModel, initialize
+from gpt_bigcode.transformer import GPTBigCodeModel
 
 IGNORED_LABEL = -100
 _DEFAULT_CLASSIFIER_DROPOUT = 0.1
@@ -223,10 +225,9 @@ def language_model_loss(logits: Tensor, labels: Tensor) -> Tensor:
         labels: [B, T], not shifted; -100 is ignored.
 
     Raises:
-        InputError: logits of only some of the positions.
+        InputError: logits of only some of the positions, or a label that is no token.
     """
-    if logits.shape[:2] != labels.shape:
-        raise InputError(f"labels: {tuple(labels.shape)} for logits {tuple(logits.shape[:2])}")
+    check_shape("labels", labels, tuple(logits.shape[:2]))
     return _cross_entropy(logits[:, :-1].float(), labels[:, 1:])
 
 
@@ -237,14 +238,19 @@ def sequence_loss(logits: Tensor, labels: Tensor, config: GPTBigCodeConfig) -> T
         logits: [B, labels].
         labels: see `GPTBigCodeForSequenceClassification.forward`.
         config: its `problem_type` and `num_labels` decide.
+
+    Raises:
+        InputError: labels of another shape, or a class that there is not.
     """
     problem = config.problem_type or _guess_problem(labels, config.label_count)
     if problem == "regression":
         single = config.label_count == 1
         guess, truth = (logits.squeeze(), labels.squeeze()) if single else (logits, labels)
+        check_shape("labels", truth, tuple(guess.shape))
         return F.mse_loss(guess, truth.to(guess.dtype))
     if problem == "single_label_classification":
         return _cross_entropy(logits, labels)
+    check_shape("labels", labels, tuple(logits.shape))
     return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
 
 
@@ -256,5 +262,9 @@ def _guess_problem(labels: Tensor, label_count: int) -> ProblemType:
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    flat = logits.flatten(0, -2)
-    return F.cross_entropy(flat, labels.reshape(-1).long(), ignore_index=IGNORED_LABEL)
+    rows, classes = logits.flatten(0, -2), labels.reshape(-1).long()
+    check_shape("labels", classes, tuple(rows.shape[:1]))
+    try:
+        return F.cross_entropy(rows, classes, ignore_index=IGNORED_LABEL)
+    except IndexError:
+        raise InputError(f"labels: not all in 0..{rows.shape[1] - 1}") from None

@@ -6,7 +6,6 @@ state dict is ours. Where versions differ, positions are derived from the attent
 and in every version's `generate`).
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,9 +15,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from gpt_bigcode.arguments import check_shape, look_up
 from gpt_bigcode.cache import KeyValueCache
 from gpt_bigcode.config import ACTIVATIONS, GPTBigCodeConfig
 from gpt_bigcode.errors import ContextError, InputError, UnsupportedModelError
+from gpt_bigcode.initialization import initialize
 from gpt_bigcode.outputs import TrunkOutput
 
 _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
@@ -255,7 +256,7 @@ class GPTBigCodeModel(nn.Module):
             )
         past = past_key_values.length if past_key_values is not None else 0
         positions = self._positions(position_ids, attention_mask, past, embeds)
-        hidden = self.drop(embeds + self.wpe(positions))
+        hidden = self.drop(embeds + look_up("position_ids", self.wpe, positions))
         shared = self._share(hidden, past, attention_mask, head_mask)
         shared.cache = past_key_values
         shared.explicit = output_attentions or head_mask is not None
@@ -269,7 +270,7 @@ class GPTBigCodeModel(nn.Module):
             past_key_values.advance(new)
         return TrunkOutput(
             last_hidden_state=hidden,
-            past_key_values=past_key_values if wanted else None,
+            past_key_values=past_key_values,
             hidden_states=(*states, hidden) if output_hidden_states else None,
             attentions=tuple(shared.attentions) if output_attentions else None,
             cross_attentions=tuple(shared.cross_attentions) or None if output_attentions else None,
@@ -281,21 +282,25 @@ class GPTBigCodeModel(nn.Module):
         """[B, T, E], before positions are added."""
         if (ids is None) == (embeds is None):
             raise InputError("give exactly one of input_ids and inputs_embeds")
-        try:
-            tokens = self.wte(ids) if embeds is None else embeds
-            if tokens.dim() != 3 or not tokens.shape[1]:  # noqa: PLR2004 - [B, T, E]
-                raise InputError(f"expected tokens of shape [B, T], got {tuple(tokens.shape[:-1])}")
-            return tokens if token_types is None else tokens + self.wte(token_types)
-        except IndexError:
-            raise InputError(f"a token id is not in 0..{self.config.vocab_size - 1}") from None
+        tokens = embeds if ids is None else look_up("input_ids", self.wte, ids)
+        if tokens is None or tokens.dim() != 3 or not tokens.shape[1]:  # noqa: PLR2004 - [B, T, E]
+            raise InputError("expected at least one token, in the shape [B, T]")
+        batch, new, width = *tokens.shape[:2], self.config.n_embd
+        check_shape("inputs_embeds", tokens, (batch, new, width))
+        check_shape("token_type_ids", token_types, (batch, new))
+        if token_types is None:
+            return tokens
+        return tokens + look_up("token_type_ids", self.wte, token_types)
 
     def _positions(
         self, given: Tensor | None, mask: Tensor | None, past: int, embeds: Tensor
     ) -> Tensor:
         """[B or 1, T]: counted over the mask, so that padding takes no position."""
-        new, limit = embeds.shape[1], self.config.n_positions
+        batch, new, limit = *embeds.shape[:2], self.config.n_positions
+        check_shape("position_ids", given, (batch, new), (1, new))
+        check_shape("attention_mask", mask, (batch, past + new))
         if given is not None:
-            positions = given.view(-1, new)
+            positions = given
         elif mask is None:
             positions = torch.arange(past, past + new, device=embeds.device).unsqueeze(0)
         else:
@@ -309,11 +314,10 @@ class GPTBigCodeModel(nn.Module):
         self, hidden: Tensor, past: int, mask: Tensor | None, head_mask: Tensor | None
     ) -> ForwardPass:
         """The causal triangle and the padding, as one mask for all layers, where one is needed."""
-        batch, new, _ = hidden.shape
-        seen = past + new
-        shared = ForwardPass(head_mask=self._head_mask(head_mask))
-        if mask is not None and mask.shape != (batch, seen):
-            raise InputError(f"attention_mask: {tuple(mask.shape)} is not {(batch, seen)}")
+        new, seen = hidden.shape[1], past + hidden.shape[1]
+        heads = (self.config.n_layer, self.config.n_head)
+        check_shape("head_mask", head_mask, heads, heads[1:])
+        shared = ForwardPass(head_mask=None if head_mask is None else head_mask.expand(heads))
         if mask is None or bool(mask.all()):
             shared.causal = new > 1 and not past
             if new > 1 and past:
@@ -324,15 +328,6 @@ class GPTBigCodeModel(nn.Module):
         shared.mask = allowed | torch.ones_like(allowed[:1]).triu(past).tril(past)
         return shared
 
-    def _head_mask(self, head_mask: Tensor | None) -> Tensor | None:
-        """[L, H] from [H] or [L, H]."""
-        if head_mask is None:
-            return None
-        shape = (self.config.n_layer, self.config.n_head)
-        if head_mask.shape not in (shape, shape[1:]):
-            raise InputError(f"head_mask: {tuple(head_mask.shape)} is not [H] or [L, H]")
-        return head_mask.expand(shape)
-
     def _share_encoder(
         self, shared: ForwardPass, states: Tensor | None, mask: Tensor | None
     ) -> None:
@@ -342,19 +337,10 @@ class GPTBigCodeModel(nn.Module):
             raise UnsupportedModelError("encoder_hidden_states: not defined for multi_query")
         if not self.config.add_cross_attention:
             raise InputError("encoder_hidden_states: the model has no cross-attention layers")
+        check_shape("encoder_hidden_states", states, (*states.shape[:2], self.config.n_embd))
+        check_shape("encoder_attention_mask", mask, tuple(states.shape[:2]))
         shared.encoder_states = states
         shared.encoder_mask = None if mask is None else mask.bool()[:, None, None, :]
-
-
-def initialize(module: nn.Module, config: GPTBigCodeConfig) -> None:
-    """Fill one module's parameters as the reference does (GPT-2's residual scaling included)."""
-    if isinstance(module, (GPTBigCodeAttention, GPTBigCodeMLP)):
-        deviation = config.initializer_range / math.sqrt(2 * config.n_layer)
-        nn.init.normal_(module.c_proj.weight, std=deviation)
-    elif isinstance(module, (nn.Linear, nn.Embedding)):
-        nn.init.normal_(module.weight, std=config.initializer_range)
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 def _triangle(new: int, seen: int, device: torch.device) -> Tensor:

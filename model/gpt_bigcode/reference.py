@@ -1,0 +1,239 @@
+"""The forward pass once more, in NumPy, float32, on one page; knows no torch.
+
+It is the oracle that every fast path is compared with, and it completes text with small checkpoints
+before `import torch` would have returned.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+
+from gpt_bigcode.config import ACTIVATIONS, GPTBigCodeConfig
+from gpt_bigcode.errors import CheckpointMismatchError, ContextError, InputError
+from gpt_bigcode.weights import CONFIG_FILE, HEAD, PREFIX, TOKENS, StoredTensor, Task, find_tensors
+
+Floats = NDArray[np.float32]
+_CHUNK_TOKENS = 256  # of a prompt at once, so that attention scores stay small
+_CACHE_BLOCK_TOKENS = 256
+
+
+def _gelu(x: Floats) -> Floats:
+    erf = np.frompyfunc(math.erf, 1, 1)(x * math.sqrt(0.5)).astype(np.float32)
+    return np.asarray(0.5 * x * (1 + erf), np.float32)
+
+
+def _gelu_tanh(x: Floats) -> Floats:
+    # Products instead of x**3: NumPy's power is 30 times slower.
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
+    return np.asarray(0.5 * x * (1 + np.tanh(inner)), np.float32)
+
+
+def _silu(x: Floats) -> Floats:
+    return np.asarray(0.5 * x * (1 + np.tanh(0.5 * x)), np.float32)
+
+
+def _relu(x: Floats) -> Floats:
+    return np.maximum(x, np.float32(0))
+
+
+def _tanh(x: Floats) -> Floats:
+    return np.asarray(np.tanh(x), np.float32)
+
+
+_FUNCTIONS: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
+    {"relu": _relu, "silu": _silu, "tanh": _tanh, "gelu": _gelu, "gelu_tanh": _gelu_tanh}
+)
+
+
+class _Row:
+    """One text's keys and values, [L, K, capacity, 2D], and how many tokens they hold."""
+
+    def __init__(self, store: Floats, length: int = 0) -> None:
+        self.store, self.length = store, length
+
+    def copy(self) -> "_Row":
+        return _Row(self.store.copy(), self.length)
+
+    def reserve(self, tokens: int) -> None:
+        if tokens > self.store.shape[2]:
+            blocks = -(-tokens // _CACHE_BLOCK_TOKENS)
+            layers, heads, _, size = self.store.shape
+            grown = np.empty((layers, heads, blocks * _CACHE_BLOCK_TOKENS, size), np.float32)
+            grown[:, :, : self.length] = self.store[:, :, : self.length]
+            self.store = grown
+
+
+class NumpyDecoder:
+    """A GPTBigCode language model as a `gpt_bigcode.generation.Decoder`.
+
+    Rows of different length are computed together without padding: the layers see their tokens one
+    after the other, and only attention looks at each row by itself.
+    """
+
+    def __init__(self, config: GPTBigCodeConfig, weights: Mapping[str, Floats]) -> None:
+        self.config = config
+        self._weights = weights
+        self._activation = _FUNCTIONS[ACTIVATIONS[config.activation_function]]
+        self._scale = np.float32(config.head_dim**-0.5 if config.scale_attn_weights else 1.0)
+        self._rows: list[_Row] = []
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read a checkpoint directory.
+
+        Raises:
+            ConfigError, CheckpointError: as for `gpt_bigcode.checkpoint.load_model`.
+        """
+        config = GPTBigCodeConfig.from_json_file(directory / CONFIG_FILE)
+        stored = find_tensors(directory, config, Task.CAUSAL_LM, _same)
+        return cls(config, _read(stored))
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a row may have."""
+        return self.config.n_positions
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self.config.vocab_size
+
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> Floats:
+        """Forget everything and read one row per prompt; equal prompts are read once. [B, V]."""
+        read: dict[tuple[int, ...], tuple[_Row, Floats]] = {}
+        for prompt in map(tuple, prompts):
+            if prompt not in read:
+                row = self._empty_row()
+                logits = [
+                    self._forward([row], [prompt[start : start + _CHUNK_TOKENS]])
+                    for start in range(0, len(prompt), _CHUNK_TOKENS)
+                ]
+                read[prompt] = (row, logits[-1][0])
+        chosen = [read[tuple(prompt)] for prompt in prompts]
+        self._rows = [row.copy() for row, _ in chosen]
+        return np.stack([logits for _, logits in chosen])
+
+    def decode(self, tokens: Sequence[int]) -> Floats:
+        """Append one token to each row. [B, V]."""
+        return self._forward(self._rows, [(token,) for token in tokens])
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep only these rows, in this order."""
+        self._rows = [self._rows[row] for row in rows]
+
+    def _empty_row(self) -> _Row:
+        config = self.config
+        shape = (config.n_layer, config.kv_heads, 0, 2 * config.head_dim)
+        return _Row(np.empty(shape, np.float32))
+
+    def _forward(self, rows: Sequence[_Row], new: Sequence[Sequence[int]]) -> Floats:
+        """Read the new tokens of every row; the logits after the last of each, [B, V]."""
+        ids = np.concatenate([np.asarray(tokens, np.int64) for tokens in new])
+        positions = np.concatenate(
+            [np.arange(row.length, row.length + len(t)) for row, t in zip(rows, new, strict=True)]
+        )
+        if positions.max() >= self.config.n_positions:
+            raise ContextError(f"more tokens than the model's {self.config.n_positions} positions")
+        if not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
+            raise InputError(f"token ids: not all in 0..{self.config.vocab_size - 1}")
+        edges = [0, *accumulate(len(tokens) for tokens in new)]
+        hidden = self._weights["wte.weight"][ids] + self._weights["wpe.weight"][positions]
+        for layer in range(self.config.n_layer):
+            normed = self._norm(hidden, f"h.{layer}.ln_1")
+            hidden = hidden + self._attention(normed, layer, rows, edges)
+            normed = self._norm(hidden, f"h.{layer}.ln_2")
+            inner = self._activation(self._linear(normed, f"h.{layer}.mlp.c_fc"))
+            hidden = hidden + self._linear(inner, f"h.{layer}.mlp.c_proj")
+        for row, tokens in zip(rows, new, strict=True):
+            row.length += len(tokens)
+        last = self._norm(hidden[np.asarray(edges[1:]) - 1], "ln_f")
+        return np.asarray(last @ self._weights[HEAD].T)
+
+    def _attention(
+        self, hidden: Floats, layer: int, rows: Sequence[_Row], edges: Sequence[int]
+    ) -> Floats:
+        """Causal self-attention of each row's new tokens, [tokens of all rows, E]."""
+        config, size = self.config, self.config.head_dim
+        projected = self._linear(hidden, f"h.{layer}.attn.c_attn")
+        if config.multi_query:
+            query, key_value = projected[:, : config.n_embd], projected[:, None, config.n_embd :]
+        else:
+            per_head = projected.reshape(len(projected), config.n_head, 3 * size)
+            query, key_value = per_head[..., :size], per_head[..., size:]
+        context = np.empty((len(hidden), config.n_embd), np.float32)
+        for row, (start, end) in zip(rows, pairwise(edges), strict=True):
+            seen = row.length + end - start
+            row.reserve(seen)
+            row.store[layer, :, row.length : seen] = key_value[start:end].swapaxes(0, 1)
+            stored = row.store[layer, :, :seen]
+            context[start:end] = self._attend(query[start:end], stored, row.length)
+        return self._linear(context, f"h.{layer}.attn.c_proj")
+
+    def _attend(self, query: Floats, key_value: Floats, past: int) -> Floats:
+        """One row: queries of T tokens over keys and values [K, S, 2D]; [T, E]."""
+        new, (heads, seen, double) = len(query), key_value.shape
+        size = double // 2
+        # A key/value head serves a group of query heads: all of them for multi-query, else one.
+        grouped = query.reshape(new, heads, -1, size).swapaxes(0, 1)
+        shape = grouped.shape
+        scores = grouped.reshape(heads, -1, size) @ key_value[..., :size].swapaxes(1, 2)
+        scores = scores.reshape(*shape[:3], seen) * self._scale
+        if new > 1:
+            later = np.arange(seen) > np.arange(past, past + new)[:, None]
+            scores += np.where(later, np.float32(-np.inf), np.float32(0))[:, None, :]
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        context = weights.reshape(heads, -1, seen) @ key_value[..., size:]
+        return np.asarray(context.reshape(shape).swapaxes(0, 1).reshape(new, -1))
+
+    def _linear(self, x: Floats, name: str) -> Floats:
+        return np.asarray(x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"])
+
+    def _norm(self, x: Floats, name: str) -> Floats:
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = (centred * centred).mean(axis=-1, keepdims=True)
+        normed = centred / np.sqrt(variance + np.float32(self.config.layer_norm_epsilon))
+        return np.asarray(normed * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"])
+
+
+def _read(stored: Mapping[str, StoredTensor]) -> dict[str, Floats]:
+    """All tensors as float32, without the trunk's prefix; the head is always among them."""
+    weights: dict[str, Floats] = {}
+    for path in {tensor.path for tensor in stored.values()}:
+        raw = dict(safetensors.deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]
+        for full, tensor in stored.items():
+            if tensor.path == path:
+                weights[full.removeprefix(PREFIX)] = _floats(full, raw[tensor.name])
+    weights.setdefault(HEAD, weights[TOKENS.removeprefix(PREFIX)])
+    return weights
+
+
+def _floats(name: str, raw: Mapping[str, object]) -> Floats:
+    kind, shape, data = raw["dtype"], raw["shape"], raw["data"]
+    if kind == "BF16":
+        # bfloat16 is the upper half of float32.
+        wide = np.frombuffer(data, np.uint16).astype(np.uint32)  # type: ignore[call-overload]
+        values = np.left_shift(wide, 16, out=wide).view(np.float32)
+    elif kind in _TYPES:
+        values = np.frombuffer(data, _TYPES[str(kind)]).astype(np.float32, copy=False)  # type: ignore[call-overload]
+    else:
+        raise CheckpointMismatchError(f"{name}: {kind} is not a type of weights")
+    return np.asarray(values.reshape(shape))
+
+
+_TYPES = MappingProxyType({"F32": np.float32, "F16": np.float16, "F64": np.float64})
+
+
+def _same(first: StoredTensor, second: StoredTensor) -> bool:
+    def data(tensor: StoredTensor) -> Floats:
+        raw = dict(safetensors.deserialize(tensor.path.read_bytes()))  # type: ignore[no-untyped-call]
+        return _floats(tensor.name, raw[tensor.name])
+
+    return np.array_equal(data(first), data(second))

@@ -1,0 +1,261 @@
+"""Which tensors a checkpoint must hold, and where they lie in its files; knows no torch.
+
+Strict: every tensor that the configuration asks for must be there with its shape, and nothing else,
+except what published files carry without need (mask buffers, a second copy of a tied head).
+"""
+
+import re
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from gpt_bigcode.config import GPTBigCodeConfig, read_json_object
+from gpt_bigcode.errors import (
+    CheckpointError,
+    CheckpointMismatchError,
+    CheckpointMissingError,
+    ConfigError,
+    UnsafeCheckpointError,
+)
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+PREFIX = "transformer."
+HEAD = "lm_head.weight"
+TOKENS = "transformer.wte.weight"
+_MAX_INDEX_BYTES = 16 << 20
+_HEADS = ("lm_head.", "score.", "classifier.")
+# Early conversions stored the causal mask and its fill value; both follow from the configuration.
+_MASK_BUFFER = re.compile(r"(^|\.)h\.\d+\.(cross)?attn\.(bias|masked_bias)$|^(transformer\.)?bias$")
+_FIRST_NAMES = 5
+_LENGTH_BYTES = 8
+_PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
+
+
+class Task(StrEnum):
+    """What a checkpoint is loaded for: one of the reference's model classes."""
+
+    TRUNK = "trunk"
+    CAUSAL_LM = "causal-lm"
+    SEQUENCE_CLASSIFICATION = "sequence-classification"
+    TOKEN_CLASSIFICATION = "token-classification"  # noqa: S105 - a name, no password
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where one tensor lies: a file, the name and the shape that it has there."""
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+
+
+def find_tensors(
+    folder: Path,
+    config: GPTBigCodeConfig,
+    task: Task,
+    same: Callable[[StoredTensor, StoredTensor], bool],
+) -> dict[str, StoredTensor]:
+    """Find every tensor that the model needs under the reference's full names.
+
+    A tied head is left out: the model shares the token table with it.
+
+    Args:
+        folder: the checkpoint.
+        config: its configuration.
+        task: decides about the head.
+        same: whether two stored tensors hold the same numbers; asked only of a tied head.
+
+    Raises:
+        CheckpointMissingError: no such directory or weights.
+        UnsafeCheckpointError: only pickled weights are there.
+        CheckpointError: a damaged file.
+        CheckpointMismatchError: tensors missing, unexpected or misshapen; they are named.
+    """
+    stored = dict(_stored_tensors(folder))
+    wanted = tensor_shapes(config, task)
+    if task is Task.TRUNK:
+        for name in [name for name in stored if name.startswith(_HEADS)]:
+            del stored[name]
+    if task is Task.CAUSAL_LM and config.tie_word_embeddings:
+        _settle_tied_head(stored, same)
+    missing, extra = sorted(wanted.keys() - stored), sorted(stored.keys() - wanted.keys())
+    if missing or extra:
+        raise CheckpointMismatchError(
+            f"{len(missing)} tensors missing{_first(missing)}, "
+            f"{len(extra)} unexpected{_first(extra)}"
+        )
+    for name, shape in wanted.items():
+        if stored[name].shape != shape:
+            raise CheckpointMismatchError(
+                f"{name}: shape {list(stored[name].shape)}, the configuration says {list(shape)}"
+            )
+    return stored
+
+
+def tensor_shapes(config: GPTBigCodeConfig, task: Task) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a model's parameters; a tied head is not among them."""
+    width, labels = config.n_embd, config.label_count
+    shapes: dict[str, tuple[int, ...]] = {
+        "wte.weight": (config.vocab_size, width),
+        "wpe.weight": (config.n_positions, width),
+        **_norm("ln_f", width),
+    }
+    for layer in range(config.n_layer):
+        shapes |= {f"h.{layer}.{name}": shape for name, shape in _block_shapes(config).items()}
+    full = {PREFIX + name: shape for name, shape in shapes.items()}
+    if task is Task.CAUSAL_LM and not config.tie_word_embeddings:
+        full[HEAD] = (config.vocab_size, width)
+    elif task is Task.SEQUENCE_CLASSIFICATION:
+        full["score.weight"] = (labels, width)
+    elif task is Task.TOKEN_CLASSIFICATION:
+        full |= _linear("classifier", width, labels)
+    return full
+
+
+def _block_shapes(config: GPTBigCodeConfig) -> dict[str, tuple[int, ...]]:
+    width, inner = config.n_embd, config.inner_dim
+    key_value = 2 * config.kv_heads * config.head_dim
+    shapes = {
+        **_norm("ln_1", width),
+        **_linear("attn.c_attn", width, width + key_value),
+        **_linear("attn.c_proj", width, width),
+        **_norm("ln_2", width),
+        **_linear("mlp.c_fc", width, inner),
+        **_linear("mlp.c_proj", inner, width),
+    }
+    if config.add_cross_attention:
+        shapes |= {
+            **_norm("ln_cross_attn", width),
+            **_linear("crossattention.q_attn", width, width),
+            **_linear("crossattention.c_attn", width, key_value),
+            **_linear("crossattention.c_proj", width, width),
+        }
+    return shapes
+
+
+def _linear(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint: one, or the shards that its index names.
+
+    Raises:
+        CheckpointMissingError: none, or a shard is not there.
+        UnsafeCheckpointError: only pickled weights are there.
+        CheckpointError: an index that names anything but plain files beside it.
+    """
+    single, index = folder / WEIGHTS_FILE, folder / INDEX_FILE
+    if single.exists() or single.is_symlink():
+        return [_regular(single)]
+    if index.exists():
+        return [_regular(folder / name) for name in _shard_names(index)]
+    pickles = sorted(path.name for path in folder.glob("*.bin"))
+    if pickles:
+        raise UnsafeCheckpointError(
+            f"{folder}: only a pickle file ({pickles[0]}), which can run code when it is loaded",
+            hint="convert it to safetensors first",
+        )
+    raise CheckpointMissingError(f"{folder}: no {WEIGHTS_FILE}")
+
+
+def _shard_names(index: Path) -> list[str]:
+    try:
+        listed = read_json_object(index, _MAX_INDEX_BYTES).get("weight_map")
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    if not isinstance(listed, dict) or not listed:
+        raise CheckpointError(f"{index.name}: no weight_map")
+    names = {str(name) for name in listed.values()}
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise CheckpointError(f"{index.name}: {name[:80]!r} is not a file beside it")
+    return sorted(names)
+
+
+def _regular(path: Path) -> Path:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no such file"
+        raise CheckpointMissingError(f"{path.parent / path.name[:80]}: {reason}") from None
+    if not stat.S_ISREG(mode):
+        raise CheckpointError(f"{path.name}: not a regular file")
+    return path
+
+
+def _stored_tensors(folder: Path) -> Iterator[tuple[str, StoredTensor]]:
+    """The tensors of all files under full names, without the mask buffers."""
+    if not folder.is_dir():
+        raise CheckpointMissingError(f"{folder}: no such directory")
+    seen: dict[str, Path] = {}
+    for path in weight_files(folder):
+        for name, shape in _header(path).items():
+            if _MASK_BUFFER.search(name):
+                continue
+            full = name if name.startswith((PREFIX, *_HEADS)) else PREFIX + name
+            if full in seen:
+                raise CheckpointMismatchError(
+                    f"{full}: stored twice, in {seen[full].name} and {path.name}"
+                )
+            seen[full] = path
+            yield full, StoredTensor(path, name, shape)
+
+
+def _header(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of one file."""
+    try:
+        _sniff(path)
+        with safe_open(path, framework="np") as stream:
+            names = stream.keys()
+            return {name: tuple(stream.get_slice(name).get_shape()) for name in names}
+    except (SafetensorError, OSError) as error:
+        reason = str(error).removeprefix("Error while deserializing header: ")
+        raise CheckpointError(f"{path.name}: {reason[:200]}") from None
+
+
+def _sniff(path: Path) -> None:
+    """Name the usual files that are not weights, before the parser calls them a large header."""
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    # Every header begins with a brace; the length before it may look like anything.
+    if start[_LENGTH_BYTES:].startswith(b"{"):
+        return
+    if start.startswith(b"version https://git-lfs"):
+        raise CheckpointError(f"{path.name}: is a git-lfs pointer", hint="run: git lfs pull")
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise CheckpointError(f"{path.name}: is an HTML page, not weights")
+    if start.startswith((b"PK\x03\x04", *_PICKLES)):
+        raise UnsafeCheckpointError(f"{path.name}: is a pickle, not safetensors")
+
+
+def _settle_tied_head(
+    stored: dict[str, StoredTensor], same: Callable[[StoredTensor, StoredTensor], bool]
+) -> None:
+    """A tied head may be absent, alone, or stored a second time with the same numbers."""
+    head = stored.pop(HEAD, None)
+    if head is None:
+        return
+    tokens = stored.setdefault(TOKENS, head)
+    if tokens is not head and (tokens.shape != head.shape or not same(tokens, head)):
+        raise CheckpointMismatchError(
+            f"{HEAD}: differs from {TOKENS}, but the configuration ties them",
+            hint="set tie_word_embeddings to false in config.json to use both",
+        )
+
+
+def _first(names: list[str]) -> str:
+    if not names:
+        return ""
+    more = ", ..." if len(names) > _FIRST_NAMES else ""
+    return f" ({', '.join(name[:80] for name in names[:_FIRST_NAMES])}{more})"
