@@ -1,0 +1,112 @@
+"""TorchDecoder: a GPTBigCodeForCausalLM behind the interface that `generation` needs.
+
+Knows token rows, padding and the cache; knows no sampling and no text.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gpt_bigcode.cache import KeyValueCache
+from gpt_bigcode.devices import memory_errors
+from gpt_bigcode.heads import GPTBigCodeForCausalLM
+
+PREFILL_CHUNK_TOKENS = 512
+_SPARE_TOKENS = 256
+
+
+class TorchDecoder:
+    """Rows of tokens with their cached keys and values.
+
+    Rows of different lengths are padded on the left; positions are counted over the mask, so that a
+    row computes what it would compute alone. Equal prompts are read once and their cache is copied.
+    Long prompts are read in chunks, so that the memory for activations does not grow with them, and
+    the head is applied to the last token only.
+    """
+
+    def __init__(
+        self, model: GPTBigCodeForCausalLM, *, chunk_tokens: int = PREFILL_CHUNK_TOKENS
+    ) -> None:
+        self._model = model
+        self._chunk = chunk_tokens
+        table = model.transformer.wte.weight
+        self._device, self._dtype = table.device, table.dtype
+        self._cache: KeyValueCache | None = None
+        self._padding = torch.zeros(0, dtype=torch.long)  # [B], tokens of padding on the left
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a row may have."""
+        return self._model.config.n_positions
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V, padding rows of the token table included."""
+        return self._model.config.vocab_size
+
+    @torch.inference_mode()
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Forget everything and read one row per prompt; [B, V].
+
+        Raises:
+            MemoryLimitError: the cache does not fit.
+        """
+        distinct = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
+        width = max(len(prompt) for prompt in distinct)
+        padding = [width - len(prompt) for prompt in distinct]
+        rows = [[0] * pad + list(row) for pad, row in zip(padding, distinct, strict=True)]
+        ids = torch.tensor(rows, device=self._device)
+        self._padding = torch.tensor(padding, device=self._device)
+        with memory_errors(f"{len(prompts)} rows of {width} tokens"):
+            self._cache = KeyValueCache(
+                self._model.config,
+                len(distinct),
+                dtype=self._dtype,
+                device=self._device,
+                capacity=width + _SPARE_TOKENS,
+            )
+            for start in range(0, width, self._chunk):
+                hidden = self._read(ids[:, start : start + self._chunk], self._cache)
+            logits = self._head(hidden)
+            if len(distinct) < len(prompts):
+                places = {prompt: place for place, prompt in enumerate(distinct)}
+                index = [places[tuple(prompt)] for prompt in prompts]
+                self.keep(index)
+                logits = logits[index]
+        return logits
+
+    @torch.inference_mode()
+    def decode(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Append one token to each row; [B, V]."""
+        ids = torch.tensor(list(tokens), device=self._device).unsqueeze(1)
+        with memory_errors(f"{len(tokens)} rows"):
+            return self._head(self._read(ids, self._filled()))
+
+    @torch.inference_mode()
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep only these rows, in this order; a row may be named more than once."""
+        self._filled().keep(rows)
+        self._padding = self._padding[list(rows)]
+
+    def _filled(self) -> KeyValueCache:
+        if self._cache is None:
+            raise RuntimeError("prefill comes first")
+        return self._cache
+
+    def _read(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
+        """[B, T] -> [B, E], the last token's state."""
+        mask = None
+        if bool(self._padding.any()):
+            seen = cache.length + ids.shape[1]
+            mask = torch.arange(seen, device=self._device) >= self._padding[:, None]
+        output = self._model.transformer(
+            ids, past_key_values=cache, attention_mask=mask, use_cache=True
+        )
+        return output.last_hidden_state[:, -1]  # type: ignore[no-any-return]
+
+    def _head(self, hidden: Tensor) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._model.lm_head(hidden).float().cpu().numpy()
+        return logits

@@ -1,0 +1,68 @@
+"""Chooses what computes: NumPy for a small checkpoint on the processor, PyTorch for all else.
+
+Knows no text. PyTorch is imported only where it is chosen: that alone takes longer than completing
+64 tokens with a small checkpoint in NumPy.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.errors import MemoryLimitError
+from gpt_bigcode.generation import Decoder
+from gpt_bigcode.reference import NumpyDecoder
+from gpt_bigcode.threads import choose_threads
+from gpt_bigcode.weights import weight_files
+
+if TYPE_CHECKING:
+    from gpt_bigcode.heads import GPTBigCodeForCausalLM
+
+# Above this size the faster kernels of PyTorch make up for the time that its import takes.
+MAX_INSTANT_BYTES = 64 * 10**6
+
+
+def open_decoder(
+    directory: Path,
+    config: GPTBigCodeConfig,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+) -> Decoder:
+    """Load the weights of a language model where they are computed best.
+
+    Args:
+        directory: the checkpoint.
+        config: its configuration.
+        device: auto, cpu, cuda or cuda:N.
+        precision: auto, float32, bfloat16 or float16.
+        threads: processor threads of PyTorch; NumPy reads OPENBLAS_NUM_THREADS when it is imported.
+
+    Raises:
+        CheckpointError: the directory's files.
+        DeviceError: a device or precision that is not there.
+        OptionError: fewer than one thread.
+        MemoryLimitError: the weights do not fit.
+    """
+    choose_threads(threads)
+    plain = device in ("auto", "cpu") and precision in ("auto", "float32")
+    if plain and _is_small(directory, config):
+        try:
+            return NumpyDecoder.load(directory)
+        except MemoryError:
+            raise MemoryLimitError("not enough memory for the model's weights") from None
+    from gpt_bigcode.checkpoint import load_model
+    from gpt_bigcode.decoder import TorchDecoder
+    from gpt_bigcode.devices import choose_device, choose_precision, memory_errors, set_threads
+
+    set_threads(threads)
+    target = choose_device(device)
+    dtype = choose_precision(precision, target)
+    with memory_errors("the model's weights"):
+        model = load_model(directory, task="causal-lm", dtype=dtype, device=target)
+    return TorchDecoder(cast("GPTBigCodeForCausalLM", model))
+
+
+def _is_small(directory: Path, config: GPTBigCodeConfig) -> bool:
+    size = sum(path.stat().st_size for path in weight_files(directory))
+    return size <= MAX_INSTANT_BYTES and not config.add_cross_attention

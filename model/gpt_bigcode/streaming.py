@@ -1,0 +1,260 @@
+"""Token bytes in, text that may be shown out: whole characters, stop texts, scopes, loops.
+
+Knows no tokens, no model and no terminal; imports nothing heavy. However the bytes are cut into
+pieces, the joined output is the same.
+"""
+
+import re
+from codecs import getincrementaldecoder
+from collections.abc import Sequence
+from typing import Protocol
+
+from gpt_bigcode.outcomes import FinishReason
+from gpt_bigcode.scopes import Cut, ScopeRule
+
+
+class Utf8Stream:
+    """Bytes to whole characters; holds back at most 3 bytes.
+
+    Policy: bytes that can no longer become a character are shown as U+FFFD; a character that is
+    still incomplete at the end is dropped.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, data: bytes) -> str:
+        """The characters that are complete now."""
+        return self._decoder.decode(data)
+
+
+class NewlineRestorer:
+    """LF to CRLF where the prompt had CRLF; else nothing changes."""
+
+    def __init__(self, *, crlf: bool) -> None:
+        self._crlf = crlf
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """The text with the prompt's line ends; a carriage return waits for what follows it."""
+        if not self._crlf:
+            return text
+        text = self._held + text
+        self._held = "\r" if text.endswith("\r") else ""
+        whole = text[: len(text) - len(self._held)]
+        return whole.replace("\r\n", "\n").replace("\n", "\r\n")
+
+    def close(self) -> str:
+        """What was held back."""
+        held, self._held = self._held, ""
+        return held
+
+
+class Watcher(Protocol):
+    """Reads a text as it grows and says where it has to end.
+
+    `safe` is how many characters may be shown, whatever follows.
+    """
+
+    reason: FinishReason
+    safe: int
+
+    def feed(self, text: str) -> Cut | None:
+        """Read the next piece."""
+        ...
+
+    def close(self) -> Cut | None:
+        """Nothing follows."""
+        ...
+
+
+class StopMatcher:
+    """Finds the first stop text to be complete (of several at once: the longest).
+
+    Only a tail that can still become a stop text is held back.
+    """
+
+    reason = FinishReason.STOP
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self.safe = 0
+        self._stops = tuple(stops)
+        self._prefixes = {stop[:size] for stop in stops for size in range(1, len(stop))}
+        self._reach = max((len(stop) for stop in stops), default=1) - 1
+        self._tail = ""
+        self._seen = 0
+
+    def feed(self, text: str) -> Cut | None:
+        """See `Watcher`."""
+        window = self._tail + text
+        offset = self._seen - len(self._tail)
+        self._seen += len(text)
+        found = [
+            (start + len(stop), start) for stop in self._stops if (start := window.find(stop)) >= 0
+        ]
+        if found:
+            end, start = min(found)
+            return Cut(offset + end, offset + start)
+        self._tail = window[max(len(window) - self._reach, 0) :]
+        sizes = range(len(self._tail), 0, -1)
+        held = next((size for size in sizes if self._tail[-size:] in self._prefixes), 0)
+        self.safe = self._seen - held
+        return None
+
+    def close(self) -> Cut | None:
+        """A part of a stop text is no stop text."""
+        return None
+
+
+class RepetitionGuard:
+    """Ends a text that goes round in a loop; exact repeats only, so that code may look alike.
+
+    The rules, on whole lines and with their indentation:
+
+    1. The same block of 1 to 16 lines 5 times in a row and over at least 10 lines. Two copies
+       stay: what follows the second is held back until the row breaks. At least one line of the
+       block must be a statement: it has a word that begins with a letter and does not end with a
+       comma. So a table's rows, closing brackets and blank lines do not count as a loop, but
+    2. 100 lines of such blocks in a row do.
+    3. Inside one line: a run of 256 characters with a period of at most 64 that has three letters
+       in a row, or of 1,024 that has not (rulers, rows of zeros).
+    """
+
+    reason = FinishReason.REPETITION
+
+    _COPIES, _LINES, _TABLE_LINES = 5, 10, 100
+    _BLOCK, _PERIOD, _RUN, _PLAIN_RUN = 16, 64, 256, 1024
+    _WORD, _LETTERS = re.compile(r"\b[^\W\d]"), re.compile(r"[^\W\d]{3}")
+
+    def __init__(self) -> None:
+        self.safe = 0
+        self._lines: list[str] = []
+        self._ends: list[int] = []  # where each line ends, its line break included
+        self._runs = [0] * (self._BLOCK + 1)  # by block size: lines that equal the one a block up
+        self._statements: list[bool] = []
+        self._held: int | None = None  # where the second copy ends
+        self._line = ""
+        self._seen = 0
+
+    def feed(self, text: str) -> Cut | None:
+        """See `Watcher`."""
+        *whole, rest = text.split("\n")
+        for part in (*(line + "\n" for line in whole), rest):
+            cut = self._feed_line(part)
+            if cut is not None:
+                return cut
+        self.safe = self._seen if self._held is None else self._held
+        return None
+
+    def close(self) -> Cut | None:
+        """Too few copies are no loop."""
+        return None
+
+    def _feed_line(self, part: str) -> Cut | None:
+        """A piece of one line."""
+        before = len(self._line)
+        self._line += part
+        # Looked at every 64 characters of a line, wherever the pieces are cut.
+        for size in range(before - before % self._PERIOD, len(self._line) + 1, self._PERIOD):
+            if size > before and self._runs_on(self._line[:size]):
+                seen = self._seen + size - before
+                return Cut(seen, seen)
+        self._seen += len(part)
+        return self._end_line() if part.endswith("\n") else None
+
+    def _runs_on(self, line: str) -> bool:
+        for length in (self._RUN, self._PLAIN_RUN):
+            if len(line) < length + self._PERIOD:
+                return False
+            tail = line[-length:]
+            periods = range(1, self._PERIOD + 1)
+            if any(tail == line[-length - period : -period] for period in periods) and (
+                length == self._PLAIN_RUN or self._LETTERS.search(tail)
+            ):
+                return True
+        return False
+
+    def _end_line(self) -> Cut | None:
+        """Count how often the last lines repeat what came before them."""
+        line, self._line = self._line, ""
+        count = len(self._lines)
+        for size in range(1, self._BLOCK + 1):
+            same = count >= size and self._lines[count - size] == line
+            self._runs[size] = self._runs[size] + 1 if same else 0
+        self._lines.append(line)
+        self._ends.append(self._seen)
+        self._statements.append(self._is_statement(line))
+        self._held = None
+        for size in range(1, self._BLOCK + 1):
+            cut = self._judge(size) if self._runs[size] >= size else None
+            if cut is not None:
+                return cut
+        return None
+
+    def _judge(self, size: int) -> Cut | None:
+        """A block of `size` lines that stands there twice or more."""
+        lines = self._runs[size] + size
+        if not any(self._statements[-size:]):
+            return Cut(self._seen, self._seen) if lines >= self._TABLE_LINES else None
+        second = self._ends[len(self._lines) - lines + 2 * size - 1]
+        if lines >= max(self._COPIES * size, self._LINES):
+            return Cut(self._seen, second)
+        self._held = second if self._held is None else min(self._held, second)
+        return None
+
+    def _is_statement(self, line: str) -> bool:
+        """Whether a line is more than a table's row or a bracket."""
+        return not line.rstrip().endswith(",") and self._WORD.search(line) is not None
+
+
+class TextStop:
+    """Joins the parts: bytes in, text to show out, until one of the watchers ends it.
+
+    `reason` is None while the text may go on. Of several ends, that one counts whose last
+    character came first.
+    """
+
+    def __init__(self, stops: Sequence[str] = (), scope: ScopeRule | None = None) -> None:
+        self.reason: FinishReason | None = None
+        self._characters = Utf8Stream()
+        self._watchers: list[Watcher] = [RepetitionGuard()]
+        if stops:
+            self._watchers.append(StopMatcher(stops))
+        if scope is not None:
+            self._watchers.append(scope)
+        self._waiting = ""
+        self._shown = 0
+
+    def feed(self, data: bytes) -> str:
+        """The text that may be shown now; nothing after the end."""
+        text = self._characters.feed(data)
+        if self.reason is not None or not text:
+            return ""
+        self._waiting += text
+        ends = [(watcher.feed(text), watcher.reason) for watcher in self._watchers]
+        if self._end(ends):
+            return self._show(self._limit)
+        return self._show(min(watcher.safe for watcher in self._watchers))
+
+    def close(self) -> str:
+        """Nothing follows: what was held back and does not belong to an end."""
+        if self.reason is not None:
+            return ""
+        ends = [(watcher.close(), watcher.reason) for watcher in self._watchers]
+        if self._end(ends):
+            return self._show(self._limit)
+        return self._show(self._shown + len(self._waiting))
+
+    def _end(self, ends: Sequence[tuple[Cut | None, FinishReason]]) -> bool:
+        """Take the first end, if there is one."""
+        found = [(cut.seen, cut.keep, reason) for cut, reason in ends if cut is not None]
+        if not found:
+            return False
+        _, self._limit, self.reason = min(found)
+        return True
+
+    def _show(self, limit: int) -> str:
+        size = max(limit - self._shown, 0)
+        piece, self._waiting = self._waiting[:size], self._waiting[size:]
+        self._shown += len(piece)
+        return piece

@@ -1,0 +1,122 @@
+"""Tiny checkpoints for every test: random weights, a real byte-level BPE, seeded."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SPECIAL_TOKENS = (
+    *("<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<filename>"),
+    *("<gh_stars>", "<issue_start>", "<issue_comment>", "<issue_closed>", "<jupyter_start>"),
+    *("<jupyter_text>", "<jupyter_code>", "<jupyter_output>", "<empty_output>"),
+    *("<commit_before>", "<commit_msg>", "<commit_after>", "<reponame>"),
+)
+SANTACODER_TOKENS = ("<|endoftext|>", "<fim-prefix>", "<fim-middle>", "<fim-suffix>", "<fim-pad>")
+SAMPLE = """\
+def area(width, height):
+    \"\"\"Return the area of a rectangle.\"\"\"
+    if width < 0 or height < 0:
+        raise ValueError("negative size: %d x %d" % (width, height))
+    return width * height
+
+
+class Shape:
+    def __init__(self, sides):
+        self.sides = [side for side in sides if side is not None]
+
+    def perimeter(self):
+        return sum(self.sides)
+
+
+for number in range(2024):
+    print(number, "größer", "日本語", "😀", sep=", ")
+"""
+
+
+def train_tokenizer(
+    special_tokens: tuple[str, ...], path: Path, *, size: int = 400, specials_last: bool = False
+) -> None:
+    """A byte-level BPE with StarCoder's pre-tokenizer, all 256 bytes and the given specials."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[] if specials_last else list(special_tokens),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([SAMPLE] * 4, trainer)
+    if specials_last:
+        tokenizer.add_special_tokens(list(special_tokens))
+    tokenizer.save(str(path))
+
+
+def save_random_model(folder: Path, **fields: object) -> None:
+    """Two layers whose weights are large enough that the greedy text does not stand still."""
+    import torch
+
+    from gpt_bigcode.checkpoint import save_model
+    from gpt_bigcode.config import GPTBigCodeConfig
+    from gpt_bigcode.heads import GPTBigCodeForCausalLM
+
+    shape = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
+    config = GPTBigCodeConfig.from_dict({**shape, "initializer_range": 0.4, **fields})
+    with torch.random.fork_rng():
+        torch.manual_seed(20230509)
+        model = GPTBigCodeForCausalLM(config)
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                torch.nn.init.normal_(parameter, std=0.1)
+    save_model(model, folder)
+
+
+@pytest.fixture(scope="session")
+def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`make_checkpoint("name", special_tokens, n_positions=64)`: a random checkpoint's folder."""
+
+    def make(
+        name: str,
+        special_tokens: tuple[str, ...] = SPECIAL_TOKENS,
+        *,
+        specials_last: bool = False,
+        **fields: object,
+    ) -> Path:
+        folder = tmp_path_factory.mktemp("checkpoints") / name
+        folder.mkdir()
+        path = folder / "tokenizer.json"
+        train_tokenizer(special_tokens, path, specials_last=specials_last)
+        values = json.loads(path.read_text("utf-8"))
+        ids = [*values["model"]["vocab"].values()]
+        ids += [entry["id"] for entry in values["added_tokens"]]
+        end = next(
+            entry["id"] for entry in values["added_tokens"] if entry["content"] == "<|endoftext|>"
+        )
+        defaults = {"vocab_size": max(ids) + 1, "bos_token_id": end, "eos_token_id": end}
+        save_random_model(folder, **{**defaults, **fields})
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(make_checkpoint: Callable[..., Path]) -> Path:
+    """StarCoder's special tokens as ids 0 to 18, multi-query, 128 positions."""
+    return make_checkpoint("tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_santacoder_checkpoint(make_checkpoint: Callable[..., Path]) -> Path:
+    """SantaCoder's spelling with hyphens, its special tokens last, rows of padding in the table."""
+    return make_checkpoint("tiny-santacoder", SANTACODER_TOKENS, specials_last=True, vocab_size=448)
+
+
+@pytest.fixture(scope="session")
+def tiny_plain_checkpoint(make_checkpoint: Callable[..., Path]) -> Path:
+    """No sentinels for infilling and no tokens for file names; multi-head."""
+    return make_checkpoint("tiny-plain", ("<|endoftext|>",), multi_query=False)
