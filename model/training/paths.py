@@ -1,0 +1,11 @@
+"""Where the recipe keeps what it fetches and makes: never in the repository.
+
+Knows nothing of what lies there.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+WORK = Path(os.environ.get("BIGCODE_TRAINING_HOME", "~/.cache/bigcode-training")).expanduser()

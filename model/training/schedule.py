@@ -1,0 +1,79 @@
+"""What to do at which share of the time budget: depth, row length, batch, learning rate.
+
+Knows nothing of models or clocks: share of the budget in (0 to 1), plan out. The schedule runs over
+time, not over steps, so that it ends exactly decayed on any machine and under any load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the run, valid until `until` (a share of the budget)."""
+
+    until: float
+    layers: int
+    row_tokens: int
+    batch_tokens: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole run."""
+
+    stages: tuple[Stage, ...]
+    matrix_rate: float
+    rate: float
+    warm_up: float = 0.02
+    decay_from: float = 0.25
+    long_rows_from: float = 0.85
+    long_rows_every: int = 3
+
+    def stage(self, share: float) -> Stage:
+        """The stage at a share of the budget."""
+        return next((stage for stage in self.stages if share < stage.until), self.stages[-1])
+
+    def factor(self, share: float) -> float:
+        """Learning rate over its peak: short warm-up, level, linear decay to zero at share 1."""
+        if share < self.warm_up:
+            return max(share, 0.001) / self.warm_up
+        return min(1.0, max(0.0, (1.0 - share) / (1.0 - self.decay_from)))
+
+    def row_tokens(self, share: float, step: int, longest: int) -> int:
+        """Length of this step's rows; near the end every few steps one batch of full length."""
+        if share >= self.long_rows_from and step % self.long_rows_every == 0:
+            return longest
+        return self.stage(share).row_tokens
+
+    def shape(self, share: float, step: int, longest: int) -> tuple[int, int]:
+        """Rows and ids of a row (one more than tokens: the last is only predicted)."""
+        length = self.row_tokens(share, step, longest)
+        return max(1, self.stage(share).batch_tokens // length), length + 1
+
+
+CPU_PLAN = Plan(
+    stages=(
+        Stage(0.22, 2, 256, 2048),
+        Stage(0.45, 2, 256, 4096),
+        Stage(0.60, 2, 512, 4096),
+        Stage(0.82, 4, 512, 4096),
+        Stage(1.00, 7, 512, 4096),
+    ),
+    matrix_rate=4e-3,
+    rate=2e-3,
+)
+# One data-centre GPU: the full depth pays from the start, and batches fill the device.
+GPU_PLAN = Plan(
+    stages=(
+        Stage(0.05, 7, 1024, 65_536),
+        Stage(0.50, 7, 1024, 262_144),
+        Stage(1.00, 7, 2048, 524_288),
+    ),
+    matrix_rate=4e-3,
+    rate=3e-3,
+    long_rows_from=0.5,
+    long_rows_every=1,
+)
+PLANS = {"cpu": CPU_PLAN, "gpu": GPU_PLAN}
