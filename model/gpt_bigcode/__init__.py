@@ -4,19 +4,32 @@ The library never prints, never exits and knows nothing of the command line. Imp
 
     from gpt_bigcode.pipeline import TextModel      text in, completions out
 
-    errors         every error that the library raises
-    config         GPTBigCodeConfig: config.json, checked before anything is built
-    cache          KeyValueCache: preallocated keys and values
-    transformer    GPTBigCodeModel: the whole forward pass
-    heads          GPTBigCodeForCausalLM, ...ForSequenceClassification, ...ForTokenClassification
-    checkpoint     a directory of safetensors <-> a model
-    santacoder     the original layout of bigcode/santacoder -> ours
-    tokenizer      tokenizer.json; text of the user never becomes a control token
-    sampling       rules that choose the next token
-    generation     prefill and decode over token ids
-    decoder        a GPTBigCodeForCausalLM behind the interface that generation needs
-    streaming      whole characters, stop texts, scopes, loops
-    pipeline       TextModel: a checkpoint, a tokenizer, and the jobs they can do
+    errors                 every error, drawn as a tree
+    config                 config.json, checked before anything is built
+    weights                which tensors a checkpoint must hold, and where they lie in its files
+    checkpoint             a directory of safetensors <-> a model
+    santacoder             the original layout of bigcode/santacoder -> ours
+    cache                  keys and values of the tokens seen so far
+    transformer            the whole forward pass, in PyTorch
+    heads                  language model, sequence classifier, token classifier
+    outputs                what they return
+    arguments              checks of what a forward pass is given
+    initialization         how the parameters of a new model start
+    reference              the forward pass once more, in NumPy: the oracle, and the instant start
+    tokenizer              tokenizer.json; text of the user never becomes a control token
+    tokenizer_definition   what tokenizer.json says, checked before anything is built from it
+    sampling               rules that choose the next token
+    generation             prefill and decode over token ids, for any engine
+    decoder                the PyTorch model behind the interface that generation needs
+    engines                chooses NumPy or PyTorch
+    devices                which device and precision
+    threads                how many processor threads
+    context                text and other files -> the ids that a model reads, within its context
+    streaming              whole characters, stop texts, loops
+    scopes                 where the line, block or function at the cursor ends
+    lexing                 just enough of a lexer for that
+    outcomes               what a completion gives back
+    pipeline               TextModel: all of it together
 
 Shapes in docstrings: B batch, T new tokens, S tokens seen (cache + new), H heads, K key/value
 heads, D head size, E width, V vocabulary, L layers.

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import CheckpointMismatchError
@@ -73,10 +74,27 @@ def load_model(
     config = GPTBigCodeConfig.from_json_file(folder / CONFIG_FILE)
     stored = find_tensors(folder, config, Task(task), _same)
     target = dtype or _read(stored[TOKENS]).dtype
-    with torch.device("meta"):
+    with torch.device("meta"), _NoInitialValues():
         model = _MODELS[Task(task)](config)
     _fill(model, stored, dtype=target, device=torch.device(device))
     return model.eval()
+
+
+class _NoInitialValues(TorchFunctionMode):
+    """Skips torch.nn.init: on the meta device it computes nothing but imports half of torch."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the tensor as it is."""
+        named = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def _fill(

@@ -4,6 +4,7 @@ Field names, defaults and aliases are those of the reference implementation (tra
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -269,7 +270,7 @@ def read_json_object(path: Path, max_bytes: int) -> dict[str, Any]:
     if len(raw) > max_bytes:
         raise ConfigError(f"{path.name}: larger than {max_bytes} bytes")
     try:
-        values = json.loads(raw.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        values = json.loads(raw.decode("utf-8-sig"), parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path.name}: not valid JSON: {str(error)[:200]}") from None
     if not isinstance(values, dict):
@@ -277,8 +278,11 @@ def read_json_object(path: Path, max_bytes: int) -> dict[str, Any]:
     return values
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:80]} is not a finite number")
+    return value
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from gpt_bigcode.errors import CheckpointMismatchError, UnsupportedModelError
 
-_ARCHITECTURE = "GPT2LMHeadCustomModel"
 _PROJECTION = re.compile(r"\.(attn\.(c_attn|q_attn|kv_attn|c_proj)|mlp\.(c_fc|c_proj))\.weight$")
 _MASK_BUFFER = re.compile(r"\.attn\.(bias|masked_bias)$")
 # Options of that code that name things of the reference's configuration, or change no number.

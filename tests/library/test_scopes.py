@@ -165,7 +165,7 @@ def test_it_does_not_matter_how_the_text_is_cut(scope: str, prompt: str, text: s
     for place in range(len(whole) + 1):
         assert show(scope, prompt, [whole[:place], whole[place:]]) == expected
     assert show(scope, prompt, list(whole)) == expected
-    chance = random.Random(whole)  # noqa: S311 - test data
+    chance = random.Random(whole)
     for _ in range(5):
         cuts = sorted(chance.sample(range(len(whole) + 1), min(4, len(whole))))
         pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]

@@ -26,7 +26,7 @@ def splits(data: bytes, count: int = 20) -> list[list[bytes]]:
     """The whole, byte by byte, cut once at every place, and `count` random ways."""
     ways = [[data], [bytes([byte]) for byte in data]]
     ways += [[data[:place], data[place:]] for place in range(1, len(data))]
-    chance = random.Random(data)  # noqa: S311 - test data
+    chance = random.Random(data)
     for _ in range(count):
         cuts = sorted(chance.sample(range(len(data) + 1), min(6, len(data))))
         ways.append([data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)])
@@ -49,7 +49,7 @@ def test_a_character_cut_by_the_limit_is_dropped(text: str) -> None:
 
 
 def test_invalid_bytes_come_out_the_same_for_every_cut() -> None:
-    chance = random.Random(5)  # noqa: S311 - test data
+    chance = random.Random(5)
     parts = [*("aé中😀".encode()), 0xFF, 0xC0, 0xED, 0xA0, 0x80, 0xF4, 0x90, 0x0A]
     for _ in range(300):
         data = bytes(chance.choice(parts) for _ in range(chance.randrange(1, 20)))

@@ -46,7 +46,7 @@ def changed(tiny_checkpoint: Path, tmp_path: Path) -> Callable[..., Path]:
 
 def random_text(seed: int) -> str:
     """A mixture of code, all planes of Unicode, control characters and sentinels."""
-    chance = random.Random(seed)  # noqa: S311 - test data
+    chance = random.Random(seed)
     parts = []
     for _ in range(chance.randrange(1, 60)):
         code = chance.choice(

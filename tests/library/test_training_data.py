@@ -1,7 +1,5 @@
 """Laws of the training recipe: no text is lost, ids are the family's, fast paths are exact."""
 
-# ruff: noqa: S311 - reproducible draws, not secrets
-
 import json
 import random
 from functools import partial

@@ -1,0 +1,48 @@
+"""At the real size of bigcode/tiny_starcoder_py, read from the reference's own files."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gpt_bigcode.checkpoint import load_model
+from reference_models import deviation, make_reference, positions_of, token_ids
+
+FIELDS = {
+    "vocab_size": 49152,
+    "n_positions": 8192,
+    "n_embd": 768,
+    "n_layer": 20,
+    "n_head": 12,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
+LIMIT = 1e-5
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_164_million_parameters(tmp_path: Path) -> None:
+    theirs = make_reference(FIELDS, std=0.05)
+    ids, mask = token_ids(2, 32, vocabulary=49152), torch.ones(2, 32, dtype=torch.long)
+    mask[1, :13] = 0
+    positions = positions_of(mask)
+    positions[0] += 8192 - 32  # the last ones that there are
+    expected = theirs(ids, attention_mask=mask, position_ids=positions).logits
+    theirs.save_pretrained(tmp_path)
+    del theirs
+    ours: Any = load_model(tmp_path)
+    assert ours.config.parameter_count() == 164_144_128
+    assert sum(parameter.numel() for parameter in ours.parameters()) == 164_144_128
+    first = ours(ids[:, :31], attention_mask=mask[:, :31], position_ids=positions[:, :31])
+    last = ours(
+        ids[:, 31:],
+        attention_mask=mask,
+        position_ids=positions[:, 31:],
+        past_key_values=first.past_key_values,
+    )
+    got = torch.cat([first.logits, last.logits], dim=1)
+    real = mask.bool()
+    assert deviation(got[real], expected[real]) <= LIMIT
+    (tmp_path / "model.safetensors").unlink()
