@@ -1,0 +1,68 @@
+"""The entry point of `bigcode` and of `python -m bigcode_cli`.
+
+Knows nothing of commands; it only makes the process safe before anything else is imported.
+"""
+
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # the current folder, put there by -m; before any other import
+
+import os
+
+_STDERR = 2
+_INTERRUPTED = 130
+
+
+def run() -> None:
+    """Run the command line and end the process with its exit status."""
+    try:
+        _forget_current_directory()
+        _occupy_standard_descriptors()
+        from bigcode_cli import interruption
+
+        interruption.install()
+    except KeyboardInterrupt:
+        os._exit(_INTERRUPTED)
+    try:
+        from bigcode_cli.app import main
+
+        status = main()
+    except KeyboardInterrupt:
+        status = interruption.status() or _INTERRUPTED
+    _end(status)
+
+
+def _forget_current_directory() -> None:
+    """Take the current directory off the module path if an empty item of PYTHONPATH put it there.
+
+    A `torch.py` in somebody's repository must not be imported because `bigcode` was started there.
+    """
+    items = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if len(items) > 1 and "" in items and not sys.flags.ignore_environment:
+        here = os.getcwd()  # noqa: PTH109  # pathlib may not be imported yet
+        sys.path[:] = [path for path in sys.path if path not in ("", here)]
+
+
+def _occupy_standard_descriptors() -> None:
+    """Open /dev/null where stdin, stdout or stderr is closed.
+
+    Otherwise the first file that is opened gets its number, and stray output would go there.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(descriptor)
+
+
+def _end(status: int) -> None:
+    """End the process at once: taking PyTorch apart at exit costs time and helps nobody."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError):  # closed; what mattered was flushed, and reported, before
+            continue
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    run()

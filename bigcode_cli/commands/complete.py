@@ -1,0 +1,44 @@
+"""`bigcode complete`: continues a text.
+
+Knows nothing of how options are parsed or how errors are shown.
+"""
+
+from bigcode_cli import inputs, requests
+from bigcode_cli.answers import Presenter
+from bigcode_cli.catalog import find_model
+from bigcode_cli.options import (
+    Echo,
+    GenerationOptions,
+    InputFile,
+    ModelOptions,
+    OutputFormat,
+    ReportOptions,
+)
+from bigcode_cli.output import Notes
+
+
+def complete(
+    file: InputFile = None,
+    *,
+    echo: Echo = False,
+    generation: GenerationOptions,
+    model: ModelOptions,
+    report: ReportOptions,
+) -> None:
+    """Continue the text of FILE, or of standard input.
+
+    The completion is written as it arises. An empty text starts a new file.
+    Several samples are written under headings; use --format json to take them apart.
+    """
+    requests.set_numpy_threads(model.threads)
+    inputs.refuse_unusable(file)
+    notes = Notes(quiet=report.quiet, verbose=report.verbose)
+    found = find_model(model.model)
+    source = inputs.read_text(file, whole=echo)
+    options = requests.completion_options(generation, source)
+    text_model = requests.load_text_model(found, model, notes)
+    presenter = Presenter(source=source, format=report.format, echo=echo, notes=notes)
+    if report.format is OutputFormat.TEXT and options.samples == 1:
+        presenter.stream(text_model.stream(source.text, options))
+    else:
+        presenter.write(text_model.complete(source.text, options))

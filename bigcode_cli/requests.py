@@ -1,0 +1,78 @@
+"""What the shared options ask of the library: a loaded model and its `CompletionOptions`.
+
+Knows nothing of how results are shown. Whatever imports NumPy or PyTorch is imported in here.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bigcode_cli.catalog import BUILT_IN, Found
+from bigcode_cli.inputs import InputText, read_context_file
+from bigcode_cli.options import GenerationOptions, ModelOptions
+from bigcode_cli.output import Notes, safe
+
+if TYPE_CHECKING:
+    from gpt_bigcode.pipeline import CompletionOptions, TextModel
+
+
+def set_numpy_threads(threads: int | None) -> None:
+    """Tell NumPy's BLAS before it is imported how many threads to use; by default one.
+
+    A small model's products are too short to share: two threads that wait for each other took
+    twice as long on an idle machine, and ten times as long on a busy one.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads or 1))
+
+
+def load_text_model(found: Found, options: ModelOptions, notes: Notes) -> "TextModel":
+    """Load a model that was found, in the way that the options say."""
+    if options.model is None:
+        notes.remark(f"using the built-in model {BUILT_IN}; -m chooses another")
+    from gpt_bigcode.pipeline import TextModel
+
+    model = TextModel.load(
+        found.directory,
+        device=options.device,
+        precision=options.precision.value,
+        threads=options.threads,
+    )
+    model.name, model.revision = found.name, found.revision
+    notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
+    return model
+
+
+def completion_options(options: GenerationOptions, source: InputText) -> "CompletionOptions":
+    """Translate the options of a command line for the library; reads the --context files."""
+    files = [(path, read_context_file(path).text) for path in options.context or []]
+    from gpt_bigcode.context import ContextFile
+    from gpt_bigcode.pipeline import CompletionOptions
+    from gpt_bigcode.sampling import Sampler
+    from gpt_bigcode.scopes import Scope
+
+    return CompletionOptions(
+        max_tokens=options.max_tokens,
+        sampler=Sampler.build(
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            min_p=options.min_p,
+            repetition_penalty=options.repetition_penalty,
+        ),
+        seed=options.seed,
+        stop=tuple(options.stop or ()),
+        until=None if options.until is None else Scope(options.until.value),
+        time_budget_seconds=options.time_budget,
+        samples=options.samples,
+        min_confidence=options.min_confidence,
+        truncate=not options.no_truncate,
+        context_files=tuple(ContextFile(_shown_path(path), text) for path, text in files),
+        path=_shown_path(source.path) if files and source.path is not None else None,
+    )
+
+
+def _shown_path(path: Path) -> str:
+    """Name a file as the model may see it: relative, without the folders of this machine."""
+    relative = os.path.relpath(path)
+    outside = relative == os.pardir or relative.startswith(os.pardir + os.sep)
+    return safe(path.name if outside else relative)

@@ -1,0 +1,111 @@
+"""Options from config.toml, for every command alike.
+
+Knows no option by name. Order: flag, then `BIGCODE_<OPTION>`, then config.toml, then the default;
+Typer asks in that order. The file is read from the user's configuration folder only.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path, PurePath
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+_KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
+_NONE = type(None)
+
+
+class SettingsError(ValueError):
+    """config.toml cannot be used; the message names the file and the key."""
+
+
+def environment_name(option: str) -> str:
+    """Name the variable that sets an option: `max_tokens` becomes BIGCODE_MAX_TOKENS."""
+    return "BIGCODE_" + option.upper().replace("-", "_")
+
+
+def config_path() -> Path:
+    """Return where config.toml is, whether it exists or not."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("bigcode", appauthor=False)) / "config.toml"
+
+
+def origin(parameter: Any, context: Any) -> str:
+    """Name the place that a parameter's value came from, for an error line."""
+    source = context.get_parameter_source(parameter.name)
+    if source is not None and source.name == "ENVIRONMENT":
+        return str(parameter.envvar)
+    if source is not None and source.name == "DEFAULT_MAP":
+        return f"{config_path()}: {parameter.name.replace('_', '-')}"
+    flags = [name for name in parameter.opts if name.startswith("-")]
+    return "/".join(flags) or str(parameter.metavar or parameter.name)
+
+
+class Settings(Mapping[str, Any]):
+    """The values that config.toml gives, looked up by parameter name.
+
+    The file is read at the first look-up, so that help never waits for it or fails on it.
+    """
+
+    def __init__(self, annotations: Mapping[str, Any]) -> None:
+        self._annotations = annotations
+        self._config: dict[str, Any] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a setting; KeyError if the file does not have it."""
+        if name not in self._annotations:
+            raise KeyError(name)
+        if self._config is None:
+            self._config = _read_config(self._annotations)
+        return self._config[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the options that may be set."""
+        return iter(self._annotations)
+
+    def __len__(self) -> int:
+        """Count the options that may be set."""
+        return len(self._annotations)
+
+
+def _read_config(annotations: Mapping[str, Any]) -> dict[str, Any]:
+    path = config_path()
+    if not path.is_absolute():
+        return {}  # a relative XDG_CONFIG_HOME would mean the current directory
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    import tomllib
+
+    try:
+        table = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+    return {key.replace("-", "_"): _checked(path, key, annotations, table[key]) for key in table}
+
+
+def _checked(path: Path, key: str, annotations: Mapping[str, Any], value: Any) -> Any:
+    name = key.replace("-", "_")
+    if "_" in key or name not in annotations:
+        raise SettingsError(f"{path}: {key}: there is no such option")
+    kind, many = _kind(annotations[name])
+    items = value if many and isinstance(value, list) else [value]
+    accepted = (int, float) if kind is float else (kind,)
+    if not all(type(item) in accepted for item in items):
+        expected = f"a list of texts or {_KINDS[kind]}" if many else _KINDS[kind]
+        raise SettingsError(f"{path}: {key}: {value!r} is not {expected}")
+    return items if many else value
+
+
+def _kind(annotation: Any) -> tuple[type, bool]:
+    """Reduce an option's annotation to str, bool, int or float, and tell whether it is a list."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, UnionType):
+        annotation = next(kind for kind in get_args(annotation) if kind is not _NONE)
+    many = get_origin(annotation) is list
+    kind = get_args(annotation)[0] if many else annotation
+    return (str if issubclass(kind, (Enum, PurePath)) else kind), many

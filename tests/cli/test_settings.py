@@ -1,0 +1,197 @@
+"""Flag, then environment, then config.toml, then the default: for every option."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from bigcode_cli import options
+from bigcode_cli.app import app, main
+from bigcode_cli.app import options as all_options
+from bigcode_cli.parsing import parse_directly
+from bigcode_cli.settings import Settings, SettingsError, config_path, environment_name
+from gpt_bigcode import scopes
+from program import Run
+
+P = options.Precision
+F = options.OutputFormat
+S = options.Scope
+# Option: default, then what a flag, the environment and the file say and what comes of it.
+VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {
+    "max_tokens": (128, ("5", 5), ("6", 6), ("7", 7)),
+    "temperature": (0.0, ("0.5", 0.5), ("1", 1.0), ("2", 2.0)),
+    "top_k": (0, ("5", 5), ("6", 6), ("7", 7)),
+    "top_p": (1.0, ("0.5", 0.5), ("0.6", 0.6), ("0.7", 0.7)),
+    "min_p": (0.0, ("0.5", 0.5), ("0.6", 0.6), ("0.7", 0.7)),
+    "seed": (None, ("5", 5), ("6", 6), ("9223372036854775807", 2**63 - 1)),
+    "repetition_penalty": (1.0, ("1.1", 1.1), ("1.2", 1.2), ("1.3", 1.3)),
+    "stop": (None, ("a\n", ["a\n"]), ("b  c\n", ["b  c\n"]), ('["d", "e"]', ["d", "e"])),
+    "until": (None, ("line", S.LINE), ("block", S.BLOCK), ('"function"', S.FUNCTION)),
+    "time_budget": (None, ("5", 5.0), ("0.5", 0.5), ("7.5", 7.5)),
+    "samples": (1, ("2", 2), ("3", 3), ("4", 4)),
+    "min_confidence": (None, ("0.5", 0.5), ("0", 0.0), ("1", 1.0)),
+    "context": (None, ("a b", [Path("a b")]), ("c d", [Path("c d")]), ('"e"', [Path("e")])),
+    "no_truncate": (False, ("", True), ("1", True), ("true", True)),
+    "model": (None, ("a", "a"), ("b", "b"), ('"c"', "c")),
+    "device": ("auto", ("cpu", "cpu"), ("cuda", "cuda"), ('"cuda:1"', "cuda:1")),
+    "precision": (P.AUTO, ("float16", P.FLOAT16), ("float32", P.FLOAT32), ('"auto"', P.AUTO)),
+    "threads": (None, ("5", 5), ("6", 6), ("7", 7)),
+    "format": (F.TEXT, ("json", F.JSON), ("jsonl", F.JSONL), ('"text"', F.TEXT)),
+    "quiet": (False, ("", True), ("true", True), ("true", True)),
+    "verbose": (False, ("", True), ("yes", True), ("true", True)),
+    "offline": (False, ("", True), ("on", True), ("true", True)),
+    "echo": (False, ("", True), ("1", True), ("true", True)),
+}
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for name in VALUES:
+        monkeypatch.delenv(environment_name(name), raising=False)
+    (tmp_path / "bigcode").mkdir()
+    return tmp_path / "bigcode" / "config.toml"
+
+
+def _parse(*arguments: str) -> dict[str, Any]:
+    command: Any = typer.main.get_command(app)
+    parse_directly(command)
+    settings = Settings(all_options())
+    child = command.commands["complete"]
+    context = child.make_context("complete", list(arguments), default_map=settings)
+    return {name: None if value in ([], ()) else value for name, value in context.params.items()}
+
+
+def test_the_table_has_every_option() -> None:
+    assert sorted(VALUES) == sorted(all_options())
+
+
+@pytest.mark.parametrize("name", sorted(VALUES))
+def test_who_wins(name: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    default, (flag, from_flag), (variable, from_variable), (toml, from_toml) = VALUES[name]
+    assert _parse()[name] == default
+    config.write_text(f"{name.replace('_', '-')} = {toml}\n", "utf-8")
+    assert _parse()[name] == from_toml
+    monkeypatch.setenv(environment_name(name), variable)
+    assert _parse()[name] == from_variable
+    option = f"--{name.replace('_', '-')}"
+    assert _parse(f"{option}={flag}" if flag else option)[name] == from_flag
+    assert type(_parse()[name]) is type(from_variable)
+
+
+@pytest.mark.parametrize("name", sorted(VALUES))
+def test_parsing_directly_changes_only_the_time(
+    name: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typer's own way, through pydantic, is the naive twin."""
+    flag = VALUES[name][1][0]
+    option = f"--{name.replace('_', '-')}"
+    arguments = [f"{option}={flag}" if flag else option]
+    config.write_text(f"{name.replace('_', '-')} = {VALUES[name][3][0]}\n", "utf-8")
+    direct = (_parse(), _parse(*arguments))
+    monkeypatch.setattr(f"{__name__}.parse_directly", lambda _: None)
+    assert (_parse(), _parse(*arguments)) == direct
+
+
+@pytest.mark.parametrize("word", ["0", "false", "no", "OFF"])
+def test_an_environment_may_say_no(
+    word: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("quiet = true\n", "utf-8")
+    monkeypatch.setenv("BIGCODE_QUIET", word)
+    assert _parse()["quiet"] is False
+
+
+def test_an_empty_variable_is_none(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIGCODE_MAX_TOKENS", "")
+    assert _parse()["max_tokens"] == 128
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("max-token = 5", "max-token: there is no such option", id="unknown"),
+        pytest.param("max_tokens = 5", "max_tokens: there is no such option", id="underscore"),
+        pytest.param("file = 'a'", "file: there is no such option", id="argument"),
+        pytest.param("[complete]\nseed = 1", "complete: there is no such option", id="table"),
+        pytest.param("seed = '1'", "seed: '1' is not a whole number", id="text-for-number"),
+        pytest.param("seed = 1.0", "seed: 1.0 is not a whole number", id="float-for-int"),
+        pytest.param("seed = true", "seed: True is not a whole number", id="bool-for-int"),
+        pytest.param("quiet = 1", "quiet: 1 is not true or false", id="int-for-bool"),
+        pytest.param("top-p = 'x'", "top-p: 'x' is not a number", id="text-for-float"),
+        pytest.param("stop = [1]", "stop: [1] is not a list of texts or a text", id="list"),
+        pytest.param("model = ['a']", "model: ['a'] is not a text", id="list-for-text"),
+        pytest.param("seed = ", "invalid value", id="syntax"),
+        pytest.param("seed = 1\nseed = 2", "overwrite", id="twice"),
+    ],
+)
+def test_a_config_that_is_wrong_is_refused_by_name(text: str, message: str, config: Path) -> None:
+    config.write_text(text, "utf-8")
+    with pytest.raises(SettingsError) as caught:
+        _parse()
+    assert str(caught.value).startswith(f"{config}: ")
+    assert message.lower() in str(caught.value).lower()
+
+
+def test_a_config_that_is_no_text(config: Path) -> None:
+    config.write_bytes(b"seed = 1 # \xff")
+    with pytest.raises(SettingsError, match="0xff"):
+        _parse()
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "named"),
+    [
+        pytest.param("environment", "9", "BIGCODE_TOP_P: '9' is not", id="environment"),
+        pytest.param("config", "9", "config.toml: top-p: 9 is not", id="config"),
+        pytest.param("flag", "9", "--top-p: '9' is not", id="flag"),
+    ],
+)
+def test_a_bad_value_is_told_with_its_place(where: str, value: str, named: str, run: Run) -> None:
+    folder = Path(run.environment["HOME"]) / ".config" / "bigcode"
+    folder.mkdir(parents=True)
+    if where == "config":
+        (folder / "config.toml").write_text(f"top-p = {value}\n", "utf-8")
+    env = {"BIGCODE_TOP_P": value} if where == "environment" else {}
+    done = run("complete", *([f"--top-p={value}"] if where == "flag" else []), "x", env=env)
+    assert (done.status, done.stdout) == (2, b"")
+    assert named in done.stderr
+
+
+def test_an_unknown_key_ends_the_process_and_help_does_not_care(run: Run) -> None:
+    folder = Path(run.environment["HOME"]) / ".config" / "bigcode"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("modle = 'x'\n", "utf-8")
+    done = run("complete")
+    assert done.status == 2
+    assert done.stderr == (
+        f"bigcode: error[settings]: {folder}/config.toml: modle: there is no such option\n"
+    )
+    assert run("complete", "--help").status == 0
+
+
+@pytest.mark.parametrize("env", [{}, {"XDG_CONFIG_HOME": "."}, {"XDG_CONFIG_HOME": ""}])
+def test_a_config_in_the_current_folder_is_never_read(env: dict[str, str], run: Run) -> None:
+    for name in ("config.toml", ".bigcode.toml", "bigcode.toml", "bigcode/config.toml"):
+        (run.folder / name).parent.mkdir(exist_ok=True)
+        (run.folder / name).write_text("no such syntax", "utf-8")
+    done = run("complete", "-m", "no-such-model", env=env)
+    assert (done.status, "model-missing" in done.stderr) == (3, True)
+
+
+def test_the_config_lies_where_the_platform_keeps_it(config: Path) -> None:
+    assert config_path() == config
+
+
+def test_the_scopes_are_those_of_the_library() -> None:
+    assert [scope.value for scope in options.Scope] == [scope.value for scope in scopes.Scope]
+
+
+def test_every_option_is_called_as_its_parameter(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["complete", "--help"]) == 0
+    shown = capfd.readouterr().out
+    for name, annotation in all_options().items():
+        assert f"--{name.replace('_', '-')}" in shown
+        assert inspect.isclass(annotation) is False

@@ -1,0 +1,91 @@
+"""What costs nothing: help, version, usage errors; and what is never imported."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from program import BIGCODE, Run
+
+HEAVY = {"torch", "numpy", "tokenizers", "safetensors", "huggingface_hub", "rich", "pydantic"}
+MODULE = (sys.executable, "-m", "bigcode_cli")
+CANARIES = ("torch", "json", "typing", "typer", "signal", "numpy", "platformdirs", "tokenizers")
+
+
+def test_version(run: Run) -> None:
+    done = run("--version")
+    assert (done.status, done.stderr) == (0, "")
+    assert re.fullmatch(rb"bigcode \d+\.\d+\.\d+\n", done.stdout)
+
+
+def test_the_program_alone_shows_its_help_as_an_error(run: Run) -> None:
+    done = run()
+    assert (done.status, done.stdout) == (2, b"")
+    assert "Commands:\n  complete  Continue the text" in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_lists_options_with_ranges_and_examples(run: Run, flag: str) -> None:
+    done = run("complete", flag)
+    assert (done.status, done.stderr) == (0, "")
+    text = done.stdout.decode()
+    for part in (
+        "--top-p P",
+        "NAME|PATH|REPO[@REVISION]",
+        "128; 1<=x<=100000]",
+        "$ bigcode complete ",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        pytest.param(["--help"], 0, id="help"),
+        pytest.param(["--version"], 0, id="version"),
+        pytest.param(["complete", "--help"], 0, id="help-of-a-command"),
+        pytest.param(["complete", "--no-such-option"], 2, id="unknown-option"),
+        pytest.param(["complete", "--top-p", "7"], 2, id="bad-value"),
+        pytest.param(["complete", "-m", "no-such-model"], 3, id="missing-model"),
+        pytest.param(["complete", "no-such-file"], 3, id="missing-file"),
+    ],
+)
+def test_nothing_heavy_is_imported(run: Run, arguments: list[str], status: int) -> None:
+    program = (sys.executable, "-X", "importtime", "-m", "bigcode_cli")
+    done = run(*arguments, program=program)
+    assert done.status == status
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "typer" in imported
+    assert {name.partition(".")[0] for name in imported} & HEAVY == set()
+
+
+@pytest.fixture
+def trapped_folder(tmp_path: Path) -> Path:
+    """A folder whose modules leave a mark when they are imported."""
+    folder = tmp_path / "trap"
+    folder.mkdir()
+    for name in CANARIES:
+        (folder / f"{name}.py").write_text("open('imported', 'w').close()\n", "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("program", "environment"),
+    [
+        pytest.param((BIGCODE,), {}, id="script"),
+        pytest.param(MODULE, {}, id="python-m"),
+        pytest.param(MODULE, {"PYTHONPATH": ":"}, id="python-m-with-an-empty-pythonpath-item"),
+    ],
+)
+def test_modules_of_the_current_folder_are_never_imported(
+    run: Run,
+    trapped_folder: Path,
+    program: tuple[str, ...],
+    environment: dict[str, str],
+    checkpoint: Path,
+) -> None:
+    arguments = ("complete", "--max-tokens=1", "--precision=bfloat16", "-m", checkpoint)
+    done = run(*arguments, program=program, cwd=trapped_folder, env=environment, input=b"#\n")
+    assert (done.status, done.stdout) == (0, b"l")
+    assert not (trapped_folder / "imported").exists()
