@@ -25,6 +25,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.made
 
 $(VENV)/.tested: $(VENV)/.installed
 	$(PIP) install --quiet --editable '.[test,check]'
+	@sh scripts/install_test_tools.sh
 	@touch $@
 
 install: $(VENV)/.installed  ## install bigcode into .venv
