@@ -34,6 +34,7 @@ from gpt_bigcode.weights import (
     find_tensors,
 )
 
+_PIECE_BYTES = 8 << 20
 _FLOATS = frozenset({torch.float32, torch.float64, torch.float16, torch.bfloat16})
 _MODELS: Mapping[Task, Callable[[GPTBigCodeConfig], nn.Module]] = MappingProxyType(
     {
@@ -113,14 +114,24 @@ def _fill(
                     continue
                 value = _as_float(full, stream.get_tensor(tensor.name))
                 if value.dtype != dtype:
-                    # Read through a mapping of its own, which ends with it: what was converted is
-                    # no longer held.
-                    value = _read(tensor)
+                    value = _converted(tensor, dtype)
                 parent, _, leaf = full.removeprefix(prefix).rpartition(".")
-                parameter = nn.Parameter(value.to(device, dtype))
-                setattr(model.get_submodule(parent), leaf, parameter)
+                setattr(model.get_submodule(parent), leaf, nn.Parameter(value.to(device)))
     if isinstance(model, GPTBigCodeForCausalLM):
         model.tie_weights()
+
+
+def _converted(tensor: StoredTensor, dtype: torch.dtype) -> Tensor:
+    """A stored tensor in another type, with only a piece of the file in memory besides."""
+    result = torch.empty(tensor.shape, dtype=dtype)
+    row_bytes = 4 * max(1, result[:1].numel())
+    rows = max(1, _PIECE_BYTES // row_bytes)
+    for start in range(0, len(result), rows):
+        # The pages that a mapping has read stay resident until it ends.
+        with safe_open(tensor.path, framework="pt") as stream:
+            piece = stream.get_slice(tensor.name)[start : start + rows]
+            result[start : start + rows] = piece
+    return result
 
 
 def _as_float(name: str, value: Tensor) -> Tensor:
