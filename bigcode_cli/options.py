@@ -50,6 +50,10 @@ InputFile: TypeAlias = Annotated[
         help="The text to work on; - or nothing reads standard input.",
     ),
 ]
+NoHealing: TypeAlias = Annotated[
+    bool,
+    typer.Option("--no-healing", help="Begin behind the prompt's last token, without healing it."),
+]
 Echo: TypeAlias = Annotated[
     bool, typer.Option("--echo", help="Write the prompt in front of the completion.")
 ]

@@ -22,7 +22,7 @@ _bigcode() {
     esac
     case "$called" in
         "") words="--version --help -h" commands="complete" ;;
-        " complete") words="--echo --max-tokens --temperature --top-k --top-p --min-p --seed --repetition-penalty --stop --until --time-budget --samples --min-confidence --context --no-truncate --model -m --device --precision --threads --format --quiet -q --verbose -v --offline --help -h" commands="" ;;
+        " complete") words="--echo --no-healing --max-tokens --temperature --top-k --top-p --min-p --seed --repetition-penalty --stop --until --time-budget --samples --min-confidence --context --no-truncate --model -m --device --precision --threads --format --quiet -q --verbose -v --offline --help -h" commands="" ;;
     esac
     if [[ $current == -* ]]; then
         COMPREPLY=($(compgen -W "$words" -- "$current"))

@@ -3,6 +3,7 @@ complete -c bigcode -f -n 'not __fish_seen_subcommand_from complete' -a complete
 complete -c bigcode -n 'not __fish_seen_subcommand_from complete' -l version -d 'Show the version.'
 complete -c bigcode -n 'not __fish_seen_subcommand_from complete' -l help -s h -d 'Show this message and exit.'
 complete -c bigcode -n '__fish_seen_subcommand_from complete' -l echo -d 'Write the prompt in front of the completion.'
+complete -c bigcode -n '__fish_seen_subcommand_from complete' -l no-healing -d 'Begin behind the prompt’s last token, without healing it.'
 complete -c bigcode -n '__fish_seen_subcommand_from complete' -l max-tokens -x -d 'The most tokens that are written. [default: 128; 1<=x<=100000]'
 complete -c bigcode -n '__fish_seen_subcommand_from complete' -l temperature -x -d 'How freely tokens are drawn; 0 takes the most likely one. [default: 0.0; 0<=x<=100]'
 complete -c bigcode -n '__fish_seen_subcommand_from complete' -l top-k -x -d 'Draw from the K most likely tokens; 0 from all. [default: 0; 0<=x<=1000000]'

@@ -3,6 +3,8 @@
 Knows nothing of how options are parsed or how errors are shown.
 """
 
+from dataclasses import replace
+
 from bigcode_cli import inputs, requests
 from bigcode_cli.answers import Presenter
 from bigcode_cli.catalog import find_model
@@ -11,6 +13,7 @@ from bigcode_cli.options import (
     GenerationOptions,
     InputFile,
     ModelOptions,
+    NoHealing,
     OutputFormat,
     ReportOptions,
 )
@@ -21,6 +24,7 @@ def complete(
     file: InputFile = None,
     *,
     echo: Echo = False,
+    no_healing: NoHealing = False,
     generation: GenerationOptions,
     model: ModelOptions,
     report: ReportOptions,
@@ -28,6 +32,7 @@ def complete(
     """Continue the text of FILE, or of standard input.
 
     The completion is written as it arises. An empty text starts a new file.
+    A prompt may end anywhere, also inside a word: its last token is spelled anew.
     Several samples are written under headings; use --format json to take them apart.
     """
     requests.set_numpy_threads(model.threads)
@@ -35,7 +40,7 @@ def complete(
     notes = Notes(quiet=report.quiet, verbose=report.verbose)
     found = find_model(model.model)
     source = inputs.read_text(file, whole=echo)
-    options = requests.completion_options(generation, source)
+    options = replace(requests.completion_options(generation, source), heal=not no_healing)
     text_model = requests.load_text_model(found, model, notes)
     presenter = Presenter(source=source, format=report.format, echo=echo, notes=notes)
     if report.format is OutputFormat.TEXT and options.samples == 1:

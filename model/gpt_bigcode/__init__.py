@@ -19,6 +19,7 @@ The library never prints, never exits and knows nothing of the command line. Imp
     tokenizer              tokenizer.json; text of the user never becomes a control token
     tokenizer_definition   what tokenizer.json says, checked before anything is built from it
     sampling               rules that choose the next token
+    healing                a prompt may end inside a token
     generation             prefill and decode over token ids, for any engine
     decoder                the PyTorch model behind the interface that generation needs
     engines                chooses NumPy or PyTorch

@@ -39,6 +39,7 @@ class PromptLayout:
         max_tokens: new tokens wanted; room is kept for them, but at most half of the context.
         start_id: the token that begins a document.
         truncate: drop the beginning of a prompt that does not fit, else raise.
+        heal: take the last token off, to be spelled again (see `healing`).
         files: other files; the last one stands nearest to the prompt.
         path: the prompt's own path, read only together with `files`.
     """
@@ -47,6 +48,7 @@ class PromptLayout:
     max_tokens: int
     start_id: int
     truncate: bool = True
+    heal: bool = False
     files: tuple[ContextFile, ...] = ()
     path: str | None = None
 
@@ -65,6 +67,7 @@ class Prompt:
         text: the prompt's text as the model reads it: no byte order mark, line ends as LF if CRLF
             was the dominant kind.
         crlf: whether it was; then what the model writes gets CRLF back.
+        healed: the bytes of the last token, if it was taken off.
         dropped_tokens: tokens of the prompt that did not fit (see `outcomes.Completion`).
         dropped_context_tokens: the same for the files.
     """
@@ -72,6 +75,7 @@ class Prompt:
     ids: tuple[int, ...]
     text: str
     crlf: bool
+    healed: bytes = b""
     dropped_tokens: int = 0
     dropped_context_tokens: int = 0
 
@@ -96,10 +100,13 @@ def build_prompt(tokenizer: CodeTokenizer, text: str, layout: PromptLayout) -> P
     room = 0 if dropped else min(layout.room // 2, layout.room - 1 - len(ids))
     context, dropped_context = _lay_out_files(tokenizer, layout, room)
     start = [] if dropped and ids else [layout.start_id]
+    whole = [*start, *context, *ids]
+    heal = layout.heal and bool(ids) and len(whole) > 1
     return Prompt(
-        ids=(*start, *context, *ids),
+        ids=tuple(whole[:-1] if heal else whole),
         text=text,
         crlf=crlf,
+        healed=tokenizer.token_bytes(ids[-1]) if heal else b"",
         dropped_tokens=dropped,
         dropped_context_tokens=dropped_context,
     )

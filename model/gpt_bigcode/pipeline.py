@@ -5,7 +5,7 @@ PyTorch is imported only where it is needed.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp, isfinite
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +16,7 @@ from gpt_bigcode.context import ContextFile, Prompt, PromptLayout, build_prompt
 from gpt_bigcode.engines import open_decoder
 from gpt_bigcode.errors import OptionError
 from gpt_bigcode.generation import Decoder, GeneratedToken, Generation, Limits
+from gpt_bigcode.healing import Healing
 from gpt_bigcode.outcomes import Choice, Completion, FinishReason, Timings
 from gpt_bigcode.sampling import Sampler
 from gpt_bigcode.scopes import Scope, ScopeRule
@@ -41,6 +42,7 @@ class CompletionOptions:
         samples: completions to write, 1 to 128, decoded as one batch.
         min_confidence: 0 to 1; a completion whose tokens' geometric mean probability
             (exp(logprob / tokens)) is below it comes back with an empty text.
+        heal: let the model spell the prompt's last token anew (see `healing`).
         truncate: keep the text nearest the cursor when the prompt is too long; False: ContextError.
         context_files: other files of the repository, put before the prompt.
         path: where the prompt's own text comes from, relative to the repository; read only together
@@ -59,6 +61,7 @@ class CompletionOptions:
     samples: int = 1
     min_confidence: float | None = None
     truncate: bool = True
+    heal: bool = True
     context_files: tuple[ContextFile, ...] = ()
     path: str | None = None
 
@@ -215,6 +218,7 @@ class _Run:
             max_tokens=options.max_tokens,
             start_id=model.start_id,
             truncate=options.truncate,
+            heal=options.heal,
             files=options.context_files,
             path=options.path,
         )
@@ -222,12 +226,19 @@ class _Run:
         self._generation = Generation(
             model.decoder,
             [self.prompt.ids] * options.samples,
-            sampler=options.sampler,
+            sampler=self._sampler(),
             limits=options.limits,
             end_ids=model.tokenizer.end_ids,
             seed=options.seed,
         )
         self._rows = [_Row(self.prompt, options) for _ in range(options.samples)]
+
+    def _sampler(self) -> Sampler:
+        sampler = self.options.sampler
+        if not self.prompt.healed:
+            return sampler
+        healing = Healing(self.prompt.healed, self.model.tokenizer.spellings)
+        return replace(sampler, rules=(healing, *sampler.rules))
 
     def pieces(self) -> Iterator[tuple[int, str]]:
         """(row, text that may be shown now); ends with what was held back."""
@@ -285,6 +296,7 @@ class _Row:
         scope = None if options.until is None or whole else ScopeRule(options.until, prompt.text)
         self._text = TextStop(stops, scope)
         self._newlines = NewlineRestorer(crlf=prompt.crlf)
+        self._known_bytes = len(prompt.healed)
         self.shown: list[str] = []
         self.tokens = 0
         self.logprob = 0.0
@@ -298,7 +310,9 @@ class _Row:
         """Count a token; returns what may be shown now."""
         self.tokens += 1
         self.logprob += token.logprob
-        return self._show(self._newlines.feed(self._text.feed(data)))
+        known = min(self._known_bytes, len(data))
+        self._known_bytes -= known
+        return self._show(self._newlines.feed(self._text.feed(data[known:])))
 
     def close(self) -> str:
         """The text is over; returns what was held back."""

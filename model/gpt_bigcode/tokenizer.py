@@ -6,6 +6,7 @@ character that the vocabulary cannot spell is an error, not a gap.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -186,6 +187,11 @@ class CodeTokenizer:
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes that ids stand for; control tokens and unknown ids stand for none."""
         return b"".join(map(self.token_bytes, ids))
+
+    @cached_property
+    def spellings(self) -> tuple[bytes, ...]:
+        """The bytes of every id, in order."""
+        return tuple(map(self.token_bytes, range(self.vocabulary_size)))
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one id; may end inside a character."""

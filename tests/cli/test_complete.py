@@ -25,6 +25,7 @@ def complete(
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", run.environment["HOME"])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("BIGCODE_NO_HEALING", "1")
     monkeypatch.chdir(run.folder)
 
     def start(*arguments: str, model: Path, text: str | bytes = "#\n") -> Outcome:
@@ -43,6 +44,18 @@ Complete = Callable[..., Outcome]
 def test_the_text_and_nothing_else(complete: Complete, scripted: Scripted) -> None:
     done = complete(model=scripted("  pass"))
     assert (done.status, done.stdout, done.stderr) == (0, b"  pass", "")
+
+
+@pytest.mark.parametrize("prompt", ["#\n", "def f():\r\n", "é"])
+def test_a_healed_token_is_not_written_again(
+    prompt: str, complete: Complete, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BIGCODE_NO_HEALING")
+    model = scripted("  pass", after=prompt.replace("\r", ""))
+    healed = complete("--format=json", model=model, text=prompt).json
+    plain = complete("--format=json", "--no-healing", model=model, text=prompt).json
+    assert healed["choices"][0]["text"] == plain["choices"][0]["text"] == "  pass"
+    assert healed["prompt_tokens"] == plain["prompt_tokens"] - 1
 
 
 def test_an_empty_answer_is_an_answer(complete: Complete, scripted: Scripted) -> None:

@@ -42,6 +42,7 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
     "quiet": (False, ("", True), ("true", True), ("true", True)),
     "verbose": (False, ("", True), ("yes", True), ("true", True)),
     "offline": (False, ("", True), ("on", True), ("true", True)),
+    "no_healing": (False, ("", True), ("1", True), ("true", True)),
     "echo": (False, ("", True), ("1", True), ("true", True)),
 }
 

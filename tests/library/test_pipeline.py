@@ -21,8 +21,8 @@ from gpt_bigcode.errors import (
     OptionError,
     TokenizerError,
 )
-from gpt_bigcode.outcomes import FinishReason
-from gpt_bigcode.pipeline import CompletionOptions, TextModel
+from gpt_bigcode.outcomes import Completion, FinishReason
+from gpt_bigcode.pipeline import CompletionOptions, CompletionStream, TextModel
 from gpt_bigcode.sampling import Sampler
 from gpt_bigcode.scopes import Scope
 from gpt_bigcode.tokenizer import CodeTokenizer
@@ -55,6 +55,16 @@ class Typist:
         self.rows = len(rows)
 
 
+class Plain(TextModel):
+    """Reads prompts as they are: a script cannot spell their last token anew."""
+
+    def complete(self, prompt: str, options: CompletionOptions | None = None) -> Completion:
+        return super().complete(prompt, replace(options or CompletionOptions(), heal=False))
+
+    def stream(self, prompt: str, options: CompletionOptions | None = None) -> CompletionStream:
+        return super().stream(prompt, replace(options or CompletionOptions(), heal=False))
+
+
 @pytest.fixture(scope="module")
 def tokenizer(tiny_checkpoint: Path) -> CodeTokenizer:
     return CodeTokenizer.from_file(tiny_checkpoint / "tokenizer.json")
@@ -71,7 +81,7 @@ def typing(tokenizer: CodeTokenizer) -> Callable[..., TextModel]:
 
     def make(text: str | Sequence[int], p: float = 0.9) -> TextModel:
         ids = tokenizer.encode(text) if isinstance(text, str) else text
-        return TextModel(Typist(ids, p), tokenizer, name="typist")
+        return Plain(Typist(ids, p), tokenizer, name="typist")
 
     return make
 
