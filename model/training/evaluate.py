@@ -1,7 +1,7 @@
 """Measures an exported model on the held-out packages: bits per byte, and completions that parse.
 
 Knows nothing of training. Run as `python -m training.evaluate DIR`; prints a JSON report. The
-library's own tokenizer, loader and generation are used, as in the tool.
+library's own path is used, as in the tool.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from gpt_bigcode.checkpoint import load_model
-from gpt_bigcode.decoder import TorchDecoder
-from gpt_bigcode.generation import Generation, Limits
+from gpt_bigcode.pipeline import CompletionOptions, TextModel
 from gpt_bigcode.tokenizer import CodeTokenizer
 from training.documents import read_records
 from training.parsing import parses_so_far
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 COMPLETION_TOKENS = 100
 MAX_PROMPT_TOKENS = 900
 MIN_PROMPT_LINES = 10
-BATCH = 16
 SHOWN = 3
 
 
@@ -101,10 +99,10 @@ def borders(text: str) -> list[int]:
 
 def cases(
     records: list[dict[str, str]], tokenizer: CodeTokenizer, count: int, seed: int
-) -> list[tuple[str, list[int]]]:
-    """Prefixes that end at a statement border, with their ids: one per file, as often as needed."""
+) -> list[str]:
+    """Beginnings of files that end at a statement border."""
     generator = random.Random(seed)
-    found: list[tuple[str, list[int]]] = []
+    found: list[str] = []
     tries = 0
     while len(found) < count and tries < 20 * count:
         tries += 1
@@ -112,48 +110,27 @@ def cases(
         if not places:
             continue
         prefix = text[: generator.choice(places)]
-        ids = [tokenizer.end_of_text_id, *tokenizer.encode(prefix)]
-        if len(ids) <= MAX_PROMPT_TOKENS and parses_so_far(prefix):
-            found.append((prefix, ids))
+        if len(tokenizer.encode(prefix)) < MAX_PROMPT_TOKENS and parses_so_far(prefix):
+            found.append(prefix)
     return found
 
 
-def complete_all(
-    model: GPTBigCodeForCausalLM, tokenizer: CodeTokenizer, prompts: list[list[int]]
-) -> list[str]:
-    """Greedy completions of at most 100 tokens."""
-    decoder = TorchDecoder(model)
-    limits = Limits(max_tokens=COMPLETION_TOKENS)
-    texts: list[str] = []
-    for start in range(0, len(prompts), BATCH):
-        rows = prompts[start : start + BATCH]
-        written: list[list[int]] = [[] for _ in rows]
-        ends = (tokenizer.end_of_text_id,)
-        for step in Generation(decoder, rows, limits=limits, end_ids=ends):
-            for token in step:
-                written[token.row].append(token.id)
-        texts += [tokenizer.decode_bytes(ids).decode("utf-8", "replace") for ids in written]
-    return texts
-
-
-def completions(
-    model: GPTBigCodeForCausalLM, tokenizer: CodeTokenizer, options: argparse.Namespace
-) -> dict[str, Any]:
-    """Share of the completions that leave a file which parses as far as it goes."""
-    chosen = cases(read_records(options.split), tokenizer, options.cases, options.seed)
-    # Prompts of like length share a batch with little padding.
-    chosen.sort(key=lambda case: len(case[1]))
-    texts = complete_all(model, tokenizer, [ids for _, ids in chosen])
-    good = [parses_so_far(prefix + text) for (prefix, _), text in zip(chosen, texts, strict=True)]
-    shown = range(0, len(chosen), max(1, len(chosen) // SHOWN))
+def completions(model: TextModel, options: argparse.Namespace, *, heal: bool) -> dict[str, Any]:
+    """Share of the greedy completions that leave a file which parses as far as it goes."""
+    prompts = cases(read_records(options.split), model.tokenizer, options.cases, options.seed)
+    asked = CompletionOptions(max_tokens=COMPLETION_TOKENS, heal=heal)
+    texts = [model.complete(prompt, asked).choices[0].text for prompt in prompts]
+    good = [parses_so_far(prompt + text) for prompt, text in zip(prompts, texts, strict=True)]
+    shown = range(0, len(prompts), max(1, len(prompts) // SHOWN))
     return {
         **share_of(good),
         # A completion that never ends a line passes by the rule; these cannot.
         "of_those_with_a_whole_line": share_of(
             [fine for fine, text in zip(good, texts, strict=True) if "\n" in text.strip()]
         ),
+        "empty": sum(not text.strip() for text in texts),
         "examples": [
-            {"end_of_prompt": chosen[i][0][-300:], "completion": texts[i], "parses": good[i]}
+            {"end_of_prompt": prompts[i][-300:], "completion": texts[i], "parses": good[i]}
             for i in shown
         ],
     }
@@ -195,6 +172,7 @@ def main() -> None:
     loaded = load_model(options.directory, dtype=torch.float32)
     model = cast("GPTBigCodeForCausalLM", loaded)
     tokenizer = CodeTokenizer.from_file(options.directory / "tokenizer.json")
+    text_model = TextModel.load(options.directory)
     texts = sample_texts(options.split, options.bytes_per_package, options.seed)
     report = {
         "model": options.directory.resolve().name,
@@ -202,7 +180,8 @@ def main() -> None:
         "split": options.split,
         "seed": options.seed,
         "bits_per_byte": bits_per_byte(model, tokenizer, texts),
-        "completions_that_parse": completions(model, tokenizer, options),
+        "completions_that_parse": completions(text_model, options, heal=True),
+        "without_healing": completions(text_model, options, heal=False),
         "seconds": round(time.monotonic() - started, 1),
     }
     print(json.dumps(report, indent=1))
