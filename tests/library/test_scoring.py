@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +13,6 @@ import transformers
 
 from gpt_bigcode.checkpoint import load_model
 from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionError
-from gpt_bigcode.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.pieces import PIECE_CHARACTERS, cut_at_white_space
 from gpt_bigcode.reference import Floats, NumpyDecoder
 from gpt_bigcode.scorers import NumpyScorer, Row, Scorer
@@ -22,6 +21,9 @@ from gpt_bigcode.scoring import ScoreOptions, TextScorer
 from gpt_bigcode.tokenizer import CodeTokenizer
 from gpt_bigcode.torch_scorer import TorchScorer
 from gpt_bigcode.windows import WindowMode
+
+if TYPE_CHECKING:
+    from gpt_bigcode.heads import GPTBigCodeForCausalLM
 
 M = WindowMode
 CONTEXT = 128
