@@ -14,11 +14,12 @@ from typer.main import get_command
 
 from bigcode_cli import __version__, failures, interruption
 from bigcode_cli.commands.complete import complete
+from bigcode_cli.commands.score import score
 from bigcode_cli.grouping import grouped
 from bigcode_cli.parsing import parse_directly
 from bigcode_cli.settings import Settings
 
-COMMANDS: tuple[Callable[..., None], ...] = (grouped(complete),)
+COMMANDS: tuple[Callable[..., None], ...] = (grouped(complete), grouped(score))
 EXAMPLES = {
     "complete": """
     \b
@@ -26,9 +27,16 @@ EXAMPLES = {
     $ bigcode complete src/app.py
     $ git show HEAD:setup.py | head -20 | bigcode complete --until function
     $ bigcode complete --samples 3 --temperature 0.8 --seed 1 --format json src/app.py
-    """
+    """,
+    "score": """
+    \b
+    Examples:
+    $ bigcode score src/
+    $ bigcode score --staged --max-bits-per-byte 3
+    $ bigcode score --lines --format csv src/app.py
+    """,
 }
-ARGUMENTS = frozenset({"file"})
+ARGUMENTS = frozenset({"file", "paths"})
 
 app = typer.Typer(
     name="bigcode",

@@ -106,17 +106,9 @@ class ModelOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportOptions:
-    """How results and messages are shown."""
+class MessageOptions:
+    """How much is said beside the result."""
 
-    format: Annotated[
-        OutputFormat,
-        typer.Option(
-            parser=parsing.one_of(OutputFormat),
-            rich_help_panel=GENERAL,
-            help="How the result is written.",
-        ),
-    ] = OutputFormat.TEXT
     quiet: Annotated[
         bool,
         typer.Option("--quiet", "-q", rich_help_panel=GENERAL, help="No notes, only errors."),
@@ -131,6 +123,20 @@ class ReportOptions:
         bool,
         typer.Option("--offline", rich_help_panel=GENERAL, help="Never use the network."),
     ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(MessageOptions):
+    """How results and messages are shown."""
+
+    format: Annotated[
+        OutputFormat,
+        typer.Option(
+            parser=parsing.one_of(OutputFormat),
+            rich_help_panel=GENERAL,
+            help="How the result is written.",
+        ),
+    ] = OutputFormat.TEXT
 
 
 @dataclass(frozen=True, kw_only=True)

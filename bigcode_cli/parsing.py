@@ -119,7 +119,7 @@ class _Direct:
         if self._parse is None:
             param._runtime_param = None  # noqa: SLF001  # one of Typer's own: let Typer convert it
             return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
-        if not param.multiple:
+        if not param.multiple and param.nargs == 1:
             return self._parse(value)
         source = ctx.get_parameter_source(param.name)
         if source is not None and source.name == "ENVIRONMENT":

@@ -14,6 +14,7 @@ from bigcode_cli.output import Notes, safe
 
 if TYPE_CHECKING:
     from gpt_bigcode.pipeline import CompletionOptions, TextModel
+    from gpt_bigcode.scoring import TextScorer
 
 
 def set_numpy_threads(threads: int | None) -> None:
@@ -32,6 +33,23 @@ def load_text_model(found: Found, options: ModelOptions, notes: Notes) -> "TextM
     from gpt_bigcode.pipeline import TextModel
 
     model = TextModel.load(
+        found.directory,
+        device=options.device,
+        precision=options.precision.value,
+        threads=options.threads,
+    )
+    model.name, model.revision = found.name, found.revision
+    notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
+    return model
+
+
+def load_text_scorer(found: Found, options: ModelOptions, notes: Notes) -> "TextScorer":
+    """Load a model that was found, to score with it in the way that the options say."""
+    if options.model is None:
+        notes.remark(f"using the built-in model {BUILT_IN}; -m chooses another")
+    from gpt_bigcode.scoring import TextScorer
+
+    model = TextScorer.load(
         found.directory,
         device=options.device,
         precision=options.precision.value,

@@ -3,6 +3,7 @@
 The library never prints, never exits and knows nothing of the command line. Import what you need:
 
     from gpt_bigcode.pipeline import TextModel      text in, completions out
+    from gpt_bigcode.scoring import TextScorer      text in, surprise out
 
     errors                 every error, drawn as a tree
     config                 config.json, checked before anything is built
@@ -31,6 +32,13 @@ The library never prints, never exits and knows nothing of the command line. Imp
     lexing                 just enough of a lexer for that
     outcomes               what a completion gives back
     pipeline               TextModel: all of it together
+    windows                which tokens of a long text are scored with which context
+    pieces                 token ids of a text of any size, read piece by piece
+    scorers                log-probabilities of given tokens, and their engine
+    torch_scorer           the same from PyTorch
+    ledger                 adds them up, with the place of each token in the file
+    scores                 what scoring gives back
+    scoring                TextScorer: all of that together
 
 Shapes in docstrings: B batch, T new tokens, S tokens seen (cache + new), H heads, K key/value
 heads, D head size, E width, V vocabulary, L layers.

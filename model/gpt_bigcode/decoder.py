@@ -38,6 +38,11 @@ class TorchDecoder:
         self._padding = torch.zeros(0, dtype=torch.long)  # [B], tokens of padding on the left
 
     @property
+    def model(self) -> GPTBigCodeForCausalLM:
+        """The model itself."""
+        return self._model
+
+    @property
     def context_length(self) -> int:
         """The most tokens that a row may have."""
         return self._model.config.n_positions

@@ -5,7 +5,7 @@ before `import torch` would have returned.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -133,8 +133,27 @@ class NumpyDecoder:
         shape = (config.n_layer, config.kv_heads, 0, 2 * config.head_dim)
         return _Row(np.empty(shape, np.float32))
 
+    def states(self, ids: Sequence[int]) -> Iterator[Floats]:
+        """The last layer's states of one text by itself, [T, E] for every chunk of its tokens.
+
+        The rows of `prefill` and `decode` are left alone; `head` makes logits of the states.
+        """
+        row = self._empty_row()
+        for start in range(0, len(ids), _CHUNK_TOKENS):
+            yield self._read([row], [ids[start : start + _CHUNK_TOKENS]])
+
+    def head(self, states: Floats) -> Floats:
+        """Logits: [T, E] -> [T, V]."""
+        return np.asarray(self._norm(states, "ln_f") @ self._weights[HEAD].T)
+
     def _forward(self, rows: Sequence[_Row], new: Sequence[Sequence[int]]) -> Floats:
         """Read the new tokens of every row; the logits after the last of each, [B, V]."""
+        states = self._read(rows, new)
+        last = np.fromiter(accumulate(map(len, new)), np.int64) - 1
+        return self.head(states[last])
+
+    def _read(self, rows: Sequence[_Row], new: Sequence[Sequence[int]]) -> Floats:
+        """Read the new tokens of every row; their states, one row after the other, [T, E]."""
         ids = np.concatenate([np.asarray(tokens, np.int64) for tokens in new])
         positions = np.concatenate(
             [np.arange(row.length, row.length + len(t)) for row, t in zip(rows, new, strict=True)]
@@ -153,8 +172,7 @@ class NumpyDecoder:
             hidden = hidden + self._linear(inner, f"h.{layer}.mlp.c_proj")
         for row, tokens in zip(rows, new, strict=True):
             row.length += len(tokens)
-        last = self._norm(hidden[np.asarray(edges[1:]) - 1], "ln_f")
-        return np.asarray(last @ self._weights[HEAD].T)
+        return np.asarray(hidden)
 
     def _attention(
         self, hidden: Floats, layer: int, rows: Sequence[_Row], edges: Sequence[int]

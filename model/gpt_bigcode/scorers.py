@@ -1,0 +1,148 @@
+"""The log-probabilities of given tokens, by NumPy or by PyTorch; knows rows of ids, no text.
+
+Logits are made for a few positions at a time, so that memory does not grow with vocabulary times
+length, and only for positions that are scored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.engines import open_decoder
+from gpt_bigcode.errors import NonFiniteError
+from gpt_bigcode.reference import NumpyDecoder
+
+LogProbabilities = NDArray[np.float64]
+# 16 MiB of float32: about what a processor's last cache holds, 80 positions of StarCoder's head.
+_LOGITS_AT_ONCE = 1 << 22
+
+
+@dataclass(frozen=True)
+class Row:
+    """Tokens of one window.
+
+    Attributes:
+        ids: n + 1 ids; the model reads the first n, at most its context.
+        first: index of the first id that is scored, 1 to n.
+    """
+
+    ids: Sequence[int]
+    first: int
+
+
+class Scorer(Protocol):
+    """A model that tells how likely given tokens are."""
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that it reads at once."""
+        ...
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        ...
+
+    @property
+    def batch_tokens(self) -> int:
+        """How many tokens it reads together at best."""
+        ...
+
+    def log_probabilities(self, rows: Sequence[Row]) -> list[LogProbabilities]:
+        """The natural logarithms for ids[first:] of every row, in order.
+
+        What a row gets does not depend on the others, to rounding.
+
+        Raises:
+            NonFiniteError: the model computed NaN or infinity.
+        """
+        ...
+
+
+class NumpyScorer:
+    """Scores with a `NumpyDecoder`, one row after the other.
+
+    Windows are long enough to fill its matrix products. Rows that share nothing give exactly the
+    same numbers alone and in a batch.
+    """
+
+    def __init__(self, decoder: NumpyDecoder) -> None:
+        self._decoder = decoder
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that it reads at once."""
+        return self._decoder.context_length
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self._decoder.vocabulary_size
+
+    @property
+    def batch_tokens(self) -> int:
+        """One row after the other: waiting for more would only delay the first results."""
+        return 1
+
+    def log_probabilities(self, rows: Sequence[Row]) -> list[LogProbabilities]:
+        """See `Scorer`."""
+        return [self._score(row) for row in rows]
+
+    def _score(self, row: Row) -> LogProbabilities:
+        targets = np.asarray(row.ids[row.first :], np.int64)
+        scored = np.empty(len(targets))
+        position = 0  # of the first state of a chunk; it predicts the id after it
+        for states in self._decoder.states(row.ids[:-1]):
+            needed = states[max(row.first - 1 - position, 0) :]
+            place = position + len(states) - len(needed) - (row.first - 1)
+            for start, end in _pieces(len(needed), self.vocabulary_size):
+                chosen = targets[place + start : place + end]
+                logits = self._decoder.head(needed[start:end])
+                scored[place + start : place + end] = _log_softmax(logits, chosen)
+            position += len(states)
+        return _finite(scored)
+
+
+def open_scorer(
+    directory: Path,
+    config: GPTBigCodeConfig,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+) -> Scorer:
+    """Load the weights of a language model where they are computed best.
+
+    Arguments and errors are those of `engines.open_decoder`, whose choice this is.
+    """
+    decoder = open_decoder(directory, config, device=device, precision=precision, threads=threads)
+    if isinstance(decoder, NumpyDecoder):
+        return NumpyScorer(decoder)
+    from gpt_bigcode.torch_scorer import TorchScorer
+
+    return TorchScorer.of(decoder)
+
+
+def _pieces(length: int, vocabulary: int) -> list[tuple[int, int]]:
+    """Ranges of positions whose logits are made together."""
+    size = max(_LOGITS_AT_ONCE // vocabulary, 1)
+    return [(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def _log_softmax(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> LogProbabilities:
+    """[T, V] and [T] -> [T]; sums in float64, so that equal logits give exactly 1 / V."""
+    highest = logits.max(axis=-1, keepdims=True)
+    total = np.exp(logits - highest).sum(axis=-1, dtype=np.float64)
+    chosen = logits[np.arange(len(targets)), targets] - highest[:, 0]
+    return np.asarray(chosen - np.log(total), np.float64)
+
+
+def _finite(scored: LogProbabilities) -> LogProbabilities:
+    if not np.isfinite(scored).all():
+        raise NonFiniteError("the model computed NaN or infinity")
+    return scored
