@@ -41,7 +41,7 @@ def line_and_column(value: Any) -> str:
     return str(value)
 
 
-def marker(value: Any) -> str:
+def marker_text(value: Any) -> str:
     """Read a text that stands where the gap is."""
     try:
         size = len(parsing.text(value).encode("utf-8"))
@@ -79,7 +79,7 @@ class PlaceOptions:
         str | None,
         typer.Option(
             metavar="TEXT",
-            parser=marker,
+            parser=marker_text,
             rich_help_panel=PLACE,
             help="Instead of this text, which stands in the file once.",
         ),
