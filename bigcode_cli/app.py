@@ -14,12 +14,13 @@ from typer.main import get_command
 
 from bigcode_cli import __version__, failures, interruption
 from bigcode_cli.commands.complete import complete
+from bigcode_cli.commands.infill import infill
 from bigcode_cli.commands.score import score
 from bigcode_cli.grouping import grouped
 from bigcode_cli.parsing import parse_directly
 from bigcode_cli.settings import Settings
 
-COMMANDS: tuple[Callable[..., None], ...] = (grouped(complete), grouped(score))
+COMMANDS: tuple[Callable[..., None], ...] = (grouped(complete), grouped(infill), grouped(score))
 EXAMPLES = {
     "complete": """
     \b
@@ -27,6 +28,13 @@ EXAMPLES = {
     $ bigcode complete src/app.py
     $ git show HEAD:setup.py | head -20 | bigcode complete --until function
     $ bigcode complete --samples 3 --temperature 0.8 --seed 1 --format json src/app.py
+    """,
+    "infill": """
+    \b
+    Examples:
+    $ bigcode infill --at 12:5 src/app.py
+    $ bigcode infill --marker '<HERE>' --in-place src/app.py
+    $ bigcode infill --at 3:1 --until line --print diff src/app.py | patch -p0
     """,
     "score": """
     \b

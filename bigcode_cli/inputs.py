@@ -46,7 +46,7 @@ class InputText:
     path: Path | None
 
 
-def refuse_unusable(file: Path | None) -> None:
+def refuse_unusable(file: Path | None, *, command: str = "complete") -> None:
     """Refuse what can never be a text, before anything slow is done.
 
     Raises:
@@ -56,7 +56,7 @@ def refuse_unusable(file: Path | None) -> None:
         if file is not None and os.path.isdir(file):  # noqa: PTH112  # never raises
             raise UsageFailure(f"{file}: is a folder, not a file")
     elif sys.stdin is not None and sys.stdin.isatty():
-        hint = "bigcode complete FILE, or pipe the text in"
+        hint = f"bigcode {command} FILE, or pipe the text in"
         raise UsageFailure("no FILE given, and stdin is a terminal", hint=hint)
 
 

@@ -27,6 +27,8 @@ The library never prints, never exits and knows nothing of the command line. Imp
     devices                which device and precision
     threads                how many processor threads
     context                text and other files -> the ids that a model reads, within its context
+    infilling              the same for a gap in a text
+    suffix_overlap         where a text that fills a gap runs into what follows
     streaming              whole characters, stop texts, loops
     scopes                 where the line, block or function at the cursor ends
     lexing                 just enough of a lexer for that

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from gpt_bigcode.errors import ContextError
 from gpt_bigcode.tokenizer import CodeTokenizer
 
-_BYTE_ORDER_MARK = "\ufeff"
+BYTE_ORDER_MARK = "\ufeff"
 _SLASHES = frozenset(
     {
         *("c", "cc", "cpp", "cs", "cu", "dart", "go", "h", "hpp", "java", "js", "jsx", "kt", "m"),
@@ -68,7 +68,9 @@ class Prompt:
             was the dominant kind.
         crlf: whether it was; then what the model writes gets CRLF back.
         healed: the bytes of the last token, if it was taken off.
+        suffix: the text after the cursor in the same form, when infilling.
         dropped_tokens: tokens of the prompt that did not fit (see `outcomes.Completion`).
+        dropped_suffix_tokens: the same for the text after the cursor.
         dropped_context_tokens: the same for the files.
     """
 
@@ -76,7 +78,9 @@ class Prompt:
     text: str
     crlf: bool
     healed: bytes = b""
+    suffix: str = ""
     dropped_tokens: int = 0
+    dropped_suffix_tokens: int = 0
     dropped_context_tokens: int = 0
 
 
@@ -87,7 +91,7 @@ def build_prompt(tokenizer: CodeTokenizer, text: str, layout: PromptLayout) -> P
         ContextError: the prompt does not fit and may not be truncated.
         InputError: text that the tokenizer cannot hold.
     """
-    text = text.removeprefix(_BYTE_ORDER_MARK)
+    text = text.removeprefix(BYTE_ORDER_MARK)
     crlf = has_crlf(text)
     if crlf:
         text = text.replace("\r\n", "\n")
@@ -98,7 +102,7 @@ def build_prompt(tokenizer: CodeTokenizer, text: str, layout: PromptLayout) -> P
             f"beside {layout.context_length - layout.room} new ones"
         )
     room = 0 if dropped else min(layout.room // 2, layout.room - 1 - len(ids))
-    context, dropped_context = _lay_out_files(tokenizer, layout, room)
+    context, dropped_context = lay_out_files(tokenizer, layout, room)
     start = [] if dropped and ids else [layout.start_id]
     whole = [*start, *context, *ids]
     heal = layout.heal and bool(ids) and len(whole) > 1
@@ -117,7 +121,7 @@ def has_crlf(text: str) -> bool:
     return 2 * text.count("\r\n") > text.count("\n")
 
 
-def _lay_out_files(
+def lay_out_files(
     tokenizer: CodeTokenizer, layout: PromptLayout, room: int
 ) -> tuple[list[int], int]:
     """Ids of the files' part in front of the prompt, and the number of tokens left out.
@@ -133,7 +137,7 @@ def _lay_out_files(
     parts: list[list[int]] = []
     for file in reversed(layout.files):
         header = _header(tokenizer, file.path)
-        body = file.text.removeprefix(_BYTE_ORDER_MARK).replace("\r\n", "\n").rstrip("\n")
+        body = file.text.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n").rstrip("\n")
         ids, missing = tokenizer.encode_head(body + "\n", max(left - len(header), 0))
         dropped += missing
         if ids:

@@ -109,6 +109,16 @@ class BracketReader:
         return len(self._quote) > 1 or self._quote == "`" or self._comment == "*/"
 
     @property
+    def open_brackets(self) -> str:
+        """The open brackets, outermost first."""
+        return "".join(self._stack)
+
+    @property
+    def in_string(self) -> bool:
+        """Inside a string of any kind."""
+        return bool(self._quote)
+
+    @property
     def brace_depth(self) -> int:
         """Brackets up to the innermost open brace, itself included; 0 if none is open."""
         braces = [place for place, bracket in enumerate(self._stack) if bracket == "{"]

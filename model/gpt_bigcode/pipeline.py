@@ -14,13 +14,15 @@ from typing import Self
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.context import ContextFile, Prompt, PromptLayout, build_prompt
 from gpt_bigcode.engines import open_decoder
-from gpt_bigcode.errors import OptionError
+from gpt_bigcode.errors import InfillUnsupportedError, OptionError
 from gpt_bigcode.generation import Decoder, GeneratedToken, Generation, Limits
 from gpt_bigcode.healing import Healing
+from gpt_bigcode.infilling import Gap, InfillOrder, build_infill_prompt
 from gpt_bigcode.outcomes import Choice, Completion, FinishReason, Timings
 from gpt_bigcode.sampling import Sampler
 from gpt_bigcode.scopes import Scope, ScopeRule
 from gpt_bigcode.streaming import NewlineRestorer, TextStop
+from gpt_bigcode.suffix_overlap import SuffixOverlap
 from gpt_bigcode.tokenizer import CodeTokenizer
 
 MAX_SAMPLES = 128
@@ -87,6 +89,23 @@ class CompletionOptions:
     def limits(self) -> Limits:
         """The limits that `Generation` keeps."""
         return Limits(self.max_tokens, self.time_budget_seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfillOptions(CompletionOptions):
+    """How to fill a gap: all that `CompletionOptions` has, and two choices more.
+
+    Attributes:
+        order: in which order the model reads prefix and suffix.
+        trim: end the text where the suffix begins (see `suffix_overlap.SuffixOverlap`).
+    """
+
+    order: InfillOrder = InfillOrder.PSM
+    trim: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "order", InfillOrder.parse(self.order))
 
 
 class TextModel:
@@ -160,10 +179,7 @@ class TextModel:
             InputError: text that the tokenizer cannot hold.
             NonFiniteError: the model computed NaN or infinity.
         """
-        run = _Run(self, prompt, options or CompletionOptions())
-        for _ in run.pieces():
-            pass
-        return run.completion()
+        return self._prepare(prompt, options or CompletionOptions()).finish()
 
     def stream(self, prompt: str, options: CompletionOptions | None = None) -> "CompletionStream":
         """Continue the text piece by piece; joined, the pieces are what `complete` gives.
@@ -173,16 +189,61 @@ class TextModel:
         Raises:
             OptionError: more than one sample; and as for `complete`.
         """
-        options = options or CompletionOptions()
-        if options.samples != 1:
-            raise OptionError(f"samples: {options.samples} cannot be streamed, only 1")
-        return CompletionStream(_Run(self, prompt, options))
+        return CompletionStream(self._prepare(prompt, options or CompletionOptions()))
+
+    def infill(self, prefix: str, suffix: str, options: InfillOptions | None = None) -> Completion:
+        """Write what belongs between two texts.
+
+        Args:
+            prefix: the text before the gap; it and the suffix may be empty.
+            suffix: the text behind it.
+            options: see `InfillOptions`.
+
+        Raises:
+            InfillUnsupportedError: the model has no sentinels for infilling.
+            ContextError, InputError, NonFiniteError: as for `complete`.
+        """
+        gap = Gap(prefix=prefix, suffix=suffix)
+        return self._prepare_infill(gap, options or InfillOptions()).finish()
+
+    def stream_infill(
+        self, prefix: str, suffix: str, options: InfillOptions | None = None
+    ) -> "CompletionStream":
+        """The same piece by piece; see `stream`."""
+        gap = Gap(prefix=prefix, suffix=suffix)
+        return CompletionStream(self._prepare_infill(gap, options or InfillOptions()))
+
+    def _prepare(self, prompt: str, options: CompletionOptions) -> "_Run":
+        return _Run(self, build_prompt(self.tokenizer, prompt, self._layout(options)), options)
+
+    def _prepare_infill(self, gap: Gap, options: InfillOptions) -> "_Run":
+        if self.tokenizer.infill is None:
+            raise InfillUnsupportedError(
+                f"{self.name}: cannot infill: its tokenizer has no sentinel tokens",
+                hint="use a model that was trained to infill, such as SantaCoder or StarCoder",
+            )
+        layout = self._layout(options)
+        prompt = build_infill_prompt(self.tokenizer, gap, layout, order=options.order)
+        return _Run(self, prompt, options)
+
+    def _layout(self, options: CompletionOptions) -> PromptLayout:
+        return PromptLayout(
+            context_length=self.decoder.context_length,
+            max_tokens=options.max_tokens,
+            start_id=self.start_id,
+            truncate=options.truncate,
+            heal=options.heal,
+            files=options.context_files,
+            path=options.path,
+        )
 
 
 class CompletionStream:
     """An iterator over the text; `completion` is there when it has ended."""
 
     def __init__(self, run: "_Run") -> None:
+        if run.options.samples != 1:
+            raise OptionError(f"samples: {run.options.samples} cannot be streamed, only 1")
         self._run = run
         self._pieces = (piece for _, piece in run.pieces())
         self._held = run.options.min_confidence is not None
@@ -211,27 +272,23 @@ class CompletionStream:
 class _Run:
     """One request on its way: token rows on one side, one text a row on the other."""
 
-    def __init__(self, model: TextModel, prompt: str, options: CompletionOptions) -> None:
-        self.model, self.options = model, options
-        layout = PromptLayout(
-            context_length=model.decoder.context_length,
-            max_tokens=options.max_tokens,
-            start_id=model.start_id,
-            truncate=options.truncate,
-            heal=options.heal,
-            files=options.context_files,
-            path=options.path,
-        )
-        self.prompt = build_prompt(model.tokenizer, prompt, layout)
+    def __init__(self, model: TextModel, prompt: Prompt, options: CompletionOptions) -> None:
+        self.model, self.prompt, self.options = model, prompt, options
         self._generation = Generation(
             model.decoder,
-            [self.prompt.ids] * options.samples,
+            [prompt.ids] * options.samples,
             sampler=self._sampler(),
             limits=options.limits,
             end_ids=model.tokenizer.end_ids,
             seed=options.seed,
         )
-        self._rows = [_Row(self.prompt, options) for _ in range(options.samples)]
+        self._rows = [_Row(prompt, options) for _ in range(options.samples)]
+
+    def finish(self) -> Completion:
+        """The whole answer."""
+        for _ in self.pieces():
+            pass
+        return self.completion()
 
     def _sampler(self) -> Sampler:
         sampler = self.options.sampler
@@ -264,6 +321,7 @@ class _Run:
             revision=self.model.revision,
             prompt_tokens=len(self.prompt.ids),
             dropped_prefix_tokens=self.prompt.dropped_tokens,
+            dropped_suffix_tokens=self.prompt.dropped_suffix_tokens,
             dropped_context_tokens=self.prompt.dropped_context_tokens,
             choices=choices,
             timings=Timings(
@@ -294,7 +352,9 @@ class _Row:
             stops = [text.replace("\r\n", "\n") for text in stops]
         whole = options.until in (None, Scope.FILE)
         scope = None if options.until is None or whole else ScopeRule(options.until, prompt.text)
-        self._text = TextStop(stops, scope)
+        trim = isinstance(options, InfillOptions) and options.trim
+        overlap = SuffixOverlap(prompt.text, prompt.suffix) if trim else None
+        self._text = TextStop(stops, scope, overlap)
         self._newlines = NewlineRestorer(crlf=prompt.crlf)
         self._known_bytes = len(prompt.healed)
         self.shown: list[str] = []

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from gpt_bigcode.outcomes import FinishReason
 from gpt_bigcode.scopes import Cut, ScopeRule
+from gpt_bigcode.suffix_overlap import SuffixOverlap
 
 
 class Utf8Stream:
@@ -214,14 +215,22 @@ class TextStop:
     character came first.
     """
 
-    def __init__(self, stops: Sequence[str] = (), scope: ScopeRule | None = None) -> None:
+    def __init__(
+        self,
+        stops: Sequence[str] = (),
+        scope: ScopeRule | None = None,
+        overlap: SuffixOverlap | None = None,
+    ) -> None:
         self.reason: FinishReason | None = None
+        self._overlap = overlap
         self._characters = Utf8Stream()
         self._watchers: list[Watcher] = [RepetitionGuard()]
         if stops:
             self._watchers.append(StopMatcher(stops))
         if scope is not None:
             self._watchers.append(scope)
+        if overlap is not None:
+            self._watchers.append(overlap)
         self._waiting = ""
         self._shown = 0
 
@@ -250,7 +259,9 @@ class TextStop:
         found = [(cut.seen, cut.keep, reason) for cut, reason in ends if cut is not None]
         if not found:
             return False
-        _, self._limit, self.reason = min(found)
+        seen, self._limit, self.reason = min(found)
+        if self._overlap is not None and self.reason is not self._overlap.reason:
+            self._limit = self._overlap.trim(Cut(seen, self._limit))
         return True
 
     def _show(self, limit: int) -> str:

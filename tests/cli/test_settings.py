@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import typer
 
+from bigcode_cli import infill_options as I  # noqa: N812  # short, for the table
 from bigcode_cli import options
-from bigcode_cli.app import app, main
+from bigcode_cli.app import COMMANDS, app, main
 from bigcode_cli.app import options as all_options
 from bigcode_cli.parsing import parse_directly
 from bigcode_cli.settings import Settings, SettingsError, config_path, environment_name
@@ -44,6 +45,15 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
     "offline": (False, ("", True), ("on", True), ("true", True)),
     "no_healing": (False, ("", True), ("1", True), ("true", True)),
     "echo": (False, ("", True), ("1", True), ("true", True)),
+    "at": (None, ("1:2", "1:2"), ("3:4", "3:4"), ('"5:6"', "5:6")),
+    "offset": (None, ("0", 0), ("6", 6), ("7", 7)),
+    "marker": (None, ("a", "a"), ("b  c", "b  c"), ('"c"', "c")),
+    "prefix_file": (None, ("a b", Path("a b")), ("c", Path("c")), ('"e"', Path("e"))),
+    "suffix_file": (None, ("a b", Path("a b")), ("c", Path("c")), ('"e"', Path("e"))),
+    "order": (I.Order.PSM, ("spm", I.Order.SPM), ("psm", I.Order.PSM), ('"spm"', I.Order.SPM)),
+    "no_trim": (False, ("", True), ("1", True), ("true", True)),
+    "print": (None, ("file", I.Shown.FILE), ("diff", I.Shown.DIFF), ('"middle"', I.Shown.MIDDLE)),
+    "in_place": (False, ("", True), ("1", True), ("true", True)),
 }
 
 
@@ -56,12 +66,17 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "bigcode" / "config.toml"
 
 
-def _parse(*arguments: str) -> dict[str, Any]:
+def _command_with(option: str) -> str:
+    """The first command that has the option."""
+    return next(c.__name__ for c in COMMANDS if option in inspect.signature(c).parameters)
+
+
+def _parse(*arguments: str, name: str = "complete") -> dict[str, Any]:
     command: Any = typer.main.get_command(app)
     parse_directly(command)
     settings = Settings(all_options())
-    child = command.commands["complete"]
-    context = child.make_context("complete", list(arguments), default_map=settings)
+    child = command.commands[name]
+    context = child.make_context(name, list(arguments), default_map=settings)
     return {name: None if value in ([], ()) else value for name, value in context.params.items()}
 
 
@@ -72,14 +87,15 @@ def test_the_table_has_every_option() -> None:
 @pytest.mark.parametrize("name", sorted(VALUES))
 def test_who_wins(name: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     default, (flag, from_flag), (variable, from_variable), (toml, from_toml) = VALUES[name]
-    assert _parse()[name] == default
+    command = _command_with(name)
+    assert _parse(name=command)[name] == default
     config.write_text(f"{name.replace('_', '-')} = {toml}\n", "utf-8")
-    assert _parse()[name] == from_toml
+    assert _parse(name=command)[name] == from_toml
     monkeypatch.setenv(environment_name(name), variable)
-    assert _parse()[name] == from_variable
+    assert _parse(name=command)[name] == from_variable
     option = f"--{name.replace('_', '-')}"
-    assert _parse(f"{option}={flag}" if flag else option)[name] == from_flag
-    assert type(_parse()[name]) is type(from_variable)
+    assert _parse(f"{option}={flag}" if flag else option, name=command)[name] == from_flag
+    assert type(_parse(name=command)[name]) is type(from_variable)
 
 
 @pytest.mark.parametrize("name", sorted(VALUES))
@@ -91,9 +107,10 @@ def test_parsing_directly_changes_only_the_time(
     option = f"--{name.replace('_', '-')}"
     arguments = [f"{option}={flag}" if flag else option]
     config.write_text(f"{name.replace('_', '-')} = {VALUES[name][3][0]}\n", "utf-8")
-    direct = (_parse(), _parse(*arguments))
+    command = _command_with(name)
+    direct = (_parse(name=command), _parse(*arguments, name=command))
     monkeypatch.setattr(f"{__name__}.parse_directly", lambda _: None)
-    assert (_parse(), _parse(*arguments)) == direct
+    assert (_parse(name=command), _parse(*arguments, name=command)) == direct
 
 
 @pytest.mark.parametrize("word", ["0", "false", "no", "OFF"])
@@ -191,8 +208,10 @@ def test_the_scopes_are_those_of_the_library() -> None:
 
 
 def test_every_option_is_called_as_its_parameter(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["complete", "--help"]) == 0
-    shown = capfd.readouterr().out
+    shown = ""
+    for command in COMMANDS:
+        assert main([command.__name__, "--help"]) == 0
+        shown += capfd.readouterr().out
     for name, annotation in all_options().items():
         assert f"--{name.replace('_', '-')}" in shown
         assert inspect.isclass(annotation) is False

@@ -1,0 +1,92 @@
+"""`bigcode infill`: writes what belongs into a gap of a text.
+
+Knows nothing of how options are parsed or how errors are shown.
+"""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from bigcode_cli import requests, rewriting
+from bigcode_cli.catalog import find_model
+from bigcode_cli.failures import UsageFailure
+from bigcode_cli.infill_answers import InfillPresenter
+from bigcode_cli.infill_options import AnswerOptions, PlaceOptions, Shown
+from bigcode_cli.options import (
+    GenerationOptions,
+    InputFile,
+    ModelOptions,
+    OutputFormat,
+    ReportOptions,
+)
+from bigcode_cli.output import Notes
+from bigcode_cli.places import check_way, find_place
+
+if TYPE_CHECKING:
+    from gpt_bigcode.pipeline import CompletionOptions, InfillOptions
+
+
+def infill(
+    file: InputFile = None,
+    *,
+    place: PlaceOptions,
+    answer: AnswerOptions,
+    generation: GenerationOptions,
+    model: ModelOptions,
+    report: ReportOptions,
+) -> None:
+    """Write what belongs into a gap of FILE, or of standard input.
+
+    One option says where the gap is. The answer is written as it arises, and ends where it would
+    repeat what follows the gap. The model must have been trained to infill.
+    """
+    _check_answer(answer, place, generation)
+    check_way(file, place)
+    requests.set_numpy_threads(model.threads)
+    target = rewriting.open_target(file) if answer.in_place else None
+    notes = Notes(quiet=report.quiet, verbose=report.verbose)
+    found = find_model(model.model)
+    gap = find_place(file, place)
+    options = _infill_options(requests.completion_options(generation, gap.source), answer)
+    text_model = requests.load_text_model(found, model, notes)
+    presenter = InfillPresenter(
+        source=gap.source,
+        format=report.format,
+        echo=False,
+        notes=notes,
+        place=gap,
+        shown=answer.print or Shown.MIDDLE,
+    )
+    text = report.format is OutputFormat.TEXT
+    if text and options.samples == 1 and presenter.shown is not Shown.DIFF and target is None:
+        presenter.stream(text_model.stream_infill(gap.prefix, gap.suffix, options))
+        return
+    completion = text_model.infill(gap.prefix, gap.suffix, options)
+    if target is not None:
+        middle = completion.choices[0].text
+        # An empty answer changes nothing, a marker in the gap included.
+        changed = bool(middle) and rewriting.rewrite(target, gap.source.data, gap.filled(middle))
+        notes.detail(f"{target.name}: {'written' if changed else 'unchanged'}")
+    presenter.write(completion, silent=target is not None and text)
+
+
+def _check_answer(
+    answer: AnswerOptions, place: PlaceOptions, generation: GenerationOptions
+) -> None:
+    """Refuse what does not go together, before anything is read."""
+    pair = place.prefix_file is not None or place.suffix_file is not None
+    if answer.in_place and answer.print is not None:
+        raise UsageFailure("--in-place writes the file: it does not go with --print")
+    if answer.in_place and generation.samples != 1:
+        raise UsageFailure("--in-place writes one answer: it does not go with --samples")
+    if pair and (answer.in_place or answer.print is Shown.DIFF):
+        option = "--in-place" if answer.in_place else "--print diff"
+        raise UsageFailure(f"{option} needs one FILE, not --prefix-file and --suffix-file")
+
+
+def _infill_options(options: "CompletionOptions", answer: AnswerOptions) -> "InfillOptions":
+    from gpt_bigcode.infilling import InfillOrder
+    from gpt_bigcode.pipeline import InfillOptions
+
+    shared = {field.name: getattr(options, field.name) for field in fields(options)}
+    order = InfillOrder(answer.order.value)
+    return InfillOptions(**shared, order=order, trim=not answer.no_trim)

@@ -1,0 +1,274 @@
+"""Where a text that fills a gap runs into what already follows the gap.
+
+Knows no grammar and no tokens. Works character by character, so that it does not matter how the
+text is cut into pieces.
+"""
+
+import re
+from copy import deepcopy
+
+from gpt_bigcode.lexing import BracketReader, guess_syntax, tail_window
+from gpt_bigcode.outcomes import FinishReason
+from gpt_bigcode.scopes import Cut
+
+_CLOSERS = frozenset(")]}")
+_CLOSING_WORDS = frozenset({"fi", "done", "esac", "end"})
+_BRACKETS = frozenset("()[]{}")
+_QUOTES = frozenset("\"'`")
+_SIGNS = re.compile(r"[^\w\s()\[\]{}\"'`]+")
+_LETTER = re.compile(r"[^\W\d_]")
+_WINDOW = 1 << 14  # characters behind the gap that are looked at
+_LONGEST_REST = 512
+_TELLING = 8  # characters, blanks left out
+_TAB_COLUMNS = 8
+
+
+class SuffixOverlap:
+    """Watches a text grow (see `streaming.Watcher`) and cuts it where the suffix begins.
+
+    Blanks at the end of a line never count. The rules:
+
+    1. Brackets. If the suffix begins with a closing bracket, the text may not close what the suffix
+       closes: a line of it that ends with too many brackets closed is cut before the first of them.
+       `} else {` opens again and closes none too many; a bracket that the prefix opens and the
+       suffix leaves open is the text's to close.
+    2. Lines. With nothing behind the cursor on its line, or nothing before it: a line of the text
+       that equals the suffix's first line with something on it, indentation included. A line that
+       tells little (under 8 characters, or more than once in the file) counts only if the next line
+       is the suffix's next one too, or nothing follows; `fi`, `done`, `end` always count.
+    3. The rest of the line. With something on both sides of the cursor: a line of the text that
+       ends with what is behind it, by the same standard, its brackets being the suffix's; and at
+       the end of the text the signs that it begins with (`,`, `;`, a closing quote).
+    4. A text that is as a whole what follows the cursor, up to the end of a word, is empty.
+
+    A letter or digit alone is never an overlap. Of the blanks before the cut those go that the
+    suffix brings itself.
+    """
+
+    reason = FinishReason.SUFFIX
+
+    def __init__(self, prefix: str, suffix: str) -> None:
+        """Look at the text around the gap, as the model reads it."""
+        self.safe = 0
+        self._around = (prefix, suffix)
+        before = prefix[prefix.rfind("\n") + 1 :]
+        # What stands before the first line of the text; None if that line goes on with code.
+        self._margin = None if before.strip() else before
+        self._lead = suffix[: len(suffix) - len(suffix.lstrip())]
+        self._find_lines(suffix)
+        self._tells = _tells(self._first.strip(), prefix, suffix)
+        self._reader, self._floor = _count_brackets(prefix, suffix)
+        self._base, self._quoted = self._reader.depth, self._reader.in_string
+        self._guards = suffix.lstrip()[:1] in _CLOSERS and not self._quoted
+        self._text = ""
+        self._line = 0  # where the line begins
+        self._before_chars: list[tuple[int, bool]] = []  # of the line: open brackets, in a string
+        self._crossed: int | None = None  # the first bracket too many on the line
+        self._pending: int | None = None  # where a line that tells little begins
+
+    def _find_lines(self, suffix: str) -> None:
+        """The first two lines with something on them, and what is behind the cursor on its line."""
+        here, *below = [line.rstrip() for line in suffix[:_WINDOW].split("\n")]
+        self._rest = here.strip() if self._margin is None else ""
+        if self._margin is not None and here:
+            here = self._margin + here
+        lines = [line for line in (here, *below) if line] + ["", ""]
+        self._first, self._second = lines[:2]
+        if len(self._first) > _LONGEST_REST:
+            self._rest = self._first = ""
+
+    def feed(self, text: str) -> Cut | None:
+        """See `streaming.Watcher`."""
+        for char in text:
+            place = self._end_line() if char == "\n" else None
+            if place is not None:
+                return Cut(len(self._text) + 1, self._join(place))
+            self._read(char)
+        self.safe = self._find_safe()
+        return None
+
+    def close(self) -> Cut | None:
+        """See `streaming.Watcher`."""
+        line = self._text[self._line :].rstrip()
+        # The suffix's second line may break off where the text does.
+        known = self._pending is not None and self._second.startswith(line)
+        place = self._pending if known else self._end_line()
+        if place is None:
+            place = self._pending if self._pending is not None else self._match_end()
+        return None if place is None else Cut(len(self._text), self._join(place))
+
+    def trim(self, cut: Cut) -> int:
+        """How many characters stay if something else ends the text with `cut`.
+
+        What may have been shown by then stays.
+        """
+        again = SuffixOverlap(*self._around)
+        again.feed(self._text[: cut.keep])
+        ended = deepcopy(again).close()
+        if ended is None:
+            return cut.keep
+        for char in self._text[cut.keep : cut.seen - 1]:
+            again.feed(char)
+            if again.safe > ended.keep:
+                return cut.keep
+        return ended.keep
+
+    def _read(self, char: str) -> None:
+        place = len(self._text)
+        self._text += char
+        self._before_chars.append((self._reader.depth, self._reader.in_string))
+        self._reader.feed(char)
+        below = self._guards and self._reader.depth < self._floor
+        if below and self._crossed is None:
+            self._crossed = place
+        elif not below:
+            self._crossed = None
+        if char == "\n":
+            self._line = place + 1
+            self._before_chars.clear()
+
+    def _end_line(self) -> int | None:
+        """Where the overlap begins that shows at the end of the line."""
+        line = self._text[self._line :].rstrip()
+        if not line.strip():
+            return None
+        if self._pending is not None and self._second == line:
+            return self._pending
+        self._pending = None
+        if self._crossed is not None:
+            return self._crossed
+        place = self._match_rest(line) if self._rest else self._match_line(line)
+        if place is None:
+            return None
+        closing = self._first.strip().rstrip(";") in _CLOSING_WORDS and not self._rest
+        if self._tells or not self._second or closing:
+            return place
+        self._pending = place
+        return None
+
+    def _match_line(self, line: str) -> int | None:
+        """Rule 2."""
+        full = self._with_margin(line)
+        same = full is not None and _columns(full) == _columns(self._first)
+        return self._line + len(line) - len(line.lstrip()) if same else None
+
+    def _with_margin(self, line: str) -> str | None:
+        """The line with what stands before it; None if that is code."""
+        if self._line:
+            return line
+        return None if self._margin is None else self._margin + line
+
+    def _match_rest(self, line: str) -> int | None:
+        """Rule 3 for a whole line; where brackets close, rule 1 judges alone."""
+        at = len(line) - len(self._rest)
+        if not line.endswith(self._rest) or self._guards or _is_letter(self._rest):
+            return None
+        if at and _splits_word(line[at - 1], self._rest):
+            return None
+        depth, quoted = self._before_chars[at]
+        if quoted != self._quoted or line[:at].endswith("\\"):
+            return None
+        balanced = depth == self._floor or not _BRACKETS.intersection(self._rest)
+        return self._line + at if balanced else None
+
+    def _match_end(self) -> int | None:
+        """Rule 4, and the signs of rule 3."""
+        text = self._text.strip()
+        target = self._rest or ("" if self._margin is None else self._first.strip())
+        behind = target[len(text) : len(text) + 1]
+        whole = target.startswith(text) and not (behind and _splits_word(text[-1:], behind))
+        if text and whole and not _is_letter(text) and self._reader.depth == self._base:
+            return 0
+        return self._match_signs() if self._rest and not self._guards else None
+
+    def _match_signs(self) -> int | None:
+        line = self._text[self._line :].rstrip()
+        if self._quoted and self._rest[0] in _QUOTES:
+            signs = self._rest[0]
+        else:
+            found = _SIGNS.match(self._rest)
+            signs = found[0] if found else ""
+        at = len(line) - len(signs)
+        if not signs or not line.endswith(signs) or self._before_chars[at][1] != self._quoted:
+            return None
+        goes_on = at and (_SIGNS.match(line[at - 1]) or line[at - 1] == "\\")
+        return None if goes_on else self._line + at
+
+    def _join(self, place: int) -> int:
+        """Where to cut before `place`, so that blanks are not there twice."""
+        kept = self._text[:place]
+        blank = kept[len(kept.rstrip()) :]
+        if "\n" in self._lead:
+            return place - len(blank)
+        size = min(len(blank), len(self._lead))
+        while not (blank.endswith(self._lead[len(self._lead) - size :]) or not size):
+            size -= 1
+        return place - size
+
+    def _find_safe(self) -> int:
+        """The end of what stays, whatever follows."""
+        held = [place for place in (self._pending, self._crossed) if place is not None]
+        limit = min(held, default=self._line + self._find_held(self._text[self._line :].rstrip()))
+        return len(self._text[:limit].rstrip())
+
+    def _find_held(self, line: str) -> int:
+        """From which character on the line may become an overlap."""
+        target = self._rest if self._margin is None else self._first.strip()
+        if not self._text[: self._line].strip() and target.startswith(line.strip()):
+            return 0
+        if self._rest:
+            # Where a bracket comes first, rule 1 judges alone.
+            start = len(line) if self._guards else max(len(line) - len(self._rest), 0)
+            places = range(start, len(line))
+            return next((at for at in places if self._rest.startswith(line[at:])), len(line))
+        full = self._with_margin(line)
+        same = full is not None and _columns(self._first).startswith(_columns(full))
+        return 0 if same else len(line)
+
+
+def _count_brackets(prefix: str, suffix: str) -> tuple[BracketReader, int]:
+    """A reader at the gap, and how many brackets must be open at the end of what fills it.
+
+    Those that the suffix leaves open are not its to close. If more follows than is looked at, only
+    parentheses inside the innermost brace are expected to be closed by then.
+    """
+    before = tail_window(prefix)
+    reader = BracketReader(guess_syntax(before + suffix[:_WINDOW]))
+    for char in before:
+        reader.feed(char)
+    if suffix.lstrip()[:1] not in _CLOSERS:
+        return reader, reader.depth
+    ahead = deepcopy(reader)
+    lowest = reader.open_brackets
+    for char in suffix[:_WINDOW]:
+        ahead.feed(char)
+        lowest = min(lowest, ahead.open_brackets, key=len)
+    if len(suffix) > _WINDOW:
+        lowest = lowest[lowest.rfind("{") + 1 :]
+    return reader, reader.depth - len(lowest)
+
+
+def _tells(line: str, prefix: str, suffix: str) -> bool:
+    """Whether a line that is written again can only be the one that follows."""
+    if not _LETTER.search(line) or len("".join(line.split())) < _TELLING:
+        return False
+    around = (prefix[-_WINDOW:] + "\n" + suffix[:_WINDOW]).split("\n")
+    return [other.strip() for other in around].count(line) <= 1
+
+
+def _is_letter(text: str) -> bool:
+    return len(text) == 1 and text.isalnum()
+
+
+def _splits_word(before: str, after: str) -> bool:
+    """Whether a border between two texts lies inside a word."""
+    return _is_word(before[-1:]) and _is_word(after[:1])
+
+
+def _is_word(char: str) -> bool:
+    return char.isalnum() or char == "_"
+
+
+def _columns(line: str) -> str:
+    """The line with its indentation in columns."""
+    return line.expandtabs(_TAB_COLUMNS)

@@ -1,0 +1,224 @@
+"""`bigcode infill --in-place`: the old file or the new one, whatever happens."""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from bigcode_cli import rewriting
+from bigcode_cli.failures import Failure
+from infill_program import Infill
+from program import BIGCODE, Outcome, Run
+from scripted_models import encode, write_checkpoint
+
+OLD, NEW = b"x = \ny = 2\n", b"x = 1\ny = 2\n"
+
+
+@pytest.fixture
+def infill(run: Run) -> Infill:
+    return Infill(run)
+
+
+@pytest.fixture
+def model(infill: Infill) -> Path:
+    """Writes `1` into the gap of OLD."""
+    return infill.model("1", OLD)
+
+
+def _fill(run: Run, model: Path, name: str = "a.py", *more: str) -> Outcome:
+    return run("infill", "-m", model, "--at=1:5", "--in-place", *more, name)
+
+
+def _names(run: Run) -> list[str]:
+    return sorted(path.name for path in run.folder.iterdir())
+
+
+def test_the_file_and_nothing_else(infill: Infill, run: Run, model: Path) -> None:
+    path = infill.write(OLD)
+    done = _fill(run, model)
+    assert (done.status, done.stdout, done.stderr) == (0, b"", "")
+    assert path.read_bytes() == NEW
+    assert _names(run) == ["a.py"]
+    path.write_bytes(OLD)
+    done = _fill(run, model, "a.py", "--format=json")
+    assert done.json["choices"][0]["text"] == "1"
+    assert path.read_bytes() == NEW
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o754, 0o4755, 0o666])
+def test_the_mode_stays(mode: int, infill: Infill, run: Run, model: Path) -> None:
+    """All but set-user-ID: who fills a gap is not who vouched for the program."""
+    path = infill.write(OLD)
+    path.chmod(mode)
+    assert _fill(run, model).status == 0
+    assert path.read_bytes() == NEW
+    assert stat.S_IMODE(path.stat().st_mode) == mode & 0o777
+
+
+def test_a_symlink_stays_and_its_target_is_written(infill: Infill, run: Run, model: Path) -> None:
+    (run.folder / "deep").mkdir()
+    path = infill.write(OLD, "deep/real.py")
+    (run.folder / "middle.py").symlink_to("deep/real.py")
+    (run.folder / "a.py").symlink_to("middle.py")
+    assert _fill(run, model).status == 0
+    assert (run.folder / "a.py").readlink() == Path("middle.py")
+    assert (path.is_symlink(), path.read_bytes()) == (False, NEW)
+    assert _names(run) == ["a.py", "deep", "middle.py"]
+
+
+def test_what_is_refused_is_left_alone(infill: Infill, run: Run, model: Path) -> None:
+    path = infill.write(OLD)
+    os.link(path, run.folder / "b.py")
+    done = _fill(run, model)
+    assert (done.status, done.stdout) == (3, b"")
+    assert done.stderr.startswith("bigcode: error[in-place]: a.py: has 2 names (hard links)\n")
+    (run.folder / "b.py").unlink()
+    path.chmod(0o444)
+    done = _fill(run, model)
+    assert done.status == 3
+    assert done.stderr == "bigcode: error[in-place]: a.py: is read-only\n"
+    assert path.read_bytes() == OLD
+    done = _fill(run, model, "nowhere.py")
+    assert (done.status, "nowhere.py: No such file" in done.stderr) == (3, True)
+    os.mkfifo(run.folder / "fifo")
+    done = _fill(run, model, "fifo")
+    assert (done.status, "fifo is not a regular file" in done.stderr) == (2, True)
+
+
+def test_a_folder_that_cannot_be_written_to(
+    infill: Infill, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked of the system, because tests may run as root, whom no mode stops."""
+    path = infill.write(OLD)
+    monkeypatch.setattr(rewriting.os, "access", lambda name, _mode: Path(name) == path)
+    with pytest.raises(Failure, match="its folder cannot be written to"):
+        rewriting.open_target(path)
+
+
+def test_a_file_that_somebody_saved_meanwhile_is_not_overwritten(infill: Infill, run: Run) -> None:
+    """A model that reads and writes for seconds, and an editor that is faster."""
+    path = infill.write(OLD)
+    written = "".join(f"value_{number} = {number * number}\n" for number in range(600))
+    slow = infill.model(written, OLD, positions=8192)
+    arguments = ("infill", "-m", slow, "--at=1:5", "--in-place", "--max-tokens=8000", "a.py")
+    process = subprocess.Popen(
+        [BIGCODE, *arguments],
+        cwd=run.folder,
+        env=dict(run.environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(0.9)
+    assert process.poll() is None
+    path.write_bytes(b"saved\n")
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (3, b"")
+    assert stderr.decode() == (
+        "bigcode: error[changed]: a.py: has changed since it was read: nothing was written\n"
+    )
+    assert path.read_bytes() == b"saved\n"
+    assert _names(run) == ["a.py"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interruption_leaves_the_old_file(
+    number: signal.Signals, infill: Infill, run: Run, checkpoint: Path
+) -> None:
+    path = infill.write(OLD)
+    arguments = ("-m", str(checkpoint), "--at=1:5", "--in-place", "--max-tokens=8000", "a.py")
+    process = subprocess.Popen(
+        [BIGCODE, "infill", *arguments],
+        cwd=run.folder,
+        env=dict(run.environment),
+        stderr=subprocess.PIPE,
+    )
+    time.sleep(0.9)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    expected = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
+    assert (process.returncode, stderr) == (expected, b"")
+    assert (path.read_bytes(), _names(run)) == (OLD, ["a.py"])
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_no_change_is_no_write(
+    newline: bytes, mark: bytes, end: bytes, infill: Infill, run: Run
+) -> None:
+    data = mark + b"x = " + newline + b"y" + (newline if end else end)
+    path = infill.write(data)
+    before = path.stat()
+    done = _fill(run, infill.model("", data), "a.py", "-v")
+    assert (done.status, done.stdout) == (0, b"")
+    assert "a.py: unchanged" in done.stderr
+    after = path.stat()
+    assert path.read_bytes() == data
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_marker_goes_only_with_an_answer(infill: Infill, run: Run, model: Path) -> None:
+    path = infill.write(b"x = <HERE>\ny = 2\n")
+    arguments = ("--marker=<HERE>", "--in-place", "a.py")
+    assert run("infill", "-m", infill.model("", OLD), *arguments).status == 0
+    assert path.read_bytes() == b"x = <HERE>\ny = 2\n"
+    assert run("infill", "-m", model, *arguments).status == 0
+    assert path.read_bytes() == NEW
+
+
+def test_line_ends_and_byte_order_mark_stay(infill: Infill, run: Run) -> None:
+    data = b"\xef\xbb\xbfx = \r\ny = 2\r\n"
+    path = infill.write(data)
+    assert _fill(run, infill.model("1\nz = 3", data)).status == 0
+    assert path.read_bytes() == b"\xef\xbb\xbfx = 1\r\nz = 3\r\ny = 2\r\n"
+
+
+def test_extended_attributes_stay(infill: Infill, run: Run, model: Path) -> None:
+    path = infill.write(OLD)
+    try:
+        os.setxattr(path, "user.origin", b"kept")
+    except OSError:
+        pytest.skip("this file system keeps no extended attributes")
+    assert _fill(run, model).status == 0
+    assert os.getxattr(path, "user.origin") == b"kept"
+
+
+def _inject(run: Run, model: Path, fault: str) -> Outcome:
+    """The program under strace, which makes the system calls on its files in the folder fail."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed")
+    trace = ("-f", "-qq", "-o", "/dev/null", "-e", f"inject={fault}")
+    arguments = ("-m", model, "--at=1:5", "--in-place", "a.py")
+    return run("infill", *arguments, program=(strace, *trace, BIGCODE))
+
+
+@pytest.mark.parametrize("fault", ["fsync:error=EIO:when=1", "rename,renameat,renameat2:error=EIO"])
+def test_a_disk_that_fails_leaves_the_old_file(
+    fault: str, infill: Infill, run: Run, model: Path
+) -> None:
+    path = infill.write(OLD)
+    done = _inject(run, model, fault)
+    assert (done.status, done.stdout) == (3, b"")
+    assert done.stderr == (
+        "bigcode: error[in-place]: a.py: Input/output error: nothing was written\n"
+    )
+    assert (path.read_bytes(), _names(run)) == (OLD, ["a.py"])
+
+
+def test_a_full_disk_leaves_the_old_file(infill: Infill, run: Run) -> None:
+    """A limit on the size of files stands for the disk: the write ends half way."""
+    data = b"x = \n" + b"y" * 5000
+    path = infill.write(data)
+    model = write_checkpoint(run.folder.parent / "m", script=encode("1" * 128), positions=128)
+    script = 'trap "" XFSZ; ulimit -f 4; exec "$0" "$@"'
+    arguments = ("infill", "-m", model, "--at=1:5", "--in-place", "--no-trim", "-q", "a.py")
+    done = run(*arguments, program=("bash", "-c", script, BIGCODE))
+    assert (done.status, done.stdout) == (3, b"")
+    assert done.stderr == "bigcode: error[in-place]: a.py: File too large: nothing was written\n"
+    assert (path.read_bytes(), _names(run)) == (data, ["a.py"])
