@@ -4,7 +4,7 @@ Knows nothing of the command line.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -93,9 +93,8 @@ class ScoreRun:
 
         added, shown = None, score
         if text.added is not None:
-            numbers = {number for lines in text.added for number in lines}
-            lines = tuple(line for line in score.lines if line.line in numbers)
-            tokens = tuple(token for token in score.token_scores if token.line in numbers)
+            lines = tuple(line for line in score.lines if _is_in(line.line, text.added))
+            tokens = tuple(one for one in score.token_scores if _is_in(one.line, text.added))
             added, shown = Surprise.pooled(lines), replace(score, lines=lines, token_scores=tokens)
         return Entry(
             path=text.path,
@@ -124,6 +123,10 @@ class ScoreRun:
             "stride": self.options.stride,
             "context_length": model.scorer.context_length,
         }
+
+
+def _is_in(number: int, ranges: Iterable[range]) -> bool:
+    return any(number in lines for lines in ranges)
 
 
 class _Total:

@@ -65,7 +65,7 @@ def _parse(*arguments: str) -> dict[str, Any]:
 
 
 def test_the_table_has_every_option() -> None:
-    assert sorted(VALUES) == sorted(all_options())
+    assert sorted(VALUES) == sorted(all_options("complete"))
 
 
 @pytest.mark.parametrize("name", sorted(VALUES))
@@ -192,6 +192,6 @@ def test_the_scopes_are_those_of_the_library() -> None:
 def test_every_option_is_called_as_its_parameter(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["complete", "--help"]) == 0
     shown = capfd.readouterr().out
-    for name, annotation in all_options().items():
+    for name, annotation in all_options("complete").items():
         assert f"--{name.replace('_', '-')}" in shown
         assert inspect.isclass(annotation) is False
