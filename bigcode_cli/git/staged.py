@@ -129,4 +129,7 @@ def _open_blob(blob: str) -> BinaryIO:
         if size > MAX_BYTES:
             process.kill()
             raise Failure("too-large", f"more than {MAX_BYTES // 10**6} MB")
-        return BytesIO(process.stdout.read(size))
+        data = process.stdout.read(size)
+        if len(data) != size:
+            raise git_failure(process.stderr.read())
+        return BytesIO(data)

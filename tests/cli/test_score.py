@@ -179,7 +179,10 @@ def test_f3_a_long_file_is_scored_once(
     assert (done["files"][0]["tokens"], done["files"][0]["windows"]) == (200, windows)
     assert done["files"][0]["perplexity"] == pytest.approx(VOCABULARY, rel=1e-12)
     assert done["summary"]["context_length"] == 64
-    assert done["summary"]["window"] == ("disjoint" if "disjoint" in options else "strided")
+    disjoint = "disjoint" in options
+    assert done["summary"]["window"] == ("disjoint" if disjoint else "strided")
+    stride = int(options[-1]) if "--stride" in options else 32
+    assert done["summary"]["stride"] == (None if disjoint else stride)
 
 
 def test_f3_full_refuses_what_does_not_fit(score: Score, run: Run) -> None:
@@ -340,3 +343,15 @@ def test_nothing_heavy_before_the_model(run: Run) -> None:
         imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
         heavy = {"torch", "numpy", "tokenizers", "safetensors", "rich", "pathspec", "pydantic"}
         assert {name.partition(".")[0] for name in imported} & heavy == set()
+
+
+def test_f2_every_engine_gives_the_same_values(score: Score, expect: Score, run: Run) -> None:
+    _write(run, "a.py", GOOD + BAD)
+    plain = expect("a.py", "--format", "jsonl").json
+    options = ("--device", "cpu", "--precision", "bfloat16", "--threads", "1", "--offline", "-q")
+    heavy = expect("a.py", "a.py", *options, "--format", "json")
+    assert (heavy.status, heavy.stderr) == (0, "")
+    for entry in heavy.json["files"]:
+        assert entry["tokens"] == plain["tokens"]
+        assert entry["nll"] == pytest.approx(plain["nll"], rel=0.05)
+    assert score("a.py", "--verbose").stderr.startswith("bigcode: note: model ")

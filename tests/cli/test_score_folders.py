@@ -67,7 +67,7 @@ def test_gitignore_is_respected_as_git_does(run: Run, uniform: Path) -> None:
     assert {os.path.normpath(path) for path in _paths(_score(run, uniform, "."))} == expected
     below = {name for name in expected if name.startswith("src/")}
     assert set(_paths(_score(run, uniform, "src"))) == below
-    assert _paths(_score(run, uniform, "a.log")) == ["a.log"]  # whoever names it gets it
+    assert _paths(_score(run, uniform, "a.log", "build")) == ["a.log", "build/x.py"]  # by name
 
 
 def test_gitignore_counts_outside_of_a_repository_too(run: Run, uniform: Path) -> None:
@@ -87,7 +87,9 @@ def test_binaries_in_folders_are_skipped_in_silence(run: Run, uniform: Path) -> 
 
 def test_an_empty_folder_and_one_that_is_gone(run: Run, uniform: Path) -> None:
     (run.folder / "d").mkdir()
-    assert _score(run, uniform, "d").json["files"] == []
+    done = _score(run, uniform, "d")
+    assert (done.status, done.json["files"]) == (0, [])
+    assert done.stderr == "bigcode: note: there are no files here\n"
     assert _score(run, uniform, "gone").status == 3
 
 

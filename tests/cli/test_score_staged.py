@@ -288,3 +288,16 @@ def test_h3_a_missing_model_ends_a_hook_at_once(run: Run, repository: Repository
     done = run("score", "-m", "no-such/model", "--staged", env=ENVIRONMENT)
     assert (done.status, done.stdout) == (3, b"")
     assert "error[model-missing]: no-such/model" in done.stderr
+
+
+def test_an_object_that_is_not_there_is_an_error_of_its_file(
+    run: Run, model: Path, repository: Repository
+) -> None:
+    repository.stage("a.py", GOOD)
+    repository.stage("b.py", GOOD + BAD)
+    blob = repository.git("rev-parse", ":a.py").decode().strip()
+    (repository.folder / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    done = run("score", "-m", model, *GATE, env=ENVIRONMENT)
+    assert done.status == 3
+    assert [entry["status"] for entry in done.json["files"]] == ["error", "ok"]
+    assert "error[git]: a.py: " in done.stderr
