@@ -96,11 +96,12 @@ def bigcode(
     context.default_map = cast("MutableMapping[str, Any]", settings)
 
 
-def options() -> dict[str, Any]:
-    """Return every option of every command, by parameter name, with its annotation."""
+def options(*names: str) -> dict[str, Any]:
+    """Return every option of these commands, or of all, by parameter name, with its annotation."""
     return {
         parameter.name: parameter.annotation
         for command in COMMANDS
+        if command.__name__ in names or not names
         for parameter in inspect.signature(command).parameters.values()
         if parameter.name not in ARGUMENTS
     }

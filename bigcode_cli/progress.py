@@ -8,7 +8,7 @@ import os
 import sys
 from time import monotonic
 
-_FIRST_AFTER_SECONDS = 1.0
+_FIRST_AFTER_SECONDS = 0.5
 _EVERY_SECONDS = 0.1
 _MEGABYTE = 10**6
 

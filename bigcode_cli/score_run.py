@@ -4,7 +4,7 @@ Knows nothing of the command line.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from bigcode_cli.gates import Gates, Verdict
 from bigcode_cli.output import Notes
 from bigcode_cli.progress import Progress
 from bigcode_cli.reports import Entry, Report, surprise_values
-from bigcode_cli.score_options import ScoringOptions, TableOptions
+from bigcode_cli.score_options import ScoringOptions, TableOptions, Window
 from bigcode_cli.sources import SKIPPED, Source
 from gpt_bigcode.errors import GPTBigCodeError
 
@@ -51,13 +51,15 @@ class ScoreRun:
         outcomes = () if model is None else self._outcomes(texts, model, progress)
         report = Report(self.table.format, lines=self.options.lines, tokens=self.options.tokens)
         total = _Total()
-        for text, outcome in zip(texts, outcomes, strict=True):
-            entry = self._entry(text, outcome, alone=len(texts) == 1)
+        try:
+            for text, outcome in zip(texts, outcomes, strict=True):
+                entry = self._entry(text, outcome, alone=len(texts) == 1)
+                progress.clear()
+                self._explain(text, entry)
+                report.add(entry)
+                total.add(entry)
+        finally:
             progress.clear()
-            self._explain(text, entry)
-            report.add(entry)
-            total.add(entry)
-        progress.clear()
         report.close(total.to_dict() | self._origin(model))
         return total.status
 
@@ -93,9 +95,8 @@ class ScoreRun:
 
         added, shown = None, score
         if text.added is not None:
-            numbers = {number for lines in text.added for number in lines}
-            lines = tuple(line for line in score.lines if line.line in numbers)
-            tokens = tuple(token for token in score.token_scores if token.line in numbers)
+            lines = tuple(line for line in score.lines if _is_in(line.line, text.added))
+            tokens = tuple(one for one in score.token_scores if _is_in(one.line, text.added))
             added, shown = Surprise.pooled(lines), replace(score, lines=lines, token_scores=tokens)
         return Entry(
             path=text.path,
@@ -117,13 +118,19 @@ class ScoreRun:
         """What made the values, so that a report can be compared with another."""
         if model is None:
             return {"model": None, "revision": None}
+        context = model.scorer.context_length
+        stride = self.options.stride or max(context // 2, 1)
         return {
             "model": model.name,
             "revision": model.revision,
             "window": self.options.window.value,
-            "stride": self.options.stride,
-            "context_length": model.scorer.context_length,
+            "stride": stride if self.options.window is Window.STRIDED else None,
+            "context_length": context,
         }
+
+
+def _is_in(number: int, ranges: Iterable[range]) -> bool:
+    return any(number in lines for lines in ranges)
 
 
 class _Total:

@@ -44,12 +44,18 @@ class _Rules:
         """The rules for a folder that a walk begins in, from the top of its repository on."""
         absolute = Path(os.path.realpath(folder))
         top = next(
-            (place for place in (absolute, *absolute.parents) if (place / ".git").exists()),
+            (
+                place
+                for place in (absolute, *absolute.parents)
+                if os.path.exists(place / ".git")  # noqa: PTH110  # never raises
+            ),
             absolute,
         )
         rules = cls(str(top))
         for name in absolute.relative_to(top).parts:
-            rules = cls(os.path.join(rules._folder, name), rules)  # noqa: PTH118  # text, not Path
+            if rules.exclude(f"{name}/"):
+                return cls(str(absolute))  # whoever names an excluded folder wants what is in it
+            rules = rules.below(name)
         return rules
 
     def below(self, name: str) -> "_Rules":

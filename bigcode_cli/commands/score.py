@@ -54,6 +54,8 @@ def score(
         sources.refuse_terminal()
         texts = [sources.file_source(sources.STANDARD_INPUT)]
     notes = Notes(quiet=table.quiet, verbose=table.verbose)
+    if not texts and not staged:
+        notes.note("there are no files here")
     run = ScoreRun(options=scoring, gates=limits, table=table, notes=notes)
     status = run.execute(texts, lambda: requests.load_text_scorer(found, model, notes))
     if status is not ExitStatus.DONE:

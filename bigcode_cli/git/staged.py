@@ -7,6 +7,7 @@ does not matter. Knows nothing of what is done with the files.
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from bigcode_cli.failures import Failure
 from bigcode_cli.git.process import git_failure, run_git, start_git
 from bigcode_cli.sources import MAX_BYTES, Source
 
+ALL_LINES = (range(1, sys.maxsize),)
 _FILE_MODES = frozenset({b"100644", b"100755"})
 _LIST = (
     *("diff", "--cached", "--raw", "-z", "--no-abbrev", "--find-renames", "--no-relative"),
@@ -58,8 +60,8 @@ def staged_sources(paths: Sequence[str]) -> list[Source]:
     files = parse_raw(run_git(*_LIST, *names))
     sources = []
     for file in files:
-        added = None if file.before is None else added_lines(file.before, file.blob)
-        if added != ():
+        added = ALL_LINES if file.before is None else added_lines(file.before, file.blob)
+        if added:
             opened = partial(_open_blob, file.blob)
             sources.append(Source(path=file.path, open=opened, added=added))
     return sources
@@ -127,4 +129,7 @@ def _open_blob(blob: str) -> BinaryIO:
         if size > MAX_BYTES:
             process.kill()
             raise Failure("too-large", f"more than {MAX_BYTES // 10**6} MB")
-        return BytesIO(process.stdout.read(size))
+        data = process.stdout.read(size)
+        if len(data) != size:
+            raise git_failure(process.stderr.read())
+        return BytesIO(data)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from gpt_bigcode.tokenizer import CodeTokenizer
 
-PIECE_CHARACTERS = 1 << 16
+PIECE_CHARACTERS = 1 << 14
 """The most that is tokenized at once."""
 
 

@@ -1,0 +1,357 @@
+"""`bigcode score`: files, folders and pipes; values, formats, gates and exit codes."""
+
+import csv
+import io
+import json
+import math
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from program import BIGCODE, Outcome, Run
+from scripted_models import encode, numbered_lines, write_checkpoint
+
+VOCABULARY = 275
+BITS = math.log2(VOCABULARY)  # a byte, each of them a token, where all logits are equal
+GOOD = numbered_lines(8)  # what the numbered model expects
+BAD = "@@ %^&*() ~~\n" * 3
+Score = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def uniform(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "uniform"
+    return write_checkpoint(folder, script=encode("x"), positions=64, sharp=0.0)
+
+
+@pytest.fixture
+def score(run: Run, uniform: Path) -> Score:
+    return lambda *arguments, **options: run("score", "-m", uniform, *arguments, **options)
+
+
+@pytest.fixture
+def expect(run: Run, checkpoint: Path) -> Score:
+    """With the model that expects numbered lines."""
+    return lambda *arguments, **options: run("score", "-m", checkpoint, *arguments, **options)
+
+
+def _write(run: Run, name: str | bytes, data: str | bytes) -> None:
+    path = run.folder / os.fsdecode(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def _entries(done: Outcome) -> dict[str, Any]:
+    return {entry["path"]: entry for entry in done.json["files"]}
+
+
+def test_the_values_of_a_file(score: Score, run: Run) -> None:
+    _write(run, "a.py", "x = 1\r\n\ty")
+    done = score("a.py", "--format", "jsonl")
+    assert (done.status, done.stderr) == (0, "")
+    assert done.json == {
+        "path": "a.py",
+        "status": "ok",
+        "tokens": 9,
+        "bytes": 9,
+        "nll": pytest.approx(9 * math.log(VOCABULARY), rel=1e-12),
+        "bits_per_byte": pytest.approx(BITS, rel=1e-12),
+        "perplexity": pytest.approx(VOCABULARY, rel=1e-12),
+        "windows": 1,
+    }
+    assert score("a.py").stdout == b"a.py: 8.103 bits/byte, perplexity 275, 9 tokens\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["-"]])
+def test_standard_input(arguments: list[str], score: Score) -> None:
+    done = score(*arguments, "--format", "jsonl", input=b"x = 1\n")
+    assert (done.json["path"], done.json["bytes"]) == ("-", 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "slug", "where"),
+    [
+        pytest.param("a.bin", b"ab\0c", "binary", "offset 2", id="binary"),
+        pytest.param("b.txt", b"x" * 70_000 + b"\0", "binary", "offset 70000", id="late"),
+        pytest.param("c.txt", b"caf\xe9 x", "input-encoding", "0xe9 at offset 3", id="latin1"),
+        pytest.param("d.txt", b"x" * 65_535 + b"\xc3", "input-encoding", "65535", id="cut"),
+        pytest.param("e.txt", "x".encode("utf-16"), "input-encoding", "offset 0", id="utf16"),
+    ],
+)
+def test_what_is_no_text_is_refused_alone_and_skipped_among_others(
+    name: str, data: bytes, slug: str, where: str, score: Score, run: Run
+) -> None:
+    slug = "binary" if b"\0" in data else slug
+    where = "offset 3" if name == "e.txt" else where
+    _write(run, name, data)
+    _write(run, "good.py", "x = 1\n")
+    alone = score(name, "--format", "json")
+    assert alone.status == 3
+    assert f"error[{slug}]: {name}: " in alone.stderr
+    assert where in alone.stderr
+    assert alone.json["files"][0]["status"] == "error"
+    many = score("good.py", name, "good.py", "--format", "json")
+    assert many.status == 0
+    assert [entry["status"] for entry in many.json["files"]] == ["ok", "skipped", "ok"]
+    assert many.json["files"][1]["reason"] == slug
+    assert where in many.json["files"][1]["detail"]
+    assert f"note: {name}: skipped: " in many.stderr
+    assert many.json["summary"]["skipped"] == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf"])
+def test_nothing_to_score_is_null(data: bytes, score: Score, run: Run) -> None:
+    _write(run, "empty", data)
+    done = score("empty", "--format", "json", "--max-bits-per-byte", "0")
+    assert done.status == 0
+    entry = done.json["files"][0]
+    assert (entry["status"], entry["reason"]) == ("skipped", "empty")
+    for values in (entry, done.json["summary"]):
+        assert values["tokens"] == 0
+        assert values["nll"] is values["bits_per_byte"] is values["perplexity"] is None
+    assert score(input=data).status == 0
+
+
+def test_h3_one_bad_file_does_not_stop_the_others(score: Score, run: Run) -> None:
+    _write(run, "a.py", "x\n")
+    done = score("a.py", "gone.py", "a.py", "--format", "jsonl", "--max-bits-per-byte", "1")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.status == 3
+    assert [line["status"] for line in lines] == ["ok", "error", "ok"]
+    assert done.stderr == "bigcode: error[input]: gone.py: No such file or directory\n"
+
+
+def test_a_byte_order_mark_is_not_scored(score: Score, run: Run) -> None:
+    _write(run, "a.py", "\ufeffab\ncd\n")
+    done = score("a.py", "--format", "jsonl", "--lines", "--tokens").json
+    assert done["bytes"] == 6
+    assert [(line["start"], line["end"]) for line in done["lines"]] == [(0, 6), (6, 9)]
+    assert [token["start"] for token in done["token_scores"]] == [3, 4, 5, 6, 7, 8]
+
+
+def test_f2_files_in_any_order_have_the_same_values(expect: Score, run: Run) -> None:
+    names = []
+    for number in range(6):
+        names.append(f"{number}.py")
+        _write(run, names[-1], numbered_lines(3 * number + 1)[number:])
+    together = _entries(expect(*names, "--format", "json"))
+    backwards = _entries(expect(*reversed(names), "--format", "json"))
+    assert together == backwards
+    for name in names:
+        assert expect(name, "--format", "jsonl").json == together[name]
+
+
+def test_f3_the_sum_of_files_is_pooled(score: Score, expect: Score, run: Run) -> None:
+    _write(run, "a.py", GOOD)
+    _write(run, "b.py", BAD)
+    done = expect("a.py", "b.py", "--format", "json").json
+    files, summary = done["files"], done["summary"]
+    for name in ("nll", "bytes", "tokens"):
+        assert summary[name] == pytest.approx(files[0][name] + files[1][name])
+    expected = summary["nll"] / summary["bytes"] / math.log(2)
+    assert summary["bits_per_byte"] == pytest.approx(expected)
+    text = score("a.py", "b.py").stdout.decode().splitlines()
+    count = len(GOOD) + len(BAD)
+    assert text[-1] == f"2 files: 8.103 bits/byte, perplexity 275, {count} tokens"
+
+
+@pytest.mark.parametrize(
+    ("options", "windows"),
+    [
+        pytest.param([], 1 + math.ceil(136 / 32), id="default"),
+        pytest.param(["--stride", "64"], 4, id="stride"),
+        pytest.param(["--stride", "1"], 137, id="one-by-one"),
+        pytest.param(["--window", "disjoint"], 4, id="disjoint"),
+        pytest.param(["--window", "strided", "--stride", "40"], 5, id="forty"),
+    ],
+)
+def test_f3_a_long_file_is_scored_once(
+    options: list[str], windows: int, score: Score, run: Run
+) -> None:
+    _write(run, "a.py", "0123456789" * 20)
+    done = score("a.py", *options, "--format", "json").json
+    assert (done["files"][0]["tokens"], done["files"][0]["windows"]) == (200, windows)
+    assert done["files"][0]["perplexity"] == pytest.approx(VOCABULARY, rel=1e-12)
+    assert done["summary"]["context_length"] == 64
+    disjoint = "disjoint" in options
+    assert done["summary"]["window"] == ("disjoint" if disjoint else "strided")
+    stride = int(options[-1]) if "--stride" in options else 32
+    assert done["summary"]["stride"] == (None if disjoint else stride)
+
+
+def test_f3_full_refuses_what_does_not_fit(score: Score, run: Run) -> None:
+    _write(run, "a.py", "x" * 64)
+    _write(run, "b.py", "x" * 65)
+    done = score("a.py", "b.py", "--window", "full", "--format", "json")
+    assert done.status == 3
+    assert [entry["status"] for entry in done.json["files"]] == ["ok", "error"]
+    assert "error[context]: b.py: the text has " in done.stderr
+
+
+def test_f4_lines_point_into_the_file(expect: Score, run: Run) -> None:
+    lines = GOOD.splitlines(keepends=True)
+    text = "".join([*lines[:3], "?" * (len(lines[3]) - 1) + "\n", *lines[4:]])
+    _write(run, "a.py", text)
+    done = expect("a.py", "--lines", "--format", "jsonl").json
+    worst = max(done["lines"], key=lambda line: line["bits_per_byte"])
+    assert worst["line"] == 4
+    assert text.encode()[worst["start"] : worst["end"]].startswith(b"????")
+    assert sum(line["nll"] for line in done["lines"]) == pytest.approx(done["nll"])
+    shown = expect("a.py", "--lines").stdout.decode().splitlines()
+    assert shown[3].startswith("a.py:4: ")
+    assert shown[-1].startswith("a.py: ")
+    assert len(shown) == 9
+
+
+def test_tokens_tile_the_file(score: Score, run: Run) -> None:
+    _write(run, "a.py", "é\n😀")
+    tokens = score("a.py", "--tokens", "--format", "jsonl").json["token_scores"]
+    assert [(t["start"], t["end"]) for t in tokens] == [(n, n + 1) for n in range(7)]
+    assert [token["line"] for token in tokens] == [1, 1, 1, 2, 2, 2, 2]
+    assert [token["logprob"] for token in tokens] == pytest.approx([-math.log(VOCABULARY)] * 7)
+    shown = score("a.py", "--tokens").stdout.decode().splitlines()
+    assert shown[0] == "a.py:1: bytes 0-1: logprob -5.617"
+
+
+def test_csv_tables(score: Score, run: Run) -> None:
+    _write(run, 'a,"b".py', "x\ny\n")
+    _write(run, "bad", b"\0")
+
+    def table(*options: str) -> list[dict[str, str]]:
+        done = score('a,"b".py', "bad", "--format", "csv", *options)
+        return list(csv.DictReader(io.StringIO(done.stdout.decode())))
+
+    files = table()
+    assert [row["status"] for row in files] == ["ok", "skipped"]
+    assert float(files[0]["perplexity"]) == pytest.approx(VOCABULARY)
+    assert files[1]["nll"] == ""
+    lines = table("--lines")
+    assert [(row["path"], row["line"]) for row in lines] == [('a,"b".py', "1"), ('a,"b".py', "2")]
+    assert [row["start"] for row in table("--tokens")] == ["0", "1", "2", "3"]
+
+
+def test_names_of_every_kind(score: Score, run: Run) -> None:
+    names = [b"a b", b"new\nline", b"-x", b"[/foo]", b"\xff", b"\x1b[31m", b"x" * 255, b"0:x"]
+    for name in names:
+        _write(run, name, "x = 1\n")
+    done = score("--format", "json", "--", *names)
+    assert done.status == 0
+    assert [os.fsencode(entry["path"]) for entry in done.json["files"]] == names
+    assert done.json["files"][4]["path_b64"] == "/w=="
+    shown = score("--", *names).stdout
+    assert b"\x1b" not in shown
+    assert shown.count(b"\n") == len(names) + 1
+
+
+def test_a_pipe_by_name_is_read(score: Score, run: Run) -> None:
+    read, write = os.pipe()
+    os.write(write, b"x = 1\n")
+    os.close(write)
+    done = score(f"/dev/fd/{read}", "--format", "jsonl", pass_fds=(read,))
+    os.close(read)
+    assert done.json["bytes"] == 6
+
+
+def test_what_never_ends_is_refused(score: Score, run: Run) -> None:
+    os.mkfifo(run.folder / "fifo")
+    _write(run, "a.py", "x")
+    done = score("/dev/zero", "fifo", "a.py", "--format", "json")
+    reasons = [entry.get("reason") for entry in done.json["files"]]
+    assert reasons == ["binary", "empty", None]
+
+
+def test_d3_a_file_beyond_the_limit_is_skipped(score: Score, run: Run) -> None:
+    with (run.folder / "big").open("wb") as file:
+        file.write(b"x" * (100 * 10**6 + 1))
+    _write(run, "a.py", "x")
+    done = score("big", "a.py", "--format", "json")
+    assert _entries(done)["big"]["reason"] == "too-large"
+    assert done.status == 0
+
+
+def test_h3_without_a_model_nothing_is_read(run: Run) -> None:
+    done = run("score", "-m", "no-such/model", "gone.py")
+    assert (done.status, done.stdout) == (3, b"")
+    assert "error[model-missing]" in done.stderr
+
+
+def test_h2_many_files_load_one_model_once(expect: Score, run: Run) -> None:
+    names = [f"{number}.py" for number in range(200)]
+    for name in names:
+        _write(run, name, "x = 1\n")
+    done = expect(*names, "--format", "jsonl", "-v")
+    assert done.status == 0
+    assert done.stdout.count(b"\n") == 200
+    assert done.stderr.count(" s to load") == 1
+
+
+def test_a_terminal_is_not_waited_for(run: Run, uniform: Path) -> None:
+    master, slave = pty.openpty()
+    done = run("score", "-m", uniform, stdin=slave)
+    os.close(master)
+    os.close(slave)
+    assert done.status == 2
+    assert "no PATH given, and stdin is a terminal" in done.stderr
+
+
+def test_head_ends_the_work(run: Run, uniform: Path) -> None:
+    for number in range(400):
+        _write(run, f"{number}.py", "x" * 200)
+    command = f"'{BIGCODE}' score -m '{uniform}' --tokens . | head -1"
+    script = f"set -o pipefail; {command}"
+    done = run(program=("bash", "-c", script))
+    assert (done.status, done.stdout.count(b"\n"), done.stderr) == (141, 1, "")
+
+
+def test_progress_is_for_terminals_alone(run: Run, uniform: Path) -> None:
+    _write(run, "a.py", "word word " * 10_000)
+    for term, shown in (("xterm", True), ("dumb", False)):
+        master, slave = pty.openpty()
+        with subprocess.Popen(
+            [BIGCODE, "score", "-m", str(uniform), "a.py"],
+            cwd=run.folder,
+            env={**run.environment, "TERM": term},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=slave,
+        ) as process:
+            os.close(slave)
+            said = b""
+            while True:
+                try:
+                    said += (chunk := os.read(master, 4096))
+                except OSError:
+                    chunk = b""
+                if not chunk:
+                    break
+            os.close(master)
+            assert process.wait() == 0
+        assert (b"scoring: " in said) is shown
+        assert said.endswith(b"\r\x1b[K") is shown
+
+
+def test_nothing_heavy_before_the_model(run: Run) -> None:
+    program = (sys.executable, "-X", "importtime", "-m", "bigcode_cli")
+    for arguments in (["score", "--help"], ["score", "-m", "no-such-model", "x"]):
+        done = run(*arguments, program=program)
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        heavy = {"torch", "numpy", "tokenizers", "safetensors", "rich", "pathspec", "pydantic"}
+        assert {name.partition(".")[0] for name in imported} & heavy == set()
+
+
+def test_f2_every_engine_gives_the_same_values(score: Score, expect: Score, run: Run) -> None:
+    _write(run, "a.py", GOOD + BAD)
+    plain = expect("a.py", "--format", "jsonl").json
+    options = ("--device", "cpu", "--precision", "bfloat16", "--threads", "1", "--offline", "-q")
+    heavy = expect("a.py", "a.py", *options, "--format", "json")
+    assert (heavy.status, heavy.stderr) == (0, "")
+    for entry in heavy.json["files"]:
+        assert entry["tokens"] == plain["tokens"]
+        assert entry["nll"] == pytest.approx(plain["nll"], rel=0.05)
+    assert score("a.py", "--verbose").stderr.startswith("bigcode: note: model ")

@@ -1,0 +1,125 @@
+"""When `bigcode score` says that files are too surprising, and what its exit status means."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from program import Outcome, Run
+from scripted_models import encode, numbered_lines, write_checkpoint
+
+GOOD = numbered_lines(8)  # what the numbered model expects
+BAD = "@@ %^&*() ~~\n" * 3
+Score = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def uniform(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "uniform"
+    return write_checkpoint(folder, script=encode("x"), positions=64, sharp=0.0)
+
+
+@pytest.fixture
+def score(run: Run, uniform: Path) -> Score:
+    return lambda *arguments, **options: run("score", "-m", uniform, *arguments, **options)
+
+
+@pytest.fixture
+def expect(run: Run, checkpoint: Path) -> Score:
+    """With the model that expects numbered lines."""
+    return lambda *arguments, **options: run("score", "-m", checkpoint, *arguments, **options)
+
+
+def _write(run: Run, name: str, data: str | bytes) -> None:
+    path = run.folder / name
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def _entries(done: Outcome) -> dict[str, Any]:
+    return {entry["path"]: entry for entry in done.json["files"]}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["--stride", "4", "--window", "disjoint"], id="stride-of-disjoint"),
+        pytest.param(["--stride", "65"], id="stride-beyond-the-context"),
+        pytest.param(["--stride", "0"], id="stride-0"),
+        pytest.param(["--format", "csv", "--lines", "--tokens"], id="two-tables"),
+        pytest.param(["--format", "sarif"], id="format"),
+        pytest.param(["--max-bits-per-byte", "nan"], id="nan"),
+        pytest.param(["--max-rise", "-1"], id="rise"),
+    ],
+)
+def test_h3_usage_errors(arguments: list[str], score: Score, run: Run) -> None:
+    _write(run, "a.py", "x")
+    done = score("a.py", *arguments)
+    assert (done.status, done.stdout) == (2, b"")
+
+
+def test_f4_the_gate_fails_exactly_the_files_above_it(expect: Score, run: Run) -> None:
+    for name, text in {"a.py": GOOD, "b.py": BAD, "c.py": GOOD, "short": "@@@"}.items():
+        _write(run, name, text)
+    arguments = ("a.py", "b.py", "c.py", "short", "--max-bits-per-byte", "1")
+    done = expect(*arguments, "--format", "json")
+    verdicts = {path: entry["verdict"] for path, entry in _entries(done).items()}
+    assert verdicts == {"a.py": "pass", "b.py": "fail", "c.py": "pass", "short": "too-short"}
+    assert (done.status, done.json["summary"]["failed"]) == (1, 1)
+    shown = expect(*arguments).stdout.decode().splitlines()
+    assert shown[1].endswith(" bits/byte is above 1")
+    assert ["above" in line for line in shown] == [False, True, False, False, False]
+    assert expect("a.py", "c.py", "--max-bits-per-byte", "1").status == 0
+    assert expect(*arguments, "--min-tokens", "3").status == 1
+    assert expect(*arguments, "--min-tokens", "1000").status == 0
+    short = expect("short", "--max-bits-per-byte", "1", "--min-tokens", "3")
+    assert short.status == 1
+
+
+def test_h3_an_error_beats_a_finding(expect: Score, run: Run) -> None:
+    _write(run, "a.py", BAD)
+    assert expect("a.py", "--max-bits-per-byte", "1").status == 1
+    assert expect("a.py", "gone", "--max-bits-per-byte", "1").status == 3
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+def test_f4_a_file_that_got_worse_than_in_an_earlier_report(
+    kind: str, expect: Score, run: Run
+) -> None:
+    for name in ("a.py", "b.py"):
+        _write(run, name, GOOD)
+    report = expect("a.py", "./b.py", "--format", kind)
+    _write(run, "report", report.stdout)
+    _write(run, "b.py", GOOD + "@")
+    _write(run, "new.py", BAD)
+    rise = expect("b.py", "--format", "jsonl").json["bits_per_byte"]
+    assert rise > 0.3
+    gate = ("a.py", "b.py", "new.py", "--baseline", "report", "--format", "json")
+    done = expect(*gate)
+    assert done.status == 1
+    verdicts = {path: entry["verdict"] for path, entry in _entries(done).items()}
+    assert verdicts == {"a.py": "pass", "b.py": "fail", "new.py": "pass"}
+    assert "above the baseline's 0.000" in _entries(done)["b.py"]["findings"][0]
+    assert expect(*gate, "--max-rise", str(rise + 0.01)).status == 0
+    assert expect(*gate, "--max-rise", str(rise - 0.01)).status == 1
+
+
+def test_a_baseline_of_another_model_is_refused(score: Score, expect: Score, run: Run) -> None:
+    _write(run, "a.py", GOOD)
+    _write(run, "report", score("a.py", "--format", "json").stdout)
+    done = expect("a.py", "--baseline", "report")
+    assert (done.status, done.stdout) == (2, b"")
+    assert "was made with the model" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "[]", "x", "{}", '{"files": 1}', "\xff", '{"files": [1]}'])
+def test_h3_a_baseline_that_is_none(text: str, score: Score, run: Run) -> None:
+    _write(run, "a.py", GOOD)
+    _write(run, "report", text.encode("latin1"))
+    done = score("a.py", "--baseline", "report")
+    if text == "":
+        assert done.status == 0  # no lines of JSONL: a report of no files
+    else:
+        assert (done.status, done.stdout) == (3, b"")
+        assert "error[baseline]: report: is " in done.stderr
+    assert score("a.py", "--baseline", "no-such-file").status == 3
