@@ -95,7 +95,7 @@ def test_a_folder_that_cannot_be_written_to(
 ) -> None:
     """Asked of the system, because tests may run as root, whom no mode stops."""
     path = infill.write(OLD)
-    monkeypatch.setattr(rewriting.os, "access", lambda name, _mode: Path(name) == path)
+    monkeypatch.setattr("os.access", lambda name, _mode: Path(name) == path)
     with pytest.raises(Failure, match="its folder cannot be written to"):
         rewriting.open_target(path)
 

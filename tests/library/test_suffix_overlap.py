@@ -55,6 +55,8 @@ TRIMMED = {
     "everything-is-there": ("    |return x\n", "return", ""),
     "everything-is-there-with-indentation": ("a\n|    return x\n", "    return x\n", ""),
     "everything-is-there-below": ("a\n|\nfinish(a)\n", "\nfinish(a)\n", ""),
+    "rest-goes-on-behind-brackets": ("if (|) and (y):\n", "x) and (y):\n", "x"),
+    "rest-inside-a-word": ("x = re|ad_numbers(a)\n", "load_numbers(a)", "lo"),
     "tabs-for-spaces": ("f:\n\t|\n        go_on(x)\n", "a\n\tgo_on(x)\n", "a"),
     "chinese": ("f(|)  # 中文\n", "中, '😀')  # 中文\n", "中, '😀'"),
 }
@@ -102,6 +104,13 @@ KEPT = {
     "only-blanks-follow": ("x = |\n  \n", "1\n", "1\n"),
     "blanks": ("f(\n|\n)\n", "  \n\n", "  \n\n"),
     "empty": ("f(|)\n", "", ""),
+    "twice-fi": ("if a; then\n  if b; then\n    c\n  |\nfi\n", "fi", "fi"),
+    "twice-brace-of-what-is-to-open": (
+        "void f() {\n    |\n    }\n}\n",
+        "if (a) {\n        b();\n    }\n    if (c) {\n        d();",
+        "if (a) {\n        b();\n    }\n    if (c) {\n        d();",
+    ),
+    "brace-before-another-is-opened": ("a {\n|\n}\n}\n", "b;\n}\nc {\n", "b;\n}\nc {\n"),
     "first-line-goes-on": ("re|\nturn x\n", "turn x", "turn x"),
     "first-bracket-is-not-the-next": ("f([|\n]\n", "1, 2", "1, 2"),
 }
