@@ -5,6 +5,7 @@ PyTorch is imported only where it is needed.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from math import exp, isfinite
 from pathlib import Path
@@ -280,9 +281,7 @@ class _Run:
         )
         trim = isinstance(options, InfillOptions) and options.trim
         overlap = SuffixOverlap(prompt.text, prompt.suffix) if trim else None
-        self._rows = [
-            _Row(prompt, options, overlap and overlap.copy()) for _ in range(options.samples)
-        ]
+        self._rows = [_Row(prompt, options, deepcopy(overlap)) for _ in range(options.samples)]
 
     def finish(self) -> Completion:
         """The whole answer."""

@@ -26,6 +26,7 @@ _TAB_COLUMNS = 8
 class SuffixOverlap:
     """Watches a text grow (see `streaming.Watcher`) and cuts it where the suffix begins.
 
+    For several texts in one gap copy an unused one: looking around the gap is what takes time.
     Blanks at the end of a line never count. The rules:
 
     1. Brackets. If the suffix begins with a closing bracket, the text may not close what the suffix
@@ -97,18 +98,12 @@ class SuffixOverlap:
             place = self._pending if self._pending is not None else self._match_end()
         return None if place is None else Cut(len(self._text), self._join(place))
 
-    def copy(self) -> "SuffixOverlap":
-        """One for another text in the same gap; far cheaper than to look around it again."""
-        again = deepcopy(self._untouched)
-        again._untouched = self._untouched
-        return again
-
     def trim(self, cut: Cut) -> int:
         """How many characters stay if something else ends the text with `cut`.
 
         What may have been shown by then stays.
         """
-        again = self.copy()
+        again = deepcopy(self._untouched)
         again.feed(self._text[: cut.keep])
         ended = deepcopy(again).close()
         if ended is None:
@@ -265,7 +260,8 @@ def _count_brackets(prefix: str, suffix: str) -> tuple[BracketReader, int]:
     for char in suffix[:_WINDOW]:
         depth = ahead.depth
         ahead.feed(char)
-        lowest = min(lowest, ahead.open_brackets, key=len)
+        if ahead.depth < len(lowest):
+            lowest = ahead.open_brackets
         if char == "}" and ahead.depth == depth and ahead.in_code and before == prefix:
             return reader, 0
     if len(suffix) > _WINDOW:
