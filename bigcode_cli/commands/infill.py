@@ -65,7 +65,10 @@ def infill(
         middle = completion.choices[0].text
         # An empty answer changes nothing, a marker in the gap included.
         changed = bool(middle) and rewriting.rewrite(target, gap.source.data, gap.filled(middle))
-        notes.detail(f"{target.name}: {'written' if changed else 'unchanged'}")
+        if changed:
+            notes.detail(f"{target.name}: written")
+        else:
+            notes.note(f"{target.name}: unchanged, the answer is empty")
     presenter.write(completion, silent=target is not None and text)
 
 

@@ -73,14 +73,14 @@ def is_function_header(line: str, syntax: Syntax) -> bool:
     return _FUNCTIONS[syntax].match(line) is not None
 
 
-def tail_window(text: str) -> str:
-    """The last 8 Ki characters, from a line at the left margin if there is one.
+def tail_window(text: str, size: int = WINDOW_CHARACTERS) -> str:
+    """The last 8 Ki characters, or `size`, from a line at the left margin if there is one.
 
     A cut inside a string would turn strings and code around; a definition is never inside one.
     """
-    if len(text) <= WINDOW_CHARACTERS:
+    if len(text) <= size:
         return text
-    window = text[-WINDOW_CHARACTERS:]
+    window = text[-size:]
     top = re.search(
         r"^(?:def|class|async|@\w|func|fn|pub|public|static|export)\b", window, re.MULTILINE
     )
@@ -107,6 +107,11 @@ class BracketReader:
     def quoted(self) -> bool:
         """Inside a string or comment that may go over several lines."""
         return len(self._quote) > 1 or self._quote == "`" or self._comment == "*/"
+
+    @property
+    def in_code(self) -> bool:
+        """Neither in a string nor in a comment."""
+        return not self._quote and not self._comment
 
     @property
     def open_brackets(self) -> str:

@@ -5,6 +5,7 @@ PyTorch is imported only where it is needed.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from math import exp, isfinite
 from pathlib import Path
@@ -282,7 +283,9 @@ class _Run:
             end_ids=model.tokenizer.end_ids,
             seed=options.seed,
         )
-        self._rows = [_Row(prompt, options) for _ in range(options.samples)]
+        trim = isinstance(options, InfillOptions) and options.trim
+        overlap = SuffixOverlap(prompt.text, prompt.suffix) if trim else None
+        self._rows = [_Row(prompt, options, deepcopy(overlap)) for _ in range(options.samples)]
 
     def finish(self) -> Completion:
         """The whole answer."""
@@ -346,14 +349,14 @@ class _Run:
 class _Row:
     """The text of one sample."""
 
-    def __init__(self, prompt: Prompt, options: CompletionOptions) -> None:
+    def __init__(
+        self, prompt: Prompt, options: CompletionOptions, overlap: SuffixOverlap | None
+    ) -> None:
         stops: Sequence[str] = options.stop
         if prompt.crlf:
             stops = [text.replace("\r\n", "\n") for text in stops]
         whole = options.until in (None, Scope.FILE)
         scope = None if options.until is None or whole else ScopeRule(options.until, prompt.text)
-        trim = isinstance(options, InfillOptions) and options.trim
-        overlap = SuffixOverlap(prompt.text, prompt.suffix) if trim else None
         self._text = TextStop(stops, scope, overlap)
         self._newlines = NewlineRestorer(crlf=prompt.crlf)
         self._known_bytes = len(prompt.healed)

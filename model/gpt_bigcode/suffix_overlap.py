@@ -7,7 +7,7 @@ text is cut into pieces.
 import re
 from copy import deepcopy
 
-from gpt_bigcode.lexing import BracketReader, guess_syntax, tail_window
+from gpt_bigcode.lexing import WINDOW_CHARACTERS, BracketReader, guess_syntax, tail_window
 from gpt_bigcode.outcomes import FinishReason
 from gpt_bigcode.scopes import Cut
 
@@ -17,7 +17,7 @@ _BRACKETS = frozenset("()[]{}")
 _QUOTES = frozenset("\"'`")
 _SIGNS = re.compile(r"[^\w\s()\[\]{}\"'`]+")
 _LETTER = re.compile(r"[^\W\d_]")
-_WINDOW = 1 << 14  # characters behind the gap that are looked at
+_WINDOW = 1 << 14  # characters on each side of the gap that are looked at
 _LONGEST_REST = 512
 _TELLING = 8  # characters, blanks left out
 _TAB_COLUMNS = 8
@@ -26,6 +26,7 @@ _TAB_COLUMNS = 8
 class SuffixOverlap:
     """Watches a text grow (see `streaming.Watcher`) and cuts it where the suffix begins.
 
+    For several texts in one gap copy an unused one: looking around the gap is what takes time.
     Blanks at the end of a line never count. The rules:
 
     1. Brackets. If the suffix begins with a closing bracket, the text may not close what the suffix
@@ -50,7 +51,6 @@ class SuffixOverlap:
     def __init__(self, prefix: str, suffix: str) -> None:
         """Look at the text around the gap, as the model reads it."""
         self.safe = 0
-        self._around = (prefix, suffix)
         before = prefix[prefix.rfind("\n") + 1 :]
         # What stands before the first line of the text; None if that line goes on with code.
         self._margin = None if before.strip() else before
@@ -65,6 +65,7 @@ class SuffixOverlap:
         self._before_chars: list[tuple[int, bool]] = []  # of the line: open brackets, in a string
         self._crossed: int | None = None  # the first bracket too many on the line
         self._pending: int | None = None  # where a line that tells little begins
+        self._untouched = deepcopy(self)
 
     def _find_lines(self, suffix: str) -> None:
         """The first two lines with something on them, and what is behind the cursor on its line."""
@@ -102,7 +103,7 @@ class SuffixOverlap:
 
         What may have been shown by then stays.
         """
-        again = SuffixOverlap(*self._around)
+        again = deepcopy(self._untouched)
         again.feed(self._text[: cut.keep])
         ended = deepcopy(again).close()
         if ended is None:
@@ -135,12 +136,12 @@ class SuffixOverlap:
         if self._pending is not None and self._second == line:
             return self._pending
         self._pending = None
-        if self._crossed is not None:
-            return self._crossed
         place = self._match_rest(line) if self._rest else self._match_line(line)
+        if self._crossed is not None and not (self._rest and place is not None):
+            return self._crossed
         if place is None:
             return None
-        closing = self._first.strip().rstrip(";") in _CLOSING_WORDS and not self._rest
+        closing = self._guards or self._first.strip().rstrip(";") in _CLOSING_WORDS
         if self._tells or not self._second or closing:
             return place
         self._pending = place
@@ -149,8 +150,11 @@ class SuffixOverlap:
     def _match_line(self, line: str) -> int | None:
         """Rule 2."""
         full = self._with_margin(line)
-        same = full is not None and _columns(full) == _columns(self._first)
-        return self._line + len(line) - len(line.lstrip()) if same else None
+        if full is None or _columns(full) != _columns(self._first):
+            return None
+        at = len(line) - len(line.lstrip())
+        balanced = not self._guards or self._before_chars[at][0] == self._floor
+        return self._line + at if balanced else None
 
     def _with_margin(self, line: str) -> str | None:
         """The line with what stands before it; None if that is code."""
@@ -159,27 +163,40 @@ class SuffixOverlap:
         return None if self._margin is None else self._margin + line
 
     def _match_rest(self, line: str) -> int | None:
-        """Rule 3 for a whole line; where brackets close, rule 1 judges alone."""
+        """Rule 3 for a whole line."""
         at = len(line) - len(self._rest)
-        if not line.endswith(self._rest) or self._guards or _is_letter(self._rest):
+        if not line.endswith(self._rest) or _is_letter(self._rest):
             return None
-        if at and _splits_word(line[at - 1], self._rest):
-            return None
+        in_word = at and not self._tells and _splits_word(line[at - 1], self._rest)
+        return None if in_word or not self._may_end(at) else self._line + at
+
+    def _may_end(self, at: int) -> bool:
+        """Whether the rest of the cursor's line may follow `at` characters of this line."""
         depth, quoted = self._before_chars[at]
-        if quoted != self._quoted or line[:at].endswith("\\"):
-            return None
-        balanced = depth == self._floor or not _BRACKETS.intersection(self._rest)
-        return self._line + at if balanced else None
+        if quoted != self._quoted or self._text[: self._line + at].endswith("\\"):
+            return False
+        return depth == self._floor or not _BRACKETS.intersection(self._rest)
 
     def _match_end(self) -> int | None:
         """Rule 4, and the signs of rule 3."""
         text = self._text.strip()
-        target = self._rest or ("" if self._margin is None else self._first.strip())
+        target = self._target()
         behind = target[len(text) : len(text) + 1]
         whole = target.startswith(text) and not (behind and _splits_word(text[-1:], behind))
         if text and whole and not _is_letter(text) and self._reader.depth == self._base:
             return 0
         return self._match_signs() if self._rest and not self._guards else None
+
+    def _target(self) -> str:
+        """What the whole text may be the beginning of."""
+        if self._margin is None:
+            return self._rest
+        # On a line below the cursor's only with the same indentation.
+        here = "\n" not in self._lead
+        full = _columns(self._margin + self._text.lstrip("\n"))
+        indent = len(self._first) - len(self._first.lstrip())
+        same = _columns(self._first)[:indent] == full[: len(full) - len(full.lstrip())]
+        return self._first.strip() if here or same else ""
 
     def _match_signs(self) -> int | None:
         line = self._text[self._line :].rstrip()
@@ -207,20 +224,18 @@ class SuffixOverlap:
 
     def _find_safe(self) -> int:
         """The end of what stays, whatever follows."""
-        held = [place for place in (self._pending, self._crossed) if place is not None]
-        limit = min(held, default=self._line + self._find_held(self._text[self._line :].rstrip()))
-        return len(self._text[:limit].rstrip())
+        held = self._line + self._find_held(self._text[self._line :].rstrip())
+        places = [place for place in (self._pending, self._crossed) if place is not None]
+        return len(self._text[: min([held, *places])].rstrip())
 
     def _find_held(self, line: str) -> int:
         """From which character on the line may become an overlap."""
-        target = self._rest if self._margin is None else self._first.strip()
-        if not self._text[: self._line].strip() and target.startswith(line.strip()):
+        if not self._text[: self._line].strip() and self._target().startswith(line.strip()):
             return 0
         if self._rest:
-            # Where a bracket comes first, rule 1 judges alone.
-            start = len(line) if self._guards else max(len(line) - len(self._rest), 0)
-            places = range(start, len(line))
-            return next((at for at in places if self._rest.startswith(line[at:])), len(line))
+            places = range(max(len(line) - len(self._rest), 0), len(line))
+            may = (at for at in places if self._rest.startswith(line[at:]) and self._may_end(at))
+            return next(may, len(line))
         full = self._with_margin(line)
         same = full is not None and _columns(self._first).startswith(_columns(full))
         return 0 if same else len(line)
@@ -230,19 +245,25 @@ def _count_brackets(prefix: str, suffix: str) -> tuple[BracketReader, int]:
     """A reader at the gap, and how many brackets must be open at the end of what fills it.
 
     Those that the suffix leaves open are not its to close. If more follows than is looked at, only
-    parentheses inside the innermost brace are expected to be closed by then.
+    parentheses inside the innermost brace are expected to be closed by then. If the suffix closes
+    a brace that nothing before it opens, what fills the gap has to, and nothing can be said.
     """
-    before = tail_window(prefix)
+    guards = suffix.lstrip()[:1] in _CLOSERS
+    before = tail_window(prefix, _WINDOW if guards else WINDOW_CHARACTERS)
     reader = BracketReader(guess_syntax(before + suffix[:_WINDOW]))
     for char in before:
         reader.feed(char)
-    if suffix.lstrip()[:1] not in _CLOSERS:
+    if not guards:
         return reader, reader.depth
     ahead = deepcopy(reader)
     lowest = reader.open_brackets
     for char in suffix[:_WINDOW]:
+        depth = ahead.depth
         ahead.feed(char)
-        lowest = min(lowest, ahead.open_brackets, key=len)
+        if ahead.depth < len(lowest):
+            lowest = ahead.open_brackets
+        if char == "}" and ahead.depth == depth and ahead.in_code and before == prefix:
+            return reader, 0
     if len(suffix) > _WINDOW:
         lowest = lowest[lowest.rfind("{") + 1 :]
     return reader, reader.depth - len(lowest)

@@ -45,6 +45,8 @@ def test_the_file_and_nothing_else(infill: Infill, run: Run, model: Path) -> Non
     assert path.read_bytes() == NEW
     assert _names(run) == ["a.py"]
     path.write_bytes(OLD)
+    assert "a.py: written" in _fill(run, model, "a.py", "-v").stderr
+    path.write_bytes(OLD)
     done = _fill(run, model, "a.py", "--format=json")
     assert done.json["choices"][0]["text"] == "1"
     assert path.read_bytes() == NEW
@@ -95,7 +97,7 @@ def test_a_folder_that_cannot_be_written_to(
 ) -> None:
     """Asked of the system, because tests may run as root, whom no mode stops."""
     path = infill.write(OLD)
-    monkeypatch.setattr(rewriting.os, "access", lambda name, _mode: Path(name) == path)
+    monkeypatch.setattr("os.access", lambda name, _mode: Path(name) == path)
     with pytest.raises(Failure, match="its folder cannot be written to"):
         rewriting.open_target(path)
 
@@ -154,9 +156,9 @@ def test_no_change_is_no_write(
     data = mark + b"x = " + newline + b"y" + (newline if end else end)
     path = infill.write(data)
     before = path.stat()
-    done = _fill(run, infill.model("", data), "a.py", "-v")
+    done = _fill(run, infill.model("", data))
     assert (done.status, done.stdout) == (0, b"")
-    assert "a.py: unchanged" in done.stderr
+    assert done.stderr == "bigcode: note: a.py: unchanged, the answer is empty\n"
     after = path.stat()
     assert path.read_bytes() == data
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)

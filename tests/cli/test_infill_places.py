@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bigcode_cli import places
+from bigcode_cli import inputs
 from bigcode_cli.failures import Failure, UsageFailure
 from bigcode_cli.infill_options import PlaceOptions
 from bigcode_cli.places import find_place
@@ -200,8 +200,8 @@ def test_no_answer_is_no_difference(infill: Infill, run: Run) -> None:
 
 
 def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places.inputs, "STREAM_BYTES", 1000)
-    monkeypatch.setattr(places.inputs, "TAIL_BYTES", 10)
+    monkeypatch.setattr(inputs, "STREAM_BYTES", 1000)
+    monkeypatch.setattr(inputs, "TAIL_BYTES", 10)
     file = tmp_path / "a"
     file.write_bytes(b"a" * 1000)
     assert _sides(file, offset=500) == ("a" * 500, "a" * 500)

@@ -1,5 +1,13 @@
 """Where a text that fills a gap runs into its suffix: a table, and streamed = whole."""
 
+import argparse
+import inspect
+import random
+import textwrap
+from collections.abc import Iterator
+from copy import deepcopy
+from types import ModuleType
+
 import pytest
 
 from gpt_bigcode.outcomes import FinishReason
@@ -55,6 +63,8 @@ TRIMMED = {
     "everything-is-there": ("    |return x\n", "return", ""),
     "everything-is-there-with-indentation": ("a\n|    return x\n", "    return x\n", ""),
     "everything-is-there-below": ("a\n|\nfinish(a)\n", "\nfinish(a)\n", ""),
+    "rest-goes-on-behind-brackets": ("if (|) and (y):\n", "x) and (y):\n", "x"),
+    "rest-inside-a-word": ("x = re|ad_numbers(a)\n", "load_numbers(a)", "lo"),
     "tabs-for-spaces": ("f:\n\t|\n        go_on(x)\n", "a\n\tgo_on(x)\n", "a"),
     "chinese": ("f(|)  # 中文\n", "中, '😀')  # 中文\n", "中, '😀'"),
 }
@@ -102,6 +112,13 @@ KEPT = {
     "only-blanks-follow": ("x = |\n  \n", "1\n", "1\n"),
     "blanks": ("f(\n|\n)\n", "  \n\n", "  \n\n"),
     "empty": ("f(|)\n", "", ""),
+    "twice-fi": ("if a; then\n  if b; then\n    c\n  |\nfi\n", "fi", "fi"),
+    "twice-brace-of-what-is-to-open": (
+        "void f() {\n    |\n    }\n}\n",
+        "if (a) {\n        b();\n    }\n    if (c) {\n        d();",
+        "if (a) {\n        b();\n    }\n    if (c) {\n        d();",
+    ),
+    "brace-before-another-is-opened": ("a {\n|\n}\n}\n", "b;\n}\nc {\n", "b;\n}\nc {\n"),
     "first-line-goes-on": ("re|\nturn x\n", "turn x", "turn x"),
     "first-bracket-is-not-the-next": ("f([|\n]\n", "1, 2", "1, 2"),
 }
@@ -171,6 +188,37 @@ def test_what_something_else_ends_is_trimmed_too(
     stops: tuple[str, ...], written: str, expected: str
 ) -> None:
     assert _run(TextStop(stops, None, SuffixOverlap("foo(", ")\n")), written.encode()) == expected
+
+
+def _gaps(text: str, count: int) -> Iterator[tuple[str, str, str]]:
+    """Gaps as people leave them: the end of a line, or a few whole lines."""
+    draw = random.Random(1)
+    lines = text.split("\n")
+    while count:
+        first = draw.randrange(len(lines))
+        last = first + draw.choice([0, 0, 1, 2, 5])
+        indent = len(lines[first]) - len(lines[first].lstrip())
+        cut = indent if last > first else draw.randrange(indent, len(lines[first]) + 1)
+        before = "\n".join([*lines[:first], lines[first][:cut]])
+        after = "\n".join(["", *lines[last + 1 :]])
+        middle = text[len(before) : len(text) - len(after)]
+        if middle.strip() and len(after) > 1:
+            count -= 1
+            yield before, middle, after
+
+
+@pytest.mark.parametrize("module", [argparse, inspect, textwrap], ids=lambda m: m.__name__)
+def test_real_gaps_are_filled_and_not_overfilled(module: ModuleType) -> None:
+    """What really stood there stays; written on into the suffix, it ends where it ended."""
+    kept = cut = 0
+    for before, middle, after in _gaps(inspect.getsource(module)[-30_000:], 60):
+        overlap = SuffixOverlap(before, after)
+        kept += _run(TextStop(overlap=deepcopy(overlap)), middle.encode()) == middle
+        written = (middle + after[:300]).encode()
+        shown = _run(TextStop(overlap=overlap), written)
+        cut += shown.rstrip() == middle.rstrip()
+    assert kept >= 57
+    assert cut >= 54
 
 
 def test_it_stops_as_soon_as_the_line_is_whole() -> None:
