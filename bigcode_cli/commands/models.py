@@ -12,16 +12,25 @@ import typer
 
 from bigcode_cli import parsing
 from bigcode_cli.catalog import Found, find_model
-from bigcode_cli.hub.cache import file_sizes
-from bigcode_cli.options import GENERAL, OutputFormat
-from bigcode_cli.output import Result
+from bigcode_cli.failures import UsageFailure
+from bigcode_cli.hub.cache import (
+    BRANCH,
+    CachedRepository,
+    cache_root,
+    file_sizes,
+    is_repository,
+    validate_revision,
+)
+from bigcode_cli.hub.family import full_name
+from bigcode_cli.options import GENERAL, OutputFormat, ReportOptions
+from bigcode_cli.output import Notes, Result
 from bigcode_cli.tables import shown_bytes, shown_count, write_document, write_facts, write_table
 
 if TYPE_CHECKING:
     from bigcode_cli.hub.description import Description
     from bigcode_cli.hub.inventory import Installed
 
-_SHORT_COMMIT = 8
+_SHORT_COMMIT, _LONGEST_NAME = 8, 200
 HELP = "See, fetch, check and remove models."
 
 ModelName: TypeAlias = Annotated[
@@ -40,6 +49,25 @@ Format: TypeAlias = Annotated[
         parser=parsing.one_of(OutputFormat),
         rich_help_panel=GENERAL,
         help="How the result is written.",
+    ),
+]
+
+Repository: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="REPO",
+        show_default=False,
+        parser=parsing.text,
+        help="OWNER/NAME[@REVISION] on the hub, or the short name of a published model.",
+    ),
+]
+Revision: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--revision",
+        metavar="REVISION",
+        parser=parsing.text,
+        help="The branch, tag or commit to fetch (default: main).",
     ),
 ]
 
@@ -99,6 +127,56 @@ def path_of_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> Non
         write_document(document, format)
         return
     Result().write_bytes(os.fsencode(found.directory.absolute()) + b"\n")
+
+
+def pull_model(
+    repository: Repository,
+    *,
+    revision: Revision = None,
+    report: ReportOptions,
+) -> None:
+    """Fetch a model from the hub into the cache, and print the folder that holds it.
+
+    Only the files that are needed are fetched: configuration, tokenizer, card, and weights in
+    safetensors files. Every file's hash is checked, and nothing is visible before all of it is
+    there. HF_ENDPOINT, HF_TOKEN, HF_HOME and the proxy variables are honoured.
+    """
+    from bigcode_cli.hub.pull import pull
+
+    name, at = _repository_and_revision(repository, revision)
+    notes = Notes(quiet=report.quiet, verbose=report.verbose)
+    cached = CachedRepository(name, cache_root())
+    pulled = pull(cached, at, offline=report.offline, notes=notes)
+    if report.format is OutputFormat.TEXT:
+        Result().write_bytes(os.fsencode(pulled.directory.absolute()) + b"\n")
+        return
+    document = {
+        "name": name,
+        "revision": pulled.commit,
+        "path": str(pulled.directory.absolute()),
+        "bytes": pulled.total_bytes,
+        "fetched_bytes": pulled.fetched_bytes,
+    }
+    write_document(document, report.format)
+
+
+def _repository_and_revision(text: str, revision: str | None) -> tuple[str, str]:
+    """Take REPO[@REVISION] and --revision apart.
+
+    Raises:
+        UsageFailure: no repository can have that name, or the two revisions differ.
+    """
+    name, at, after = text.partition("@")
+    name = full_name(name)
+    if not is_repository(name):
+        shown = text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
+        hint = "a repository is OWNER/NAME of letters, digits, '-', '_' and '.'"
+        raise UsageFailure(f"REPO: {shown!r} is not a repository's name", hint=hint)
+    if at and revision is not None and revision != after:
+        raise UsageFailure("REPO@REVISION and --revision name different revisions")
+    if at:
+        return name, validate_revision(after, option="REPO")
+    return name, validate_revision(revision or BRANCH, option="--revision")
 
 
 def _entry(model: "Installed") -> dict[str, Any]:
@@ -170,7 +248,7 @@ def _shown_size(count: int | None) -> str:
 
 
 COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
-    {"list": list_models, "show": show_model, "path": path_of_model}
+    {"list": list_models, "pull": pull_model, "show": show_model, "path": path_of_model}
 )
 EXAMPLES = MappingProxyType(
     {
@@ -179,6 +257,12 @@ EXAMPLES = MappingProxyType(
     Examples:
     $ bigcode models list
     $ bigcode models list --format json
+    """,
+        "pull": """
+    \b
+    Examples:
+    $ bigcode models pull tiny_starcoder_py
+    $ bigcode models pull ibm-granite/granite-20b-code-base --revision main
     """,
         "show": """
     \b

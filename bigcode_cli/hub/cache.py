@@ -20,14 +20,23 @@ _LONGEST_REFERENCE_BYTES = 100
 _FOLDER_PREFIX = "models--"
 
 
-def cache_root() -> Path:
-    """Return the folder that other tools share, by their own variables."""
-    variables = os.environ.get
-    home = variables("HF_HOME") or os.path.join(  # noqa: PTH118  # as the tools that share it do
-        variables("XDG_CACHE_HOME") or "~/.cache", "huggingface"
+def hub_home() -> Path:
+    """Return the folder of the hub's own tools, by their variables."""
+    home = os.environ.get("HF_HOME") or os.path.join(  # noqa: PTH118  # as those tools do
+        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
     )
-    cache = variables("HF_HUB_CACHE") or variables("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
-    return Path(os.path.expandvars(os.path.expanduser(cache)))  # noqa: PTH111
+    return _expanded(home)
+
+
+def cache_root() -> Path:
+    """Return the cache that other tools share, by their own variables."""
+    variables = os.environ.get
+    cache = variables("HF_HUB_CACHE") or variables("HUGGINGFACE_HUB_CACHE")
+    return _expanded(cache) if cache else hub_home() / "hub"
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.expandvars(os.path.expanduser(path)))  # noqa: PTH111
 
 
 def is_repository(name: str) -> bool:
