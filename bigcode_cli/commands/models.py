@@ -176,7 +176,8 @@ def _repository_and_revision(text: str, revision: str | None) -> tuple[str, str]
         raise UsageFailure("REPO@REVISION and --revision name different revisions")
     if at:
         return name, validate_revision(after, option="REPO")
-    return name, validate_revision(revision or BRANCH, option="--revision")
+    at_revision = BRANCH if revision is None else revision
+    return name, validate_revision(at_revision, option="--revision")
 
 
 def _entry(model: "Installed") -> dict[str, Any]:

@@ -105,13 +105,18 @@ class CachedRepository:
         Whoever can write a reference must not be able to lead us out of the cache.
 
         Raises:
-            Failure: it is a link to somewhere else.
+            Failure: it, or a file in it, is a link to somewhere else.
         """
         directory = self.snapshots / commit
         if not directory.is_dir():
             return None
         if directory.resolve().parent != self.snapshots.resolve():
             raise Failure("model-corrupt", f"{self.name}: its snapshot leads out of the cache")
+        root = os.path.realpath(self.root) + os.sep
+        for entry in os.scandir(directory):
+            if entry.is_symlink() and not os.path.realpath(entry.path).startswith(root):
+                message = f"{self.name}: its {entry.name} leads out of the cache"
+                raise Failure("model-corrupt", message, hint="bigcode models pull mends it")
         return directory
 
     def references(self) -> dict[str, str]:

@@ -35,7 +35,6 @@ _RETRY_DELAYS_SECONDS = (0.5, 1.0)
 _MAX_REDIRECTS = 5
 _MAX_PAGES = 1000
 _MAX_ANSWER_BYTES = 16 << 20
-_CHUNK_BYTES = 1 << 16
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _ASKS_FOR_TOKEN = frozenset({401, 403})
 _TOO_MANY_REQUESTS, _REDIRECTS, _ERROR = 429, frozenset({301, 302, 303, 307, 308}), 400
@@ -49,19 +48,7 @@ class Hub:
     """
 
     def __init__(self, token: "Token | None", notes: Notes) -> None:
-        os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # read when the library is imported
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-        import httpx2
-        from huggingface_hub import constants, get_session, set_client_factory
-
-        set_client_factory(_new_client)
-        self._client = get_session()
-        try:
-            self._endpoint = httpx2.URL(constants.ENDPOINT)
-        except httpx2.InvalidURL:
-            raise UsageFailure("HF_ENDPOINT is not an address") from None
-        if self._endpoint.scheme not in ("http", "https") or not self._endpoint.host:
-            raise UsageFailure("HF_ENDPOINT is not an address of a web server")
+        self._client, self._endpoint = _session()
         self.host = self._endpoint.host
         self._token = token
         self._sends_token = False
@@ -148,7 +135,7 @@ class Hub:
             raise Failure("hub-invalid", f"{response.url.host}: sends packed contents")
         limit = SpeedLimit(SLOWEST_BYTES_PER_SECOND, PATIENCE_SECONDS)
         with network_errors(response.url.host):
-            for chunk in response.iter_raw(_CHUNK_BYTES):
+            for chunk in response.iter_raw():
                 limit.count(len(chunk))
                 yield chunk
 
@@ -277,6 +264,33 @@ def wrong_hash(file: RemoteFile, found: str) -> Failure:
     message = f"{file.name}: its hash is {found}, the repository lists {file.digest}"
     hint = "the file was removed; pull again, and if it happens again distrust the network"
     return Failure("hash-mismatch", message, hint=hint)
+
+
+def _session() -> "tuple[httpx2.Client, httpx2.URL]":
+    """Set the client library up: its session with our limits, and the address of the hub.
+
+    Raises:
+        UsageFailure: one of its variables cannot be used.
+    """
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # read when the library is imported
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    import httpx2
+
+    try:
+        from huggingface_hub import constants, get_session, set_client_factory
+    except ValueError:  # it reads its variables when it is imported
+        names = sorted(name for name in os.environ if name.startswith("HF_HUB_"))
+        message = f"one of {', '.join(names)} is not a whole number"
+        raise UsageFailure(message, slug="settings") from None
+    try:
+        endpoint = httpx2.URL(constants.ENDPOINT)
+    except httpx2.InvalidURL:
+        raise UsageFailure("HF_ENDPOINT is not an address", slug="settings") from None
+    if endpoint.scheme not in ("http", "https") or not endpoint.host:
+        message = "HF_ENDPOINT is not the address of a web server"
+        raise UsageFailure(message, slug="settings")
+    set_client_factory(_new_client)
+    return get_session(), endpoint
 
 
 def _new_client() -> "httpx2.Client":

@@ -5,6 +5,7 @@ redirects of large files to another origin. Knows no test.
 """
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from cached_models import COMMIT, LARGE_SUFFIXES, blob_name
 
+TOKEN = "hf_SENTINELsentinelSENTINEL"  # noqa: S105  # looked for in all output
 LONGEST_HANG_SECONDS = 40.0
 CHUNK_BYTES = 1 << 14
 
@@ -77,6 +79,13 @@ class FakeHub:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(LONGEST_HANG_SECONDS)
+
+    def encrypt(self, certificate: Path) -> None:
+        """Speak TLS from now on."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def paths(self, part: str = "") -> list[str]:
         """The paths that were asked for and contain `part`."""

@@ -3,64 +3,17 @@
 import json
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cached_models import COMMIT, blob_name
-from fake_hub import FakeHub, Handler, Repository, folder_files
+from fake_hub import FakeHub, Handler
 from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run
-from scripted_models import encode, write_checkpoint
 
-TOKEN = "hf_SENTINELsentinelSENTINEL"  # noqa: S105  # looked for in all output
 NAME = "acme/tiny"
 Pull = Callable[..., Outcome]
-
-
-@pytest.fixture(scope="session")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A model of 600 kB that writes "hello", and files that nobody needs."""
-    folder = tmp_path_factory.mktemp("hub") / "tiny"
-    write_checkpoint(folder, script=encode("hello"), positions=2048)
-    needless = ("pytorch_model.bin", "modeling_evil.py", "onnx.onnx", "model.fp16.safetensors")
-    extra = dict.fromkeys(needless, b"never to be fetched")
-    card = {"README.md": b"---\nlicense: apache-2.0\n---\n", ".gitattributes": b"*.bin lfs\n"}
-    return {**folder_files(folder), **extra, **card}
-
-
-@pytest.fixture
-def hub(files: dict[str, bytes]) -> Iterator[FakeHub]:
-    with FakeHub() as hub:
-        hub.repositories[NAME] = Repository(dict(files))
-        yield hub
-
-
-@pytest.fixture
-def environment(run: Run, hub: FakeHub) -> dict[str, str]:
-    return {**run.environment, "HF_ENDPOINT": hub.url, "HF_HUB_DOWNLOAD_TIMEOUT": "2"}
-
-
-@pytest.fixture
-def pull(run: Run, environment: dict[str, str]) -> Pull:
-    """`pull("acme/tiny", "--format=json")`; whatever happens, no token is written anywhere."""
-
-    def call(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> Outcome:
-        done = run("models", "pull", *arguments, env={**environment, **(env or {})}, **options)
-        assert TOKEN not in done.stderr
-        assert TOKEN.encode() not in done.stdout
-        assert done.stderr.count("hint: ") <= 1
-        return done
-
-    return call
-
-
-@pytest.fixture
-def place(run: Run) -> Path:
-    """Where the cache keeps the repository."""
-    home = Path(run.environment["HOME"])
-    return home / ".cache" / "huggingface" / "hub" / "models--acme--tiny"
 
 
 def test_a_pulled_model_runs(pull: Pull, run: Run, hub: FakeHub, place: Path) -> None:
