@@ -6,31 +6,27 @@ Knows nothing of how options are parsed or how errors are shown.
 import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 
 from bigcode_cli import parsing
-from bigcode_cli.catalog import Found, find_model
-from bigcode_cli.failures import UsageFailure
+from bigcode_cli.catalog import BUILT_IN, find_model, repository_and_revision
+from bigcode_cli.confirmation import confirm
+from bigcode_cli.failures import Failure
 from bigcode_cli.hub.cache import (
     BRANCH,
     CachedRepository,
     cache_root,
     file_sizes,
-    is_repository,
-    validate_revision,
+    repositories,
 )
 from bigcode_cli.hub.family import full_name
 from bigcode_cli.options import GENERAL, OutputFormat, ReportOptions
 from bigcode_cli.output import Notes, Result
+from bigcode_cli.settings import config_path
 from bigcode_cli.tables import shown_bytes, shown_count, write_document, write_facts, write_table
 
-if TYPE_CHECKING:
-    from bigcode_cli.hub.description import Description
-    from bigcode_cli.hub.inventory import Installed
-
-_SHORT_COMMIT, _LONGEST_NAME = 8, 200
 HELP = "See, fetch, check and remove models."
 
 ModelName: TypeAlias = Annotated[
@@ -71,6 +67,26 @@ Revision: TypeAlias = Annotated[
     ),
 ]
 
+CachedName: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        show_default=False,
+        parser=parsing.text,
+        help="A repository OWNER/NAME of the cache; with @REVISION only that revision.",
+    ),
+]
+DefaultName: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        show_default=False,
+        parser=parsing.text,
+        help="A built-in name, a folder, or a repository OWNER/NAME[@REVISION] of the cache.",
+    ),
+]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
 
 def list_models(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  # --format
     """List the models that can be used without network.
@@ -79,15 +95,16 @@ def list_models(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  #
     that it can run. Repositories of other architectures are left out.
     """
     from bigcode_cli.hub.inventory import installed_models
+    from bigcode_cli.hub.views import list_entry, shown_revision
 
     models = list(installed_models())
     if format is not OutputFormat.TEXT:
-        write_document({"models": [_entry(model) for model in models]}, format)
+        write_document({"models": [list_entry(model) for model in models]}, format)
         return
     rows = [
         (
             model.name,
-            _shown_revision(model),
+            shown_revision(model),
             shown_bytes(model.bytes),
             shown_count(model.description.parameters),
             ", ".join(model.description.tasks),
@@ -103,10 +120,11 @@ def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None: 
     Memory is estimated for the weights and one text as long as the context.
     """
     from bigcode_cli.hub import description
+    from bigcode_cli.hub.views import facts_of, shown_facts
 
     found = find_model(name, option="NAME")
     facts = description.describe(found.directory)
-    document = _facts(found, facts)
+    document = facts_of(found, facts)
     document["precision"] = description.stored_precision(found.directory)
     document["licence"] = description.licence(found.directory)
     document["files"] = [
@@ -115,7 +133,7 @@ def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None: 
     if format is not OutputFormat.TEXT:
         write_document(document, format)
         return
-    write_facts(_shown_facts(document))
+    write_facts(shown_facts(document))
 
 
 def path_of_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
@@ -135,18 +153,19 @@ def pull_model(
     revision: Revision = None,
     report: ReportOptions,
 ) -> None:
-    """Fetch a model from the hub into the cache, and print the folder that holds it.
+    """Fetch a model from the hub into the cache.
 
+    The folder that holds it is printed.
     Only the files that are needed are fetched: configuration, tokenizer, card, and weights in
     safetensors files. Every file's hash is checked, and nothing is visible before all of it is
     there. HF_ENDPOINT, HF_TOKEN, HF_HOME and the proxy variables are honoured.
     """
     from bigcode_cli.hub.pull import pull
 
-    name, at = _repository_and_revision(repository, revision)
+    name, at = repository_and_revision(repository, revision, option="REPO")
     notes = Notes(quiet=report.quiet, verbose=report.verbose)
     cached = CachedRepository(name, cache_root())
-    pulled = pull(cached, at, offline=report.offline, notes=notes)
+    pulled = pull(cached, at or BRANCH, offline=report.offline, notes=notes)
     if report.format is OutputFormat.TEXT:
         Result().write_bytes(os.fsencode(pulled.directory.absolute()) + b"\n")
         return
@@ -160,96 +179,121 @@ def pull_model(
     write_document(document, report.format)
 
 
-def _repository_and_revision(text: str, revision: str | None) -> tuple[str, str]:
-    """Take REPO[@REVISION] and --revision apart.
+def verify_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
+    """Check every byte of a model that is here.
 
-    Raises:
-        UsageFailure: no repository can have that name, or the two revisions differ.
+    Contents of the cache are compared with their published hashes. Headers and shapes of the
+    weights and the tokenizer are compared with the configuration.
     """
-    name, at, after = text.partition("@")
-    name = full_name(name)
-    if not is_repository(name):
-        shown = text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
-        hint = "a repository is OWNER/NAME of letters, digits, '-', '_' and '.'"
-        raise UsageFailure(f"REPO: {shown!r} is not a repository's name", hint=hint)
-    if at and revision is not None and revision != after:
-        raise UsageFailure("REPO@REVISION and --revision name different revisions")
-    if at:
-        return name, validate_revision(after, option="REPO")
-    at_revision = BRANCH if revision is None else revision
-    return name, validate_revision(at_revision, option="--revision")
+    from bigcode_cli.hub import verification
+
+    found = find_model(name, option="NAME")
+    files = list(verification.checked_files(found.directory))
+    verification.require_right(files, found.name)
+    verification.require_consistent(found.directory)
+    hashed = [file for file in files if file.expected is not None]
+    size = sum(file.bytes for file in hashed)
+    if format is not OutputFormat.TEXT:
+        document = {
+            "name": found.name,
+            "revision": found.revision,
+            "status": "ok",
+            "hashed_files": len(hashed),
+            "hashed_bytes": size,
+            "files": [{"name": file.name, "digest": file.digest} for file in files],
+        }
+        write_document(document, format)
+        return
+    counted = f"{len(hashed)} of {len(files)} files hashed, {shown_bytes(size)}"
+    write_facts([(found.name, f"ok: {counted}; weights and tokenizer fit the configuration")])
 
 
-def _entry(model: "Installed") -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "source": model.source,
-        "revision": model.revision,
-        "references": list(model.references),
-        "bytes": model.bytes,
-        "parameters": model.description.parameters,
-        "architecture": model.description.architecture,
-        "tasks": list(model.description.tasks),
-    }
+def remove_model(
+    name: CachedName,
+    *,
+    yes: Yes = False,
+    format: Format = OutputFormat.TEXT,  # noqa: A002
+) -> None:
+    """Remove a model from the cache.
+
+    The whole repository, or one revision of it; how much that freed is printed.
+    Other tools that share the cache lose it too. Nothing outside the cache is ever removed.
+    """
+    from bigcode_cli.hub import removal
+
+    repository, revision = repository_and_revision(name, None, option="NAME")
+    cached = CachedRepository(repository, cache_root())
+    commit = None if revision is None else cached.commit(revision)
+    if revision is not None and commit is None:
+        raise Failure("model-missing", f"{name}: not in the local cache {cached.root}")
+    plan = removal.plan_removal(cached, commit)
+    confirm(f"Remove {name} ({shown_bytes(plan.bytes)}) from the cache?", yes=yes)
+    removal.remove(cached, plan)
+    if format is not OutputFormat.TEXT:
+        write_document({"name": repository, "revision": commit, "freed_bytes": plan.bytes}, format)
+        return
+    write_facts([(name, f"removed, {shown_bytes(plan.bytes)} freed")])
 
 
-def _shown_revision(model: "Installed") -> str:
-    if model.revision is None:
-        return "-"
-    commit = model.revision[:_SHORT_COMMIT]
-    return f"{commit} ({', '.join(model.references)})" if model.references else commit
+def prune_models(*, yes: Yes = False, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
+    """Remove from the cache what nothing refers to.
+
+    Revisions at which no branch or tag stands any more, and contents and parts of downloads that
+    belong to no revision and are older than a day.
+    """
+    from bigcode_cli.hub import removal
+
+    plans = [(cached, removal.plan_pruning(cached)) for cached in repositories(cache_root())]
+    plans = [(cached, plan) for cached, plan in plans if plan.paths]
+    size = sum(plan.bytes for _, plan in plans)
+    if plans:
+        names = ", ".join(cached.name for cached, _ in plans)
+        confirm(f"Remove {shown_bytes(size)} of {names} from the cache?", yes=yes)
+    for cached, plan in plans:
+        removal.remove(cached, plan)
+    if format is not OutputFormat.TEXT:
+        entries = [{"name": cached.name, "freed_bytes": plan.bytes} for cached, plan in plans]
+        write_document({"models": entries, "freed_bytes": size}, format)
+        return
+    rows = [(cached.name, f"{shown_bytes(plan.bytes)} freed") for cached, plan in plans]
+    write_facts([*rows, ("total", f"{shown_bytes(size)} freed")])
 
 
-def _facts(found: Found, facts: "Description") -> dict[str, Any]:
-    from bigcode_cli.hub.description import BYTES_PER_NUMBER
-    from bigcode_cli.hub.inventory import source_of, total_bytes
+def default_model(name: DefaultName = None, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
+    """Choose the model that is used without --model.
 
-    return {
-        "name": found.name,
-        "source": source_of(found),
-        "revision": found.revision,
-        "path": str(found.directory.absolute()),
-        "bytes": total_bytes(found.directory),
-        "architecture": facts.architecture,
-        "parameters": facts.parameters,
-        "context_tokens": facts.config.n_positions,
-        "vocabulary_tokens": facts.config.vocab_size,
-        "tasks": list(facts.tasks),
-        "infill_tokens": list(facts.infill_tokens),
-        "cache_bytes_per_token": {p: facts.cache_bytes_per_token(p) for p in BYTES_PER_NUMBER},
-        "memory_bytes": {p: facts.memory_bytes(p) for p in BYTES_PER_NUMBER},
-    }
+    Without NAME, the present choice is shown. A new one is written into config.toml, whose
+    other lines stay as they are.
+    """
+    from bigcode_cli import settings_file
 
+    if name is not None:
+        from bigcode_cli.hub.description import describe
 
-def _shown_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
-    cache = {p: shown_bytes(count) for p, count in document["cache_bytes_per_token"].items()}
-    memory = {p: shown_bytes(count) for p, count in document["memory_bytes"].items()}
-    files = [f"{entry['name']} {_shown_size(entry['bytes'])}" for entry in document["files"]]
-    revision = () if document["revision"] is None else (("revision", document["revision"]),)
-    return [
-        ("name", document["name"]),
-        *revision,
-        ("folder", document["path"]),
-        ("architecture", document["architecture"]),
-        ("parameters", shown_count(document["parameters"])),
-        ("stored as", document["precision"]),
-        ("context", f"{document['context_tokens']:,} tokens"),
-        ("tasks", ", ".join(document["tasks"]) or "none: no tokenizer.json"),
-        ("infill tokens", " ".join(document["infill_tokens"]) or "none"),
-        ("licence", document["licence"] or "not stated"),
-        ("cache per token", ", ".join(f"{size} {p}" for p, size in cache.items())),
-        ("memory, full context", ", ".join(f"{size} {p}" for p, size in memory.items())),
-        ("disk", shown_bytes(document["bytes"])),
-        *(("file" if not place else "", line) for place, line in enumerate(files)),
-    ]
-
-
-def _shown_size(count: int | None) -> str:
-    return "(missing)" if count is None else shown_bytes(count)
+        found = find_model(name, option="NAME")
+        describe(found.directory)
+        is_folder = found.revision is None and found.name != BUILT_IN
+        chosen = str(found.directory.absolute()) if is_folder else full_name(name)
+        settings_file.write_setting("model", chosen)
+    else:
+        chosen = settings_file.read_setting("model") or BUILT_IN
+    if format is not OutputFormat.TEXT:
+        write_document({"model": chosen, "config": str(config_path())}, format)
+        return
+    Result().write_bytes(os.fsencode(chosen) + b"\n")
 
 
 COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
-    {"list": list_models, "pull": pull_model, "show": show_model, "path": path_of_model}
+    {
+        "list": list_models,
+        "pull": pull_model,
+        "show": show_model,
+        "verify": verify_model,
+        "remove": remove_model,
+        "prune": prune_models,
+        "path": path_of_model,
+        "default": default_model,
+    }
 )
 EXAMPLES = MappingProxyType(
     {
@@ -270,6 +314,28 @@ EXAMPLES = MappingProxyType(
     Examples:
     $ bigcode models show pocket-coder
     $ bigcode models show bigcode/tiny_starcoder_py --format json
+    """,
+        "verify": """
+    \b
+    Examples:
+    $ bigcode models verify tiny_starcoder_py
+    """,
+        "remove": """
+    \b
+    Examples:
+    $ bigcode models remove tiny_starcoder_py
+    $ bigcode models remove --yes tiny_starcoder_py@main
+    """,
+        "prune": """
+    \b
+    Examples:
+    $ bigcode models prune
+    """,
+        "default": """
+    \b
+    Examples:
+    $ bigcode models default tiny_starcoder_py
+    $ bigcode models default
     """,
         "path": """
     \b

@@ -188,9 +188,7 @@ def test_what_holds_no_model_that_can_be_used(
     assert hub.paths(present) == []
 
 
-def test_a_bar_on_a_terminal(
-    hub: FakeHub, environment: dict[str, str]
-) -> None:
+def test_a_bar_on_a_terminal(hub: FakeHub, environment: dict[str, str]) -> None:
     command = ["script", "-qec", f"{BIGCODE} models pull {NAME}", "/dev/null"]
     done = subprocess.run(
         command,
