@@ -32,7 +32,7 @@ EXAMPLES = {
 MODELS: dict[str, Callable[..., None]] = {
     name: grouped(command) for name, command in models.COMMANDS.items()
 }
-ARGUMENTS = frozenset({"file", "name", "repository"})
+ARGUMENTS = frozenset({"file"})
 
 app = typer.Typer(
     name="bigcode",
@@ -103,10 +103,13 @@ def bigcode(
 
 
 def options() -> dict[str, Any]:
-    """Return every option of every command, by parameter name, with its annotation."""
+    """Return every option that can be set for good, by parameter name, with its annotation.
+
+    What the commands on models have of their own, such as --yes, belongs on the command line.
+    """
     return {
         parameter.name: parameter.annotation
-        for command in (*COMMANDS, *MODELS.values())
+        for command in COMMANDS
         for parameter in inspect.signature(command).parameters.values()
         if parameter.name not in ARGUMENTS
     }

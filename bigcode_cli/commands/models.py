@@ -62,6 +62,7 @@ Revision: TypeAlias = Annotated[
     typer.Option(
         "--revision",
         metavar="REVISION",
+        envvar=[],
         parser=parsing.text,
         help="The branch, tag or commit to fetch (default: main).",
     ),
@@ -85,7 +86,7 @@ DefaultName: TypeAlias = Annotated[
         help="A built-in name, a folder, or a repository OWNER/NAME[@REVISION] of the cache.",
     ),
 ]
-Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", envvar=[], help="Do not ask.")]
 
 
 def list_models(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  # --format

@@ -156,7 +156,7 @@ def test_45_names_that_no_model_has(name: str, run: Run) -> None:
 def test_models_alone_shows_its_help_as_an_error(run: Run) -> None:
     done = run("models")
     assert (done.status, done.stdout) == (2, b"")
-    assert "  list  List the models" in done.stderr
+    assert "  list     List the models" in done.stderr
 
 
 def test_settings_reach_nested_commands(run: Run, cache: Path) -> None:

@@ -126,6 +126,7 @@ def test_remove_asks_nobody_without_a_terminal(run: Run, snapshot: Path) -> None
     done = run("models", "remove", NAME, input=b"y\n")
     assert done.status == 2
     assert "hint: --yes goes on without asking" in done.stderr
+    assert run("models", "remove", NAME, env={"BIGCODE_YES": "1"}).status == 2
     assert snapshot.exists()
 
 
