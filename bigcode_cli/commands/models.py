@@ -63,6 +63,7 @@ Revision: TypeAlias = Annotated[
         "--revision",
         metavar="REVISION",
         envvar=[],
+        show_envvar=False,
         parser=parsing.text,
         help="The branch, tag or commit to fetch (default: main).",
     ),
@@ -86,7 +87,9 @@ DefaultName: TypeAlias = Annotated[
         help="A built-in name, a folder, or a repository OWNER/NAME[@REVISION] of the cache.",
     ),
 ]
-Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", envvar=[], help="Do not ask.")]
+Yes: TypeAlias = Annotated[
+    bool, typer.Option("--yes", "-y", envvar=[], show_envvar=False, help="Do not ask.")
+]
 
 
 def list_models(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  # --format
@@ -261,7 +264,7 @@ def prune_models(*, yes: Yes = False, format: Format = OutputFormat.TEXT) -> Non
 
 
 def default_model(name: DefaultName = None, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
-    """Choose the model that is used without --model.
+    """Choose the model that is used where none is named.
 
     Without NAME, the present choice is shown. A new one is written into config.toml, whose
     other lines stay as they are.
