@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from bigcode_cli import __version__, failures, interruption
+from bigcode_cli.commands import models
 from bigcode_cli.commands.complete import complete
 from bigcode_cli.commands.infill import infill
 from bigcode_cli.commands.score import score
@@ -44,6 +45,9 @@ EXAMPLES = {
     $ bigcode score --lines --format csv src/app.py
     """,
 }
+MODELS: dict[str, Callable[..., None]] = {
+    name: grouped(command) for name, command in models.COMMANDS.items()
+}
 ARGUMENTS = frozenset({"file", "paths"})
 
 app = typer.Typer(
@@ -71,6 +75,24 @@ class Command(TyperCommand):
 for _command in COMMANDS:
     app.command(cls=Command, epilog=EXAMPLES[_command.__name__])(_command)
 
+_group = typer.Typer(
+    name="models", help=models.HELP, invoke_without_command=True, rich_markup_mode=None
+)
+for _name, _command in MODELS.items():
+    _group.command(_name, cls=Command, epilog=models.EXAMPLES[_name])(_command)
+app.add_typer(_group)
+
+
+@_group.callback(help=models.HELP)
+def _models(context: typer.Context) -> None:
+    _require_subcommand(context)
+
+
+def _require_subcommand(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(failures.ExitStatus.USAGE)
+
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  # Typer passes the value by position
     if wanted:
@@ -89,15 +111,18 @@ def bigcode(
 ) -> None:
     """Complete code with a local model; nothing leaves this machine."""
     del version
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
-        raise typer.Exit(failures.ExitStatus.USAGE)
-    settings = {context.invoked_subcommand: Settings(options())}
-    context.default_map = cast("MutableMapping[str, Any]", settings)
+    _require_subcommand(context)
+    settings = Settings(options())
+    tree: dict[str, Any] = {command.__name__: settings for command in COMMANDS}
+    tree["models"] = dict.fromkeys(MODELS, settings)
+    context.default_map = cast("MutableMapping[str, Any]", tree)
 
 
 def options(*names: str) -> dict[str, Any]:
-    """Return every option of these commands, or of all, by parameter name, with its annotation."""
+    """Return every option of these commands, or of all, by parameter name, with its annotation.
+
+    What the commands on models have of their own, such as --yes, belongs on the command line.
+    """
     return {
         parameter.name: parameter.annotation
         for command in COMMANDS

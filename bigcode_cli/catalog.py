@@ -10,15 +10,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bigcode_cli.failures import Failure, UsageFailure
+from bigcode_cli.hub.cache import (
+    BRANCH,
+    CachedRepository,
+    cache_root,
+    is_repository,
+    validate_revision,
+)
+from bigcode_cli.hub.family import full_name
 
 BUILT_IN = "pocket-coder"
 BUILT_IN_PACKAGE = "pocket_coder"
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
-_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _LONGEST_NAME = 200
-_LONGEST_REFERENCE_BYTES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +41,15 @@ class Found:
     revision: str | None = None
 
 
-def find_model(name: str | None) -> Found:
+def find_model(name: str | None, *, option: str = "--model") -> Found:
     """Find a model by the value of --model; None means the built-in one.
 
     A value that starts like a path (`/`, `./`, `../`, `~`) is a folder. Any other is a built-in
-    name, else a repository of the cache, else a folder.
+    name, else a repository of the cache or the short name of one, else a folder.
+
+    Args:
+        name: the value.
+        option: what error lines call the place that it came from.
 
     Raises:
         UsageFailure: a name that cannot be one.
@@ -49,18 +58,19 @@ def find_model(name: str | None) -> Found:
     if name is None or name == BUILT_IN:
         return _built_in()
     if "\0" in name or not name:
-        raise UsageFailure(f"--model: {name!r} is not a name")
+        raise UsageFailure(f"{option}: {name!r} is not a name")
     if name in (".", "..") or name.startswith(("/", "./", "../", "~")):
         return _folder(name)
-    repository, _, revision = name.partition("@")
-    _validate(name, repository, revision if "@" in name else "main")
-    cached = _cached(repository, revision or "main")
+    repository, at, revision = name.partition("@")
+    _validate(name, repository, option)
+    revision = validate_revision(revision if at else BRANCH, option=option)
+    cached = _cached(full_name(repository), revision)
     if cached is not None:
         return cached
     if os.path.isdir(name):  # noqa: PTH112  # a name longer than the system allows is no folder
         return _folder(name)
-    hint = f"only models that are here can be used: -m {BUILT_IN}, or -m ./FOLDER"
-    raise Failure("model-missing", f"{name}: not in the local cache {_cache()}", hint=hint)
+    hint = f"bigcode models pull {name} fetches it; -m ./FOLDER names a folder"
+    raise Failure("model-missing", f"{name}: not in the local cache {cache_root()}", hint=hint)
 
 
 def _built_in() -> Found:
@@ -83,52 +93,42 @@ def _folder(name: str) -> Found:
     raise Failure("model-missing", f"{name}: no such folder")
 
 
-def _validate(name: str, repository: str, revision: str) -> None:
+def _validate(name: str, repository: str, option: str) -> None:
     fits = _REPOSITORY.fullmatch(repository) or repository.count("/") > 1
     if len(name) > _LONGEST_NAME or name.startswith("-") or ".." in name or not fits:
         shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
         hint = "a model is a NAME, OWNER/NAME[@REVISION], or a path that starts with ./ or /"
-        raise UsageFailure(f"--model: {shown!r} is not a model's name", hint=hint)
-    bad_end = revision.endswith(("/", ".lock"))
-    if not _REVISION.fullmatch(revision) or "//" in revision or bad_end:
-        raise UsageFailure(f"--model: {revision!r} is not a revision")
-
-
-def _cache() -> Path:
-    """Return the folder that other tools share, by their own variables."""
-    variables = os.environ.get
-    home = variables("HF_HOME") or os.path.join(  # noqa: PTH118  # as the tools that share it do
-        variables("XDG_CACHE_HOME") or "~/.cache", "huggingface"
-    )
-    cache = variables("HF_HUB_CACHE") or variables("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
-    return Path(os.path.expandvars(os.path.expanduser(cache)))  # noqa: PTH111
+        raise UsageFailure(f"{option}: {shown!r} is not a model's name", hint=hint)
 
 
 def _cached(repository: str, revision: str) -> Found | None:
-    """Look a repository up in the cache; None if it, or the revision, is not there.
-
-    Whoever can write a reference must not be able to lead us out of the cache.
-    """
-    folder = _cache() / f"models--{repository.replace('/', '--')}"
-    commit = revision if _COMMIT.fullmatch(revision) else _commit(folder / "refs" / revision)
-    if commit is None:
+    """Look a repository up in the cache; None if it, or the revision, is not there."""
+    cached = CachedRepository(repository, cache_root())
+    commit = cached.commit(revision)
+    directory = None if commit is None else cached.snapshot(commit)
+    if directory is None:
         return None
-    snapshots = folder / "snapshots"
-    directory = snapshots / commit
-    if not directory.is_dir():
-        return None
-    if directory.resolve().parent != snapshots.resolve():
-        raise Failure("model-corrupt", f"{repository}: its snapshot leads out of the cache")
     return Found(name=repository, directory=directory, revision=commit)
 
 
-def _commit(reference: Path) -> str | None:
-    try:
-        with reference.open("rb") as file:
-            content = file.read(_LONGEST_REFERENCE_BYTES)
-    except OSError:
-        return None
-    commit = content.decode("ascii", "replace").strip()
-    if not _COMMIT.fullmatch(commit):
-        raise Failure("model-corrupt", f"{reference}: does not hold a commit")
-    return commit
+def repository_and_revision(
+    text: str, revision: str | None, *, option: str
+) -> tuple[str, str | None]:
+    """Take REPO[@REVISION] apart, and settle it with a revision given elsewhere.
+
+    Raises:
+        UsageFailure: no repository can have that name, or the two revisions differ.
+    """
+    short, at, after = text.partition("@")
+    name = full_name(short)
+    if not is_repository(name):
+        shown = text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
+        hint = "a repository is OWNER/NAME of letters, digits, '-', '_' and '.'"
+        raise UsageFailure(f"{option}: {shown!r} is not a repository's name", hint=hint)
+    if at and revision not in (None, after):
+        raise UsageFailure(f"{option}@REVISION and --revision name different revisions")
+    if at:
+        return name, validate_revision(after, option=option)
+    if revision is None:
+        return name, None
+    return name, validate_revision(revision, option="--revision")

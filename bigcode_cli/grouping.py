@@ -47,7 +47,8 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     absent = default is MISSING or default is inspect.Parameter.empty
     default = inspect.Parameter.empty if absent else default
     for declaration in getattr(annotation, "__metadata__", ()):
-        if isinstance(declaration, OptionInfo):
+        # An option that is declared with no variable ([]) belongs on the command line alone.
+        if isinstance(declaration, OptionInfo) and declaration.envvar != []:
             declaration.envvar = environment_name(name)
             declaration.show_envvar = False  # the help says once how all of them are called
     kind = inspect.Parameter.KEYWORD_ONLY

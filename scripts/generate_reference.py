@@ -15,6 +15,7 @@ import typer
 from bigcode_cli import __version__
 from bigcode_cli.app import app
 from bigcode_cli.failures import ExitStatus
+from bigcode_cli.hub.family import SHORT_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = "bigcode"
@@ -53,8 +54,9 @@ class Command:
     description: str
     examples: tuple[str, ...]
     options: tuple[Option, ...]
-    arguments: tuple[tuple[str, str, bool], ...]  # name, help, is a path
+    arguments: tuple[tuple[str, str, bool, bool], ...]  # name, help, is a path, is required
     subcommands: tuple[str, ...]
+    names: tuple[str, ...]  # words that its argument may be, among others
 
     @property
     def words(self) -> str:
@@ -94,11 +96,13 @@ def _walk(node: Any, path: tuple[str, ...], context: typer.Context) -> Iterator[
                 entry.metavar or entry.name.upper(),
                 entry.help or "",
                 bool({"FILE", "PATH"} & set((entry.metavar or "").split("|"))),
+                bool(entry.required),
             )
             for entry in parameters
             if entry.param_type_name == "argument"
         ),
         subcommands=names,
+        names=tuple(SHORT_NAMES) if {"NAME", "REPO"} & {p.metavar for p in parameters} else (),
     )
     for name in names:
         child = node.get_command(context, name)
@@ -144,7 +148,7 @@ def man_page(command: Command, everything: list[Command]) -> str:
             parts += [".TP", f"\\fB{_roff(child.page)}\\fR(1)", _roff(child.summary + ".")]
     if command.arguments:
         parts += [".SH ARGUMENTS"]
-        for name, text, _ in command.arguments:
+        for name, text, *_ in command.arguments:
             parts += [".TP", f"\\fI{_roff(name)}\\fR", _roff(text)]
     parts += [".SH OPTIONS"]
     for option in command.options:
@@ -169,7 +173,9 @@ def _variables(command: Command) -> Iterator[tuple[str, str]]:
 
 def _synopsis(command: Command) -> str:
     tail = ["\\fICOMMAND\\fR"] if command.subcommands else []
-    tail += [f"[\\fI{_roff(name)}\\fR]" for name, _, _ in command.arguments]
+    for name, *_, required in command.arguments:
+        shown = f"\\fI{_roff(name)}\\fR"
+        tail.append(shown if required else f"[{shown}]")
     return " ".join([f"\\fB{_roff(command.words)}\\fR", "[\\fIOPTIONS\\fR]", *tail])
 
 
@@ -223,7 +229,8 @@ def bash_completion(commands: list[Command]) -> str:
     for entry in commands:
         key = f" {' '.join(entry.path)}" if entry.path else ""
         words = " ".join(name for option in entry.options for name in option.names)
-        lines += [f'        "{key}") words="{words}" commands="{" ".join(entry.subcommands)}" ;;']
+        offered = " ".join((*entry.subcommands, *entry.names))
+        lines += [f'        "{key}") words="{words}" commands="{offered}" ;;']
     lines += [
         "    esac",
         "    if [[ $current == -* ]]; then",
@@ -273,7 +280,10 @@ def zsh_completion(commands: list[Command]) -> str:
 def _zsh_body(command: Command, commands: list[Command]) -> Iterator[str]:
     specs = [spec for option in command.options for spec in _zsh_option(option)]
     if not command.subcommands:
-        specs += [f"'*:{name}:{'_files' if path else ''}'" for name, _, path in command.arguments]
+        offered = f"({' '.join(command.names)})" if command.names else ""
+        specs += [
+            f"'*:{name}:{'_files' if path else offered}'" for name, _, path, _ in command.arguments
+        ]
         yield "    _arguments -s -S \\"
         yield " \\\n".join(f"        {spec}" for spec in specs)
         return
@@ -324,6 +334,8 @@ def fish_completion(commands: list[Command]) -> str:
             text = _quoted(child.summary)
             lines.append(f"complete -c {PROGRAM} -f -n '{when}' -a {name} -d '{text}'")
         when = seen or f"not __fish_seen_subcommand_from {' '.join(entry.subcommands)}"
+        if entry.names:
+            lines.append(f"complete -c {PROGRAM} -n '{when}' -a '{' '.join(entry.names)}'")
         lines += [
             f"complete -c {PROGRAM} -n '{when}' {_fish_option(option)}" for option in entry.options
         ]

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # program and scripted_models lie here
 
-from program import Run
+from fake_hub import TOKEN, FakeHub, Repository, folder_files
+from program import Outcome, Run
 from scripted_models import encode, numbered_lines, write_checkpoint
 
 
@@ -48,3 +49,50 @@ def scripted(tmp_path: Path) -> Callable[..., Path]:
         return write_checkpoint(tmp_path / "scripted", script=encode(text), at=at, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A model of 600 kB that writes "hello", and files that nobody needs."""
+    folder = tmp_path_factory.mktemp("hub") / "tiny"
+    write_checkpoint(folder, script=encode("hello"), positions=2048)
+    needless = ("pytorch_model.bin", "modeling_evil.py", "onnx.onnx", "model.fp16.safetensors")
+    extra = dict.fromkeys(needless, b"never to be fetched")
+    card = {"README.md": b"---\nlicense: apache-2.0\n---\n", ".gitattributes": b"*.bin lfs\n"}
+    return {**folder_files(folder), **extra, **card}
+
+
+@pytest.fixture
+def hub(files: dict[str, bytes]) -> Iterator[FakeHub]:
+    """A hub that holds acme/tiny."""
+    with FakeHub() as hub:
+        hub.repositories["acme/tiny"] = Repository(dict(files))
+        yield hub
+
+
+@pytest.fixture
+def environment(run: Run, hub: FakeHub) -> dict[str, str]:
+    """What a process needs to find the hub; the token is always there, and never to be seen."""
+    hub_variables = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DOWNLOAD_TIMEOUT": "2"}
+    return {**run.environment, **hub_variables}
+
+
+@pytest.fixture
+def pull(run: Run, environment: dict[str, str]) -> Callable[..., Outcome]:
+    """`pull("acme/tiny", "--format=json")`; whatever happens, no token is written anywhere."""
+
+    def call(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> Outcome:
+        done = run("models", "pull", *arguments, env={**environment, **(env or {})}, **options)
+        assert TOKEN not in done.stderr
+        assert TOKEN.encode() not in done.stdout
+        assert done.stderr.count("hint: ") <= 1
+        return done
+
+    return call
+
+
+@pytest.fixture
+def place(run: Run) -> Path:
+    """Where the cache keeps the repository."""
+    home = Path(run.environment["HOME"])
+    return home / ".cache" / "huggingface" / "hub" / "models--acme--tiny"

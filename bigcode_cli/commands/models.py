@@ -1,0 +1,350 @@
+"""`bigcode models`: what is in the cache, without network; each command is one function.
+
+Knows nothing of how options are parsed or how errors are shown.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Annotated, TypeAlias
+
+import typer
+
+from bigcode_cli import parsing
+from bigcode_cli.catalog import BUILT_IN, find_model, repository_and_revision
+from bigcode_cli.confirmation import confirm
+from bigcode_cli.failures import Failure
+from bigcode_cli.hub.cache import (
+    BRANCH,
+    CachedRepository,
+    cache_root,
+    file_sizes,
+    repositories,
+)
+from bigcode_cli.hub.family import full_name
+from bigcode_cli.options import GENERAL, OutputFormat, ReportOptions
+from bigcode_cli.output import Notes, Result
+from bigcode_cli.settings import config_path
+from bigcode_cli.tables import shown_bytes, shown_count, write_document, write_facts, write_table
+
+HELP = "See, fetch, check and remove models."
+
+ModelName: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        show_default=False,
+        parser=parsing.text,
+        help="A built-in name, a folder, or a repository OWNER/NAME[@REVISION] of the cache.",
+    ),
+]
+Format: TypeAlias = Annotated[
+    OutputFormat,
+    typer.Option(
+        "--format",
+        parser=parsing.one_of(OutputFormat),
+        rich_help_panel=GENERAL,
+        help="How the result is written.",
+    ),
+]
+
+Repository: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="REPO",
+        show_default=False,
+        parser=parsing.text,
+        help="OWNER/NAME[@REVISION] on the hub, or the short name of a published model.",
+    ),
+]
+Revision: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--revision",
+        metavar="REVISION",
+        envvar=[],
+        show_envvar=False,
+        parser=parsing.text,
+        help="The branch, tag or commit to fetch (default: main).",
+    ),
+]
+
+CachedName: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        show_default=False,
+        parser=parsing.text,
+        help="A repository OWNER/NAME of the cache; with @REVISION only that revision.",
+    ),
+]
+DefaultName: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME",
+        show_default=False,
+        parser=parsing.text,
+        help="A built-in name, a folder, or a repository OWNER/NAME[@REVISION] of the cache.",
+    ),
+]
+Yes: TypeAlias = Annotated[
+    bool, typer.Option("--yes", "-y", envvar=[], show_envvar=False, help="Do not ask.")
+]
+
+
+def list_models(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  # --format
+    """List the models that can be used without network.
+
+    The built-in model and the repositories of the cache that are whole, each with the commands
+    that it can run. Repositories of other architectures are left out.
+    """
+    from bigcode_cli.hub.inventory import installed_models
+    from bigcode_cli.hub.views import list_entry, shown_revision
+
+    models = list(installed_models())
+    if format is not OutputFormat.TEXT:
+        write_document({"models": [list_entry(model) for model in models]}, format)
+        return
+    rows = [
+        (
+            model.name,
+            shown_revision(model),
+            shown_bytes(model.bytes),
+            shown_count(model.description.parameters),
+            ", ".join(model.description.tasks),
+        )
+        for model in models
+    ]
+    write_table(("NAME", "REVISION", "SIZE", "PARAMETERS", "TASKS"), rows)
+
+
+def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
+    """Show what a model is, what it can do and what it needs.
+
+    Memory is estimated for the weights and one text as long as the context.
+    """
+    from bigcode_cli.hub import description
+    from bigcode_cli.hub.views import facts_of, shown_facts
+
+    found = find_model(name, option="NAME")
+    facts = description.describe(found.directory)
+    document = facts_of(found, facts)
+    document["precision"] = description.stored_precision(found.directory)
+    document["licence"] = description.licence(found.directory)
+    document["files"] = [
+        {"name": path, "bytes": size} for path, size in file_sizes(found.directory).items()
+    ]
+    if format is not OutputFormat.TEXT:
+        write_document(document, format)
+        return
+    write_facts(shown_facts(document))
+
+
+def path_of_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
+    """Print the folder that holds a model's files."""
+    found = find_model(name, option="NAME")
+    if format is not OutputFormat.TEXT:
+        place = str(found.directory.absolute())
+        document = {"name": found.name, "revision": found.revision, "path": place}
+        write_document(document, format)
+        return
+    Result().write_bytes(os.fsencode(found.directory.absolute()) + b"\n")
+
+
+def pull_model(
+    repository: Repository,
+    *,
+    revision: Revision = None,
+    report: ReportOptions,
+) -> None:
+    """Fetch a model from the hub into the cache.
+
+    The folder that holds it is printed.
+    Only the files that are needed are fetched: configuration, tokenizer, card, and weights in
+    safetensors files. Every file's hash is checked, and nothing is visible before all of it is
+    there. HF_ENDPOINT, HF_TOKEN, HF_HOME and the proxy variables are honoured.
+    """
+    from bigcode_cli.hub.pull import pull
+
+    name, at = repository_and_revision(repository, revision, option="REPO")
+    notes = Notes(quiet=report.quiet, verbose=report.verbose)
+    cached = CachedRepository(name, cache_root())
+    pulled = pull(cached, at or BRANCH, offline=report.offline, notes=notes)
+    if report.format is OutputFormat.TEXT:
+        Result().write_bytes(os.fsencode(pulled.directory.absolute()) + b"\n")
+        return
+    document = {
+        "name": name,
+        "revision": pulled.commit,
+        "path": str(pulled.directory.absolute()),
+        "bytes": pulled.total_bytes,
+        "fetched_bytes": pulled.fetched_bytes,
+    }
+    write_document(document, report.format)
+
+
+def verify_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
+    """Check every byte of a model that is here.
+
+    Contents of the cache are compared with their published hashes. Headers and shapes of the
+    weights and the tokenizer are compared with the configuration.
+    """
+    from bigcode_cli.hub import verification
+
+    found = find_model(name, option="NAME")
+    files = list(verification.checked_files(found.directory))
+    verification.require_right(files, found.name)
+    verification.require_consistent(found.directory)
+    hashed = [file for file in files if file.expected is not None]
+    size = sum(file.bytes for file in hashed)
+    if format is not OutputFormat.TEXT:
+        document = {
+            "name": found.name,
+            "revision": found.revision,
+            "status": "ok",
+            "hashed_files": len(hashed),
+            "hashed_bytes": size,
+            "files": [{"name": file.name, "digest": file.digest} for file in files],
+        }
+        write_document(document, format)
+        return
+    counted = f"{len(hashed)} of {len(files)} files hashed, {shown_bytes(size)}"
+    write_facts([(found.name, f"ok: {counted}; weights and tokenizer fit the configuration")])
+
+
+def remove_model(
+    name: CachedName,
+    *,
+    yes: Yes = False,
+    format: Format = OutputFormat.TEXT,  # noqa: A002
+) -> None:
+    """Remove a model from the cache.
+
+    The whole repository, or one revision of it; how much that freed is printed.
+    Other tools that share the cache lose it too. Nothing outside the cache is ever removed.
+    """
+    from bigcode_cli.hub import removal
+
+    repository, revision = repository_and_revision(name, None, option="NAME")
+    cached = CachedRepository(repository, cache_root())
+    commit = None if revision is None else cached.commit(revision)
+    if revision is not None and commit is None:
+        raise Failure("model-missing", f"{name}: not in the local cache {cached.root}")
+    plan = removal.plan_removal(cached, commit)
+    confirm(f"Remove {name} ({shown_bytes(plan.bytes)}) from the cache?", yes=yes)
+    removal.remove(cached, plan)
+    if format is not OutputFormat.TEXT:
+        write_document({"name": repository, "revision": commit, "freed_bytes": plan.bytes}, format)
+        return
+    write_facts([(name, f"removed, {shown_bytes(plan.bytes)} freed")])
+
+
+def prune_models(*, yes: Yes = False, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
+    """Remove from the cache what nothing refers to.
+
+    Revisions at which no branch or tag stands any more, and contents and parts of downloads that
+    belong to no revision and are older than a day.
+    """
+    from bigcode_cli.hub import removal
+
+    plans = [(cached, removal.plan_pruning(cached)) for cached in repositories(cache_root())]
+    plans = [(cached, plan) for cached, plan in plans if plan.paths]
+    size = sum(plan.bytes for _, plan in plans)
+    if plans:
+        names = ", ".join(cached.name for cached, _ in plans)
+        confirm(f"Remove {shown_bytes(size)} of {names} from the cache?", yes=yes)
+    for cached, plan in plans:
+        removal.remove(cached, plan)
+    if format is not OutputFormat.TEXT:
+        entries = [{"name": cached.name, "freed_bytes": plan.bytes} for cached, plan in plans]
+        write_document({"models": entries, "freed_bytes": size}, format)
+        return
+    rows = [(cached.name, f"{shown_bytes(plan.bytes)} freed") for cached, plan in plans]
+    write_facts([*rows, ("total", f"{shown_bytes(size)} freed")])
+
+
+def default_model(name: DefaultName = None, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
+    """Choose the model that is used where none is named.
+
+    Without NAME, the present choice is shown. A new one is written into config.toml, whose
+    other lines stay as they are.
+    """
+    from bigcode_cli import settings_file
+
+    if name is not None:
+        from bigcode_cli.hub.description import describe
+
+        found = find_model(name, option="NAME")
+        describe(found.directory)
+        is_folder = found.revision is None and found.name != BUILT_IN
+        chosen = str(found.directory.absolute()) if is_folder else full_name(name)
+        settings_file.write_setting("model", chosen)
+    else:
+        chosen = settings_file.read_setting("model") or BUILT_IN
+    if format is not OutputFormat.TEXT:
+        write_document({"model": chosen, "config": str(config_path())}, format)
+        return
+    Result().write_bytes(os.fsencode(chosen) + b"\n")
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
+    {
+        "list": list_models,
+        "pull": pull_model,
+        "show": show_model,
+        "verify": verify_model,
+        "remove": remove_model,
+        "prune": prune_models,
+        "path": path_of_model,
+        "default": default_model,
+    }
+)
+EXAMPLES = MappingProxyType(
+    {
+        "list": """
+    \b
+    Examples:
+    $ bigcode models list
+    $ bigcode models list --format json
+    """,
+        "pull": """
+    \b
+    Examples:
+    $ bigcode models pull tiny_starcoder_py
+    $ bigcode models pull ibm-granite/granite-20b-code-base --revision main
+    """,
+        "show": """
+    \b
+    Examples:
+    $ bigcode models show pocket-coder
+    $ bigcode models show bigcode/tiny_starcoder_py --format json
+    """,
+        "verify": """
+    \b
+    Examples:
+    $ bigcode models verify tiny_starcoder_py
+    """,
+        "remove": """
+    \b
+    Examples:
+    $ bigcode models remove tiny_starcoder_py
+    $ bigcode models remove --yes tiny_starcoder_py@main
+    """,
+        "prune": """
+    \b
+    Examples:
+    $ bigcode models prune
+    """,
+        "default": """
+    \b
+    Examples:
+    $ bigcode models default tiny_starcoder_py
+    $ bigcode models default
+    """,
+        "path": """
+    \b
+    Examples:
+    $ bigcode models path tiny_starcoder_py
+    """,
+    }
+)

@@ -1,0 +1,51 @@
+"""The two hashes by which a hub names contents: sha256 of large files, git's sha1 of small ones.
+
+Knows nothing of where the contents come from.
+"""
+
+import hashlib
+import hmac
+import re
+from pathlib import Path
+from typing import Protocol
+
+_CHUNK_BYTES = 1 << 20
+_SHA256_DIGITS = 64
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+class Hasher(Protocol):
+    """What hashlib's objects do."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take more of the content."""
+
+    def hexdigest(self) -> str:
+        """Return the hash of all of it."""
+
+
+def is_digest(text: str) -> bool:
+    """Tell whether a text is a hash: nothing else may become the name of a file."""
+    return bool(_DIGEST.fullmatch(text))
+
+
+def new_hasher(digest: str, size: int) -> Hasher:
+    """Start the hash that `digest` is one of, for a content of `size` bytes."""
+    if len(digest) == _SHA256_DIGITS:
+        return hashlib.sha256()
+    # git's name for a blob; it identifies here what sha256 is not given for
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+
+def file_digest(path: Path, digest: str) -> str:
+    """Compute of a file the hash that `digest` is one of."""
+    hasher = new_hasher(digest, path.stat().st_size)
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def same_digest(first: str, second: str) -> bool:
+    """Compare two hashes."""
+    return hmac.compare_digest(first, second)

@@ -1,0 +1,96 @@
+"""The models that are on this machine: the built-in one and those of the cache.
+
+Knows nothing of how they are shown.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigcode_cli.catalog import BUILT_IN, Found, find_model
+from bigcode_cli.failures import Failure
+from bigcode_cli.hub.cache import CachedRepository, cache_root, file_sizes, repositories
+from bigcode_cli.hub.description import Description, describe_if_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """A model that can be used.
+
+    Attributes:
+        name: what --model takes.
+        source: `builtin` or `cache`.
+        revision: the commit, for a repository of the cache.
+        references: the branches and tags that stand at this commit.
+        directory: the folder with its files.
+        bytes: the size of its files.
+        description: what it is.
+    """
+
+    name: str
+    source: str
+    revision: str | None
+    references: tuple[str, ...]
+    directory: Path
+    bytes: int
+    description: Description
+
+
+def installed_models() -> Iterator[Installed]:
+    """Iterate over the models that are whole, the built-in one first.
+
+    A repository of another architecture, or one that is only partly here, is left out.
+    """
+    built_in = _built_in()
+    if built_in is not None:
+        yield built_in
+    for repository in repositories(cache_root()):
+        yield from _revisions(repository)
+
+
+def source_of(found: Found) -> str:
+    """Tell where a model was found: `builtin`, `cache` or `path`."""
+    if found.name == BUILT_IN:
+        return "builtin"
+    return "path" if found.revision is None else "cache"
+
+
+def total_bytes(folder: Path) -> int:
+    """Add up the sizes of the files below a folder."""
+    return sum(size or 0 for size in file_sizes(folder).values())
+
+
+def _built_in() -> Installed | None:
+    try:
+        found = find_model(None)
+    except Failure:
+        return None
+    description = describe_if_whole(found.directory)
+    if description is None:
+        return None
+    return Installed(
+        name=found.name,
+        source="builtin",
+        revision=None,
+        references=(),
+        directory=found.directory,
+        bytes=total_bytes(found.directory),
+        description=description,
+    )
+
+
+def _revisions(repository: CachedRepository) -> Iterator[Installed]:
+    references = repository.references()
+    for commit in repository.commits():
+        directory = repository.snapshots / commit
+        description = describe_if_whole(directory)
+        if description is not None:
+            yield Installed(
+                name=repository.name,
+                source="cache",
+                revision=commit,
+                references=tuple(sorted(n for n, at in references.items() if at == commit)),
+                directory=directory,
+                bytes=total_bytes(directory),
+                description=description,
+            )

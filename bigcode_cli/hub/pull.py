@@ -1,0 +1,164 @@
+"""Brings a repository's model into the cache, safely; the steps in their order.
+
+Knows nothing of the command line.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigcode_cli.failures import Failure
+from bigcode_cli.hub import listing
+from bigcode_cli.hub.cache import CachedRepository
+from bigcode_cli.hub.description import describe
+from bigcode_cli.hub.faults import Interrupted
+from bigcode_cli.hub.listing import RemoteFile
+from bigcode_cli.hub.progress import Progress
+from bigcode_cli.hub.server import Hub
+from bigcode_cli.hub.store import Store, storage_errors
+from bigcode_cli.hub.token import find_token
+from bigcode_cli.hub.transfer import Transfer
+from bigcode_cli.output import Notes
+from bigcode_cli.tables import shown_bytes
+from gpt_bigcode.config import MAX_CONFIG_BYTES, GPTBigCodeConfig
+from gpt_bigcode.errors import ConfigError, GPTBigCodeError
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_UNREACHABLE = frozenset({"offline", "network", "hub-down"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulled:
+    """A model that is in the cache now.
+
+    Attributes:
+        commit: its commit.
+        directory: the folder with its files.
+        fetched_bytes: what had to be fetched.
+        total_bytes: the size of its files.
+    """
+
+    commit: str
+    directory: Path
+    fetched_bytes: int
+    total_bytes: int
+
+
+def is_offline() -> bool:
+    """Tell whether the environment forbids the network, as the hub's own tools read it."""
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").strip().lower() in _TRUE for name in names)
+
+
+def pull(repository: CachedRepository, revision: str, *, offline: bool, notes: Notes) -> Pulled:
+    """Make the model of a repository complete in the cache.
+
+    If the hub cannot be reached, what the cache has of this revision is good enough.
+
+    Raises:
+        Failure: whatever keeps it from being complete.
+    """
+    if offline or is_offline():
+        reason = Failure("offline", "the network is not to be used")
+        return _from_cache(repository, revision, reason, notes)
+    try:
+        with storage_errors(repository.root):
+            return _from_hub(repository, revision, notes)
+    except Interrupted as error:
+        return _from_cache(repository, revision, error.failure, notes)
+    except Failure as error:
+        if error.slug not in _UNREACHABLE:
+            raise
+        return _from_cache(repository, revision, error, notes)
+
+
+def _from_hub(repository: CachedRepository, revision: str, notes: Notes) -> Pulled:
+    hub = Hub(find_token(), notes)
+    commit = hub.commit(repository.name, revision)
+    files, known = _choose(hub, repository.name, commit)
+    total = sum(file.size for file in files)
+    store = Store(repository, notes)
+    missing = [file for file in files if not store.has_size(file)]
+    size = shown_bytes(sum(file.size for file in missing))
+    notes.note(f"{repository.name} at {commit[:8]}: {size} of {shown_bytes(total)} to fetch")
+    store.require_space(missing)
+    with Progress(repository.name, total, notes) as progress:
+        transfer = Transfer(
+            hub=hub, repository=repository.name, commit=commit, known=known, progress=progress
+        )
+        fetched = sum(_fetch(store, transfer, file) for file in files)
+    directory = store.publish(commit, files, revision)
+    describe(directory)
+    return Pulled(commit=commit, directory=directory, fetched_bytes=fetched, total_bytes=total)
+
+
+def _choose(hub: Hub, name: str, commit: str) -> tuple[list[RemoteFile], dict[str, bytes]]:
+    """List the files to fetch, after a look at the configuration and the index of the weights.
+
+    Returns:
+        The files, and the contents that were looked at by their hashes.
+    """
+    files = hub.files(name, commit)
+    first = listing.require_config(files, name)
+    config = hub.content(name, commit, first, MAX_CONFIG_BYTES)
+    _require_family(config, name)
+    index = listing.weights_to_read_first(files, name)
+    if index is None:
+        return listing.files_to_fetch(files, None), {first.digest: config}
+    content = hub.content(name, commit, index, listing.MAX_INDEX_BYTES)
+    chosen = listing.files_to_fetch(files, listing.shard_names(content))
+    return chosen, {first.digest: config, index.digest: content}
+
+
+def _require_family(config: bytes, repository: str) -> None:
+    """Refuse another architecture before its weights are fetched.
+
+    Raises:
+        GPTBigCodeError: it is named.
+    """
+    try:
+        values = json.loads(config.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{repository}: its config.json is not JSON") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{repository}: its config.json is not an object")
+    try:
+        GPTBigCodeConfig.from_dict(values)
+    except GPTBigCodeError as error:
+        raise type(error)(f"{repository}: {error}", hint=error.hint) from None
+
+
+def _fetch(store: Store, transfer: Transfer, file: RemoteFile) -> int:
+    """Fetch a file unless it is here; return the bytes that had to come."""
+    if store.holds(file):
+        transfer.progress.advance(file.size)
+        return 0
+    store.prepare()
+    with store.locked(file):
+        if store.holds(file):  # another process brought it while we waited
+            transfer.progress.advance(file.size)
+            return 0
+        store.note_damage(file)
+        with store.new_content(file) as path:
+            transfer.fetch(file, path)
+    return file.size
+
+
+def _from_cache(
+    repository: CachedRepository, revision: str, reason: Failure, notes: Notes
+) -> Pulled:
+    """Fall back to what is here.
+
+    Raises:
+        Failure: it is not, or not all of it.
+    """
+    commit = repository.commit(revision)
+    directory = None if commit is None else repository.snapshot(commit)
+    if commit is None or directory is None:
+        message = f"{repository.name} is not in the cache, and {reason}"
+        raise Failure(reason.slug, message, hint=reason.hint) from None
+    describe(directory)
+    notes.note(f"{reason}; using what the cache has, {commit[:8]}")
+    total = sum(path.stat().st_size for path in directory.iterdir())
+    return Pulled(commit=commit, directory=directory, fetched_bytes=0, total_bytes=total)

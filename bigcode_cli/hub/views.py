@@ -1,0 +1,79 @@
+"""How models are described, as JSON and for people. Knows nothing of where they come from."""
+
+from typing import Any
+
+from bigcode_cli.catalog import Found
+from bigcode_cli.hub.description import BYTES_PER_NUMBER, Description
+from bigcode_cli.hub.inventory import Installed, source_of, total_bytes
+from bigcode_cli.tables import shown_bytes, shown_count
+
+_SHORT_COMMIT = 8
+
+
+def list_entry(model: Installed) -> dict[str, Any]:
+    """Describe a model in a list, as JSON."""
+    return {
+        "name": model.name,
+        "source": model.source,
+        "revision": model.revision,
+        "references": list(model.references),
+        "bytes": model.bytes,
+        "parameters": model.description.parameters,
+        "architecture": model.description.architecture,
+        "tasks": list(model.description.tasks),
+    }
+
+
+def shown_revision(model: Installed) -> str:
+    """Write a revision for people: the start of the commit, and what stands at it."""
+    if model.revision is None:
+        return "-"
+    commit = model.revision[:_SHORT_COMMIT]
+    return f"{commit} ({', '.join(model.references)})" if model.references else commit
+
+
+def facts_of(found: Found, facts: Description) -> dict[str, Any]:
+    """Describe one model, as JSON."""
+    return {
+        "name": found.name,
+        "source": source_of(found),
+        "revision": found.revision,
+        "path": str(found.directory.absolute()),
+        "bytes": total_bytes(found.directory),
+        "architecture": facts.architecture,
+        "parameters": facts.parameters,
+        "context_tokens": facts.config.n_positions,
+        "vocabulary_tokens": facts.config.vocab_size,
+        "tasks": list(facts.tasks),
+        "infill_tokens": list(facts.infill_tokens),
+        "cache_bytes_per_token": {p: facts.cache_bytes_per_token(p) for p in BYTES_PER_NUMBER},
+        "memory_bytes": {p: facts.memory_bytes(p) for p in BYTES_PER_NUMBER},
+    }
+
+
+def shown_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Write the description of one model for people."""
+    cache = {p: shown_bytes(count) for p, count in document["cache_bytes_per_token"].items()}
+    memory = {p: shown_bytes(count) for p, count in document["memory_bytes"].items()}
+    files = [f"{entry['name']} {_shown_size(entry['bytes'])}" for entry in document["files"]]
+    revision = () if document["revision"] is None else (("revision", document["revision"]),)
+    return [
+        ("name", document["name"]),
+        *revision,
+        ("folder", document["path"]),
+        ("architecture", document["architecture"]),
+        ("parameters", shown_count(document["parameters"])),
+        ("stored as", document["precision"]),
+        ("context", f"{document['context_tokens']:,} tokens"),
+        ("tasks", ", ".join(document["tasks"]) or "none: no tokenizer.json"),
+        ("infill tokens", " ".join(document["infill_tokens"]) or "none"),
+        ("licence", document["licence"] or "not stated"),
+        ("cache per token", ", ".join(f"{size} {p}" for p, size in cache.items())),
+        ("memory, full context", ", ".join(f"{size} {p}" for p, size in memory.items())),
+        ("disk", shown_bytes(document["bytes"])),
+        *(("file" if not place else "", line) for place, line in enumerate(files)),
+    ]
+
+
+def _shown_size(count: int | None) -> str:
+    return "(missing)" if count is None else shown_bytes(count)
