@@ -7,7 +7,7 @@ _bigcode() {
     [[ $previous == = ]] && previous=${COMP_WORDS[COMP_CWORD-2]}
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$called $word" in
-            " complete") called="$called $word" ;;
+            " complete"|" infill"|" score"|" models"|" models list"|" models pull"|" models show"|" models verify"|" models remove"|" models prune"|" models path"|" models default") called="$called $word" ;;
         esac
     done
     COMPREPLY=()
@@ -19,10 +19,48 @@ _bigcode() {
         " complete:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16" -- "$current")); return ;;
         " complete:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
         " complete:--max-tokens"|" complete:--temperature"|" complete:--top-k"|" complete:--top-p"|" complete:--min-p"|" complete:--seed"|" complete:--repetition-penalty"|" complete:--stop"|" complete:--time-budget"|" complete:--samples"|" complete:--min-confidence"|" complete:--threads") compopt +o default +o bashdefault; return ;;
+        " infill:--prefix-file") return ;;
+        " infill:--suffix-file") return ;;
+        " infill:--order") COMPREPLY=($(compgen -W "psm spm" -- "$current")); return ;;
+        " infill:--print") COMPREPLY=($(compgen -W "middle file diff" -- "$current")); return ;;
+        " infill:--until") COMPREPLY=($(compgen -W "line block function file" -- "$current")); return ;;
+        " infill:--context") return ;;
+        " infill:--model"|" infill:-m") return ;;
+        " infill:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
+        " infill:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16" -- "$current")); return ;;
+        " infill:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
+        " infill:--at"|" infill:--offset"|" infill:--marker"|" infill:--max-tokens"|" infill:--temperature"|" infill:--top-k"|" infill:--top-p"|" infill:--min-p"|" infill:--seed"|" infill:--repetition-penalty"|" infill:--stop"|" infill:--time-budget"|" infill:--samples"|" infill:--min-confidence"|" infill:--threads") compopt +o default +o bashdefault; return ;;
+        " score:--window") COMPREPLY=($(compgen -W "strided disjoint full" -- "$current")); return ;;
+        " score:--baseline") return ;;
+        " score:--model"|" score:-m") return ;;
+        " score:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
+        " score:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16" -- "$current")); return ;;
+        " score:--format") COMPREPLY=($(compgen -W "text json jsonl csv" -- "$current")); return ;;
+        " score:--stride"|" score:--max-bits-per-byte"|" score:--min-tokens"|" score:--max-rise"|" score:--threads") compopt +o default +o bashdefault; return ;;
+        " models list:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
+        " models pull:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
+        " models pull:--revision") compopt +o default +o bashdefault; return ;;
+        " models show:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
+        " models verify:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
+        " models remove:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
+        " models prune:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
+        " models path:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
+        " models default:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
     esac
     case "$called" in
-        "") words="--version --help -h" commands="complete" ;;
-        " complete") words="--echo --no-healing --max-tokens --temperature --top-k --top-p --min-p --seed --repetition-penalty --stop --until --time-budget --samples --min-confidence --context --no-truncate --model -m --device --precision --threads --format --quiet -q --verbose -v --offline --help -h" commands="" ;;
+        "") words="--version --help -h" commands="complete infill score models" ;;
+        " complete") words="--echo --no-healing --max-tokens --temperature --top-k --top-p --min-p --seed --repetition-penalty --stop --until --time-budget --samples --min-confidence --context --no-truncate --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " infill") words="--at --offset --marker --prefix-file --suffix-file --order --no-trim --print --in-place --max-tokens --temperature --top-k --top-p --min-p --seed --repetition-penalty --stop --until --time-budget --samples --min-confidence --context --no-truncate --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " score") words="--staged --window --stride --lines --tokens --max-bits-per-byte --min-tokens --baseline --max-rise --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " models") words="--help -h" commands="list pull show verify remove prune path default" ;;
+        " models list") words="--format --help -h" commands="" ;;
+        " models pull") words="--revision --quiet -q --verbose -v --offline --format --help -h" commands="santacoder tiny_starcoder_py starcoderbase-1b starcoderbase-3b starcoderbase-7b starcoderbase starcoder starcoderplus octocoder starchat-alpha starchat-beta granite-20b-code-base granite-20b-code-instruct granite-34b-code-base granite-34b-code-instruct" ;;
+        " models show") words="--format --help -h" commands="santacoder tiny_starcoder_py starcoderbase-1b starcoderbase-3b starcoderbase-7b starcoderbase starcoder starcoderplus octocoder starchat-alpha starchat-beta granite-20b-code-base granite-20b-code-instruct granite-34b-code-base granite-34b-code-instruct" ;;
+        " models verify") words="--format --help -h" commands="santacoder tiny_starcoder_py starcoderbase-1b starcoderbase-3b starcoderbase-7b starcoderbase starcoder starcoderplus octocoder starchat-alpha starchat-beta granite-20b-code-base granite-20b-code-instruct granite-34b-code-base granite-34b-code-instruct" ;;
+        " models remove") words="--yes -y --format --help -h" commands="santacoder tiny_starcoder_py starcoderbase-1b starcoderbase-3b starcoderbase-7b starcoderbase starcoder starcoderplus octocoder starchat-alpha starchat-beta granite-20b-code-base granite-20b-code-instruct granite-34b-code-base granite-34b-code-instruct" ;;
+        " models prune") words="--yes -y --format --help -h" commands="" ;;
+        " models path") words="--format --help -h" commands="santacoder tiny_starcoder_py starcoderbase-1b starcoderbase-3b starcoderbase-7b starcoderbase starcoder starcoderplus octocoder starchat-alpha starchat-beta granite-20b-code-base granite-20b-code-instruct granite-34b-code-base granite-34b-code-instruct" ;;
+        " models default") words="--format --help -h" commands="santacoder tiny_starcoder_py starcoderbase-1b starcoderbase-3b starcoderbase-7b starcoderbase starcoder starcoderplus octocoder starchat-alpha starchat-beta granite-20b-code-base granite-20b-code-instruct granite-34b-code-base granite-34b-code-instruct" ;;
     esac
     if [[ $current == -* ]]; then
         COMPREPLY=($(compgen -W "$words" -- "$current"))
