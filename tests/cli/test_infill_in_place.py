@@ -6,6 +6,8 @@ import signal
 import stat
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -102,22 +104,29 @@ def test_a_folder_that_cannot_be_written_to(
         rewriting.open_target(path)
 
 
-def test_a_file_that_somebody_saved_meanwhile_is_not_overwritten(infill: Infill, run: Run) -> None:
-    """A model that reads and writes for seconds, and an editor that is faster."""
-    path = infill.write(OLD)
-    written = "".join(f"value_{number} = {number * number}\n" for number in range(600))
-    slow = infill.model(written, OLD, positions=8192)
-    arguments = ("infill", "-m", slow, "--at=1:5", "--in-place", "--max-tokens=8000", "a.py")
+@contextmanager
+def _started(run: Run, model: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The program at the moment when it has read the file and is about to write for seconds."""
+    fifo = run.folder.parent / "fifo"
+    os.mkfifo(fifo)
+    shared = ("--at=1:5", "--in-place", "--max-tokens=8000", "--context", str(fifo))
     process = subprocess.Popen(
-        [BIGCODE, *arguments],
+        [BIGCODE, "infill", "-m", model, *shared, "a.py"],
         cwd=run.folder,
         env=dict(run.environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    time.sleep(0.9)
-    assert process.poll() is None
-    path.write_bytes(b"saved\n")
+    with fifo.open("wb"):  # waits until the program opens it too
+        yield process
+
+
+def test_a_file_that_somebody_saved_meanwhile_is_not_overwritten(
+    infill: Infill, run: Run, checkpoint: Path
+) -> None:
+    path = infill.write(OLD)
+    with _started(run, checkpoint) as process:
+        path.write_bytes(b"saved\n")
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (3, b"")
     assert stderr.decode() == (
@@ -132,18 +141,13 @@ def test_an_interruption_leaves_the_old_file(
     number: signal.Signals, infill: Infill, run: Run, checkpoint: Path
 ) -> None:
     path = infill.write(OLD)
-    arguments = ("-m", str(checkpoint), "--at=1:5", "--in-place", "--max-tokens=8000", "a.py")
-    process = subprocess.Popen(
-        [BIGCODE, "infill", *arguments],
-        cwd=run.folder,
-        env=dict(run.environment),
-        stderr=subprocess.PIPE,
-    )
-    time.sleep(0.9)
+    with _started(run, checkpoint) as process:
+        pass
+    time.sleep(0.2)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
+    assert process.communicate(timeout=60) == (b"", b"")
     expected = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
-    assert (process.returncode, stderr) == (expected, b"")
+    assert process.returncode == expected
     assert (path.read_bytes(), _names(run)) == (OLD, ["a.py"])
 
 
