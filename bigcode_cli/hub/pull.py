@@ -142,6 +142,7 @@ def _fetch(store: Store, transfer: Transfer, file: RemoteFile) -> int:
         store.note_damage(file)
         with store.new_content(file) as path:
             transfer.fetch(file, path)
+    store.notes.detail(f"{file.name}: fetched, {shown_bytes(file.size)}, hash {file.digest}")
     return file.size
 
 
