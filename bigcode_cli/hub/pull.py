@@ -84,6 +84,7 @@ def _from_hub(repository: CachedRepository, revision: str, notes: Notes) -> Pull
     notes.note(f"{repository.name} at {commit[:8]}: {size} of {shown_bytes(total)} to fetch")
     store.require_space(missing)
     with Progress(repository.name, total, notes) as progress:
+        store.say = progress.say
         transfer = Transfer(
             hub=hub, repository=repository.name, commit=commit, known=known, progress=progress
         )
