@@ -105,6 +105,8 @@ def list_models(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  #
     if format is not OutputFormat.TEXT:
         write_document({"models": [list_entry(model) for model in models]}, format)
         return
+    if not models:
+        Notes().note("no models here yet; bigcode models pull tiny_starcoder_py fetches one")
     rows = [
         (
             model.name,

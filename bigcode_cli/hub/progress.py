@@ -51,6 +51,14 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
+    def say(self, text: str) -> None:
+        """Write a note above the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._notes.note(text)
+        if self._bar is not None:
+            self._bar.start()
+
     def advance(self, count: int) -> None:
         """Count bytes that have come, or that are needed again if negative."""
         self._done += count

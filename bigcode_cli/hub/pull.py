@@ -84,6 +84,7 @@ def _from_hub(repository: CachedRepository, revision: str, notes: Notes) -> Pull
     notes.note(f"{repository.name} at {commit[:8]}: {size} of {shown_bytes(total)} to fetch")
     store.require_space(missing)
     with Progress(repository.name, total, notes) as progress:
+        store.say = progress.say
         transfer = Transfer(
             hub=hub, repository=repository.name, commit=commit, known=known, progress=progress
         )
@@ -142,6 +143,7 @@ def _fetch(store: Store, transfer: Transfer, file: RemoteFile) -> int:
         store.note_damage(file)
         with store.new_content(file) as path:
             transfer.fetch(file, path)
+    store.notes.detail(f"{file.name}: fetched, {shown_bytes(file.size)}, hash {file.digest}")
     return file.size
 
 

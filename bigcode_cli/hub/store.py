@@ -54,7 +54,8 @@ class Store:
 
     def __init__(self, repository: CachedRepository, notes: Notes) -> None:
         self.repository = repository
-        self._notes = notes
+        self.notes = notes
+        self.say = notes.note
 
     def holds(self, file: RemoteFile) -> bool:
         """Tell whether a content is here and has its hash."""
@@ -72,7 +73,7 @@ class Store:
     def note_damage(self, file: RemoteFile) -> None:
         """Say so if a content of this name and size is here, which the caller found to be wrong."""
         if self.has_size(file):
-            self._notes.note(f"{file.name}: the cache's copy is damaged; it is fetched again")
+            self.say(f"{file.name}: the cache's copy is damaged; it is fetched again")
 
     def require_space(self, files: Sequence[RemoteFile]) -> None:
         """Check that what is not here yet will fit.
@@ -122,7 +123,7 @@ class Store:
                     message = f"{file.name}: another process holds its lock and does not move"
                     raise Failure("locked", message) from None
                 if not noted and now - began > _NOTE_AFTER_SECONDS:
-                    self._notes.note("waiting for another download of the same files")
+                    self.say("waiting for another download of the same files")
                     noted = True
                 time.sleep(_POLL_SECONDS)
             except NotImplementedError:  # a file system without locks: the work may be done twice

@@ -129,6 +129,13 @@ def test_quiet_says_nothing_and_else_the_size_comes_first(pull: Pull) -> None:
     assert again.startswith("bigcode: note: acme/tiny at 01234567: 0 B of ")
 
 
+def test_verbose_names_every_file(pull: Pull, files: dict[str, bytes]) -> None:
+    digest = blob_name("model.safetensors", files["model.safetensors"])
+    lines = pull(NAME, "-v").stderr.splitlines()
+    assert len(lines) == 5
+    assert any("model.safetensors: fetched, " in line and digest in line for line in lines)
+
+
 def test_36_ten_at_once_fetch_once(
     hub: FakeHub, environment: dict[str, str], run: Run, place: Path
 ) -> None:
