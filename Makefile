@@ -31,7 +31,7 @@ $(VENV)/.tested: $(VENV)/.installed
 install: $(VENV)/.installed  ## install bigcode into .venv
 
 demo: $(VENV)/.installed  ## install, then complete real code with the built-in model, offline
-	@sh scripts/demo.sh $(BIN)/bigcode
+	@sh scripts/demo.sh $(CURDIR)/$(BIN)/bigcode
 
 check: $(VENV)/.tested  ## lint, format, types, layers, generated files
 	$(BIN)/ruff check $(SOURCES)

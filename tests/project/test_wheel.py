@@ -1,0 +1,90 @@
+"""The wheel holds everything, and works in an environment of its own."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bigcode_cli import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+_MAX_WHEEL_BYTES = 60 * 10**6
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
+    subprocess.run([*command, str(ROOT)], check=True, capture_output=True, timeout=300)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def clean_environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel in it; its dependencies are seen from the one running this."""
+    home = tmp_path_factory.mktemp("environment") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, timeout=300)
+    site = next((home / "lib").glob("python*")) / "site-packages"
+    python = str(home / "bin" / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run(install, check=True, timeout=300)
+    here = next(Path(entry) for entry in sys.path if entry.endswith("site-packages"))
+    (site / "dependencies.pth").write_text(f"{here}\n", "utf-8")
+    return home
+
+
+def test_wheel_holds_everything_that_is_installed(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    share = [name.partition(".data/data/")[2] for name in names if ".data/data/" in name]
+    assert "share/man/man1/bigcode.1" in share
+    assert "share/man/man1/bigcode-complete.1" in share
+    assert "share/bash-completion/completions/bigcode" in share
+    assert "share/fish/vendor_completions.d/bigcode.fish" in share
+    assert "share/zsh/site-functions/_bigcode" in share
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
+        assert f"pocket_coder/{name}" in names
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
+        "bigcode_cli",
+        "gpt_bigcode",
+        "pocket_coder",
+        f"bigcode_cli-{__version__}.data",
+    }
+    assert any(name.endswith("LICENSE") for name in names)
+    assert wheel.stat().st_size <= _MAX_WHEEL_BYTES
+
+
+def test_installed_wheel_completes_code(clean_environment: Path, tmp_path: Path) -> None:
+    program = str(clean_environment / "bin" / "bigcode")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    version = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, check=True, env=environment
+    )
+    assert version.stdout == f"bigcode {__version__}\n"
+    where = subprocess.run(
+        [
+            str(clean_environment / "bin" / "python"),
+            "-c",
+            "import pocket_coder as p; print(list(p.__path__))",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=tmp_path,
+    )
+    assert str(clean_environment) in where.stdout
+    done = subprocess.run(
+        [program, "complete", "--max-tokens", "12"],
+        input="import os\n\n\ndef main(",
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
