@@ -8,6 +8,7 @@ import sys
 if __name__ == "__main__" and not sys.flags.safe_path:
     del sys.path[0]  # the current folder, put there by -m; before any other import
 
+import gc
 import os
 
 _STDERR = 2
@@ -25,8 +26,10 @@ def run() -> None:
     except KeyboardInterrupt:
         os._exit(_INTERRUPTED)
     try:
+        gc.disable()  # importing makes no garbage, and looking for it takes a twentieth of the help
         from bigcode_cli.app import main
 
+        gc.enable()
         status = main()
     except KeyboardInterrupt:
         status = interruption.status() or _INTERRUPTED
