@@ -64,6 +64,14 @@ CPU_PLAN = Plan(
     matrix_rate=4e-3,
     rate=2e-3,
 )
+# Goes on from a finished run: full depth, and half the rate, which need not be found again.
+CPU_FURTHER_PLAN = Plan(
+    stages=(Stage(1.00, 7, 512, 4096),),
+    matrix_rate=2e-3,
+    rate=1e-3,
+    warm_up=0.03,
+    decay_from=0.2,
+)
 # One data-centre GPU: the full depth pays from the start, and batches fill the device.
 GPU_PLAN = Plan(
     stages=(
@@ -76,4 +84,4 @@ GPU_PLAN = Plan(
     long_rows_from=0.5,
     long_rows_every=1,
 )
-PLANS = {"cpu": CPU_PLAN, "gpu": GPU_PLAN}
+PLANS = {"cpu": CPU_PLAN, "cpu-further": CPU_FURTHER_PLAN, "gpu": GPU_PLAN}

@@ -56,6 +56,7 @@ class Options:
     counted_tokens: bool
     workers: int
     run: str
+    start_from: str
     stop_after_minutes: float
 
     @property
@@ -70,6 +71,7 @@ def parse() -> Options:
     parser.add_argument("--minutes", type=float, required=True, help="budget of stepping time")
     parser.add_argument("--plan", choices=sorted(PLANS), default="cpu")
     parser.add_argument("--run", default="pocket-coder", help="name of the run's folder")
+    parser.add_argument("--start-from", default="", help="a finished run to go on from")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bfloat16", action="store_true", help="autocast (GPU)")
@@ -150,6 +152,8 @@ class Run:
         saved: dict[str, Any] = {}
         if self.checkpoint.exists():
             saved = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        elif self.options.start_from:
+            saved = self.earlier_run()
         layers = saved.get("layers", self.plan.stage(0.0).layers)
         options = self.options
         self.model = new_model(layers, seed=options.seed, position_waves=options.position_waves)
@@ -166,6 +170,12 @@ class Run:
         self.model.to(options.device).train()
         self.network = Network(self.model, compiled=options.compiled)
         self.clock = Clock(saved.get("elapsed_seconds", 0.0))
+
+    def earlier_run(self) -> dict[str, Any]:
+        """Weights, optimizer and step of a finished run; clock, average and schedule start anew."""
+        path = self.options.folder.parent / self.options.start_from / "checkpoint.pt"
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return saved | {"average": {}, "elapsed_seconds": 0.0}
 
     def save(self) -> None:
         """Writes the checkpoint: temporary file, then rename."""
