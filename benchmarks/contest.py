@@ -1,0 +1,95 @@
+"""Runs contenders in turns, each in a process of its own, and prints medians, spread and ratios.
+
+Knows nothing of what they do. A contender loads once and then does the same work whenever it is
+asked; taking turns lets a busy machine slow all of them alike.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = ("torch", "numpy", "transformers", "ctranslate2", "llama_cpp_python")
+_READY = "ready"
+
+
+class Contender:
+    """One process that repeats its work for every line on its standard input."""
+
+    def __init__(self, script: str, arguments: Sequence[str], environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, script, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
+        )
+        self._expect_ready()
+
+    def seconds(self) -> float:
+        """Do the work once; its wall-clock time, measured inside."""
+        streams = self._process
+        if streams.stdin is None or streams.stdout is None:
+            raise RuntimeError("the contender has no pipes")
+        streams.stdin.write("go\n")
+        streams.stdin.flush()
+        return float(streams.stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _expect_ready(self) -> None:
+        stdout = self._process.stdout
+        if stdout is None or stdout.readline().strip() != _READY:
+            raise SystemExit(f"a contender did not start: {self._process.args!r}")
+
+
+def serve(work: Callable[[], object]) -> None:
+    """Be a contender: warm up, then repeat the work for every line and tell its seconds."""
+    work()
+    print(_READY, flush=True)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        work()
+        print(time.perf_counter() - started, flush=True)
+
+
+def take_turns(contenders: dict[str, Contender], runs: int) -> dict[str, list[float]]:
+    """Seconds of every run; the processes are ended."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(runs):
+        for name, contender in contenders.items():
+            times[name].append(contender.seconds())
+    for contender in contenders.values():
+        contender.close()
+    return times
+
+
+def machine() -> str:
+    """Versions, processors and load, for the results page."""
+    parts = [f"Python {platform.python_version()}"]
+    for package in _PACKAGES:
+        try:
+            parts.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    parts.append(
+        f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+    )
+    return ", ".join(parts)
+
+
+def table(times: dict[str, list[float]], units: float, unit: str) -> str:
+    """A Markdown table: units a second (median, slowest, fastest), and the first over each."""
+    rows = [f"| | {unit}/s, median | slowest | fastest | first / this |", "|---|---|---|---|---|"]
+    first = statistics.median(next(iter(times.values())))
+    for name, values in times.items():
+        middle = statistics.median(values)
+        rates = " | ".join(f"{units / value:,.0f}" for value in (middle, max(values), min(values)))
+        rows.append(f"| {name} | {rates} | {middle / first:.2f} |")
+    return "\n".join(rows)
