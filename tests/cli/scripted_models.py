@@ -1,11 +1,12 @@
 """Tiny checkpoints that write a known text; made without PyTorch. Knows no test."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 SPECIAL_TOKENS = (
@@ -40,13 +41,55 @@ def write_checkpoint(
     targets = np.full(positions, END_OF_TEXT)
     targets[at : at + len(script)] = script[: positions - at]
     ones, zeros = np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
-    head = WIDTH // 2
     tensors = {
         "transformer.wte.weight": tokens,
         "transformer.wpe.weight": 40 * tokens[targets],
         "transformer.ln_f.weight": ones * sharp,
         "transformer.ln_f.bias": zeros,
+        **_idle_block(),
     }
+    return _save(folder, tensors, _config(vocabulary, positions))
+
+
+def write_classifier(
+    folder: Path,
+    endings: Mapping[str, bytes],
+    *,
+    positions: int = 64,
+    sharp: float = 4.0,
+    **fields: Any,
+) -> Path:
+    """Write a checkpoint whose label for a window of bytes is known from the last of them.
+
+    A label's logit is `sharp` if that byte is among its endings, else 0.
+    """
+    directions = np.linalg.qr(np.random.default_rng(7).standard_normal((WIDTH, WIDTH)))[0].T
+    # Without their mean, the directions of labels and of all other bytes are not quite at right
+    # angles; a head that is their inverse does not mind.
+    chosen = directions[: len(endings) + 1].astype(np.float32)
+    chosen -= chosen.mean(axis=1, keepdims=True)
+    chosen *= np.sqrt(WIDTH) / np.linalg.norm(chosen, axis=1, keepdims=True)
+    vocabulary = len(SPECIAL_TOKENS) + 256
+    tokens = np.repeat(chosen[-1:], vocabulary, axis=0)
+    for place, ending in enumerate(endings.values()):
+        tokens[encode(ending)] = chosen[place]
+    tensors = {
+        "transformer.wte.weight": tokens,
+        "transformer.wpe.weight": np.zeros((positions, WIDTH), np.float32),
+        "transformer.ln_f.weight": np.ones(WIDTH, np.float32),
+        "transformer.ln_f.bias": np.zeros(WIDTH, np.float32),
+        "score.weight": sharp * np.linalg.pinv(chosen).T[: len(endings)].astype(np.float32),
+        **_idle_block(),
+    }
+    labels = {str(place): name for place, name in enumerate(endings)}
+    head = {"architectures": ["GPTBigCodeForSequenceClassification"], "id2label": labels}
+    return _save(folder, tensors, {**_config(vocabulary, positions), **head, **fields})
+
+
+def _idle_block() -> dict[str, NDArray[np.float32]]:
+    """A layer that adds nothing to what it reads."""
+    ones, zeros = np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+    head = WIDTH // 2
     block = {
         "ln_1.weight": ones,
         "ln_1.bias": zeros,
@@ -61,10 +104,16 @@ def write_checkpoint(
         "mlp.c_proj.weight": np.zeros((WIDTH, WIDTH), np.float32),
         "mlp.c_proj.bias": zeros,
     }
-    tensors |= {f"transformer.h.0.{name}": value for name, value in block.items()}
+    return {f"transformer.h.0.{name}": value for name, value in block.items()}
+
+
+def _save(folder: Path, tensors: dict[str, Any], config: dict[str, Any]) -> Path:
     folder.mkdir(parents=True)
-    save_file(tensors, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(_config(vocabulary, positions)), "utf-8")
+    save_file(
+        {name: np.ascontiguousarray(value) for name, value in tensors.items()},
+        folder / "model.safetensors",
+    )
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
     (folder / "tokenizer.json").write_text(json.dumps(_tokenizer()), "utf-8")
     return folder
 
