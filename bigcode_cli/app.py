@@ -18,6 +18,7 @@ from bigcode_cli.commands.classify import classify
 from bigcode_cli.commands.complete import complete
 from bigcode_cli.commands.infill import infill
 from bigcode_cli.commands.score import score
+from bigcode_cli.commands.tag import tag
 from bigcode_cli.grouping import grouped
 from bigcode_cli.parsing import parse_directly
 from bigcode_cli.settings import Settings
@@ -27,6 +28,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     grouped(infill),
     grouped(score),
     grouped(classify),
+    grouped(tag),
 )
 EXAMPLES = {
     "complete": """
@@ -56,6 +58,13 @@ EXAMPLES = {
     $ bigcode classify src/
     $ bigcode classify --expect Python --min-score 0.8 scripts/
     $ git show HEAD:Makefile | bigcode classify --top 3 --format json
+    """,
+    "tag": """
+    \b
+    Examples:
+    $ bigcode tag src/
+    $ bigcode tag --redact < server.log
+    $ bigcode tag --staged --baseline .bigcode-baseline.json
     """,
 }
 MODELS: dict[str, Callable[..., None]] = {
