@@ -57,6 +57,20 @@ NoHealing: TypeAlias = Annotated[
 Echo: TypeAlias = Annotated[
     bool, typer.Option("--echo", help="Write the prompt in front of the completion.")
 ]
+NoCache: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        rich_help_panel=GENERAL,
+        help="Neither use nor keep results of texts that have not changed since.",
+    ),
+]
+ExitZero: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--exit-zero", rich_help_panel="Gates", help="Exit with 0 even if there are findings."
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
