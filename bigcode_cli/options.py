@@ -85,6 +85,20 @@ Threads: TypeAlias = Annotated[
         help="CPU threads (default: one for each physical core).",
     ),
 ]
+NoCache: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        rich_help_panel=GENERAL,
+        help="Neither use nor keep results of texts that have not changed since.",
+    ),
+]
+ExitZero: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--exit-zero", rich_help_panel="Gates", help="Exit with 0 even if there are findings."
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)

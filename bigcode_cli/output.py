@@ -1,6 +1,6 @@
 """The two ways out: results to stdout as exact bytes, messages to stderr as clean lines.
 
-Knows nothing of what the results mean. No colour is used, so NO_COLOR and TERM change nothing.
+Knows nothing of what the results mean, nor of when colours are wanted: messages have none.
 """
 
 import contextlib
@@ -114,6 +114,10 @@ class Result:
             self.write(data.decode("utf-8", "replace"))
         else:
             self._emit(data)
+
+    def write_styled(self, text: str, style: str) -> None:
+        """Write text of one line in a style of ECMA-48, such as 4 for underlined."""
+        self._emit(f"\x1b[{style}m{safe(text)}\x1b[0m".encode())
 
     def write_json(self, document: dict[str, Any], *, indent: int | None) -> None:
         """Write one JSON document in ASCII: safe for every terminal, and strict."""

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.gates import Judgement
+from bigcode_cli.heatmap import Heatmap
 from bigcode_cli.output import Result, safe
-from bigcode_cli.score_options import TableFormat
+from bigcode_cli.score_options import TableFormat, TableOptions
 
 if TYPE_CHECKING:
     from gpt_bigcode.scores import LineScore, Score, Surprise, TokenScore
@@ -35,6 +36,7 @@ class Entry:
         score: its values; None if there are none.
         added: those of its added lines, where only they are judged.
         judgement: what the gates say.
+        text: what was read, or its beginning, where it is to be shown.
     """
 
     path: str
@@ -44,6 +46,7 @@ class Entry:
     score: "Score | None" = None
     added: "Surprise | None" = None
     judgement: Judgement | None = None
+    text: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the report."""
@@ -96,12 +99,13 @@ def surprise_values(part: "Surprise | None") -> dict[str, Any]:
 class Report:
     """Writes entries as they come, or all together where the format asks for it."""
 
-    def __init__(self, format_: TableFormat, *, lines: bool, tokens: bool) -> None:
-        self._format = format_
+    def __init__(self, table: TableOptions, *, lines: bool, tokens: bool) -> None:
+        self._format = table.format
         self._lines, self._tokens = lines, tokens
         self._result = Result()
+        self._heatmap = Heatmap(self._result) if table.heatmap else None
         self._files: list[dict[str, Any]] = []
-        if format_ is TableFormat.CSV:
+        if table.format is TableFormat.CSV:
             columns = LINE_COLUMNS if lines else TOKEN_COLUMNS if tokens else FILE_COLUMNS
             self._columns = columns
             self._write_rows([dict(zip(columns, columns, strict=True))])
@@ -123,7 +127,7 @@ class Report:
         if self._format is TableFormat.JSON:
             self._result.write_json({"files": self._files, "summary": summary}, indent=2)
         elif self._format is TableFormat.TEXT and summary["scored"] > 1:
-            self._result.write(f"{summary['scored']} files: {_numbers(summary)}\n")
+            self._result.write(f"{summary['scored']} files: {numbers(summary)}\n")
         self._result.close()
 
     def _document(self, entry: Entry) -> dict[str, Any]:
@@ -151,21 +155,28 @@ class Report:
         if entry.score is None:
             return
         path = safe(entry.path)
+        if self._heatmap is not None and entry.text is not None:
+            self._result.write(f"{path}\n")
+            self._heatmap.write(entry.text, entry.score)
         if self._lines:
             for line in entry.score.lines:
                 self._result.write(f"{path}:{line.line}: {_line_text(line)}\n")
         if self._tokens:
             for token in entry.score.token_scores:
                 self._result.write(f"{path}:{token.line}: {_token_text(token)}\n")
-        judged = entry.score if entry.added is None else entry.added
-        what = "" if entry.added is None else "added lines: "
-        verdict = ""
-        if entry.judgement is not None:
-            verdict = "".join(f"; {finding}" for finding in entry.judgement.findings)
-        self._result.write(f"{path}: {what}{_numbers(surprise_values(judged))}{verdict}\n")
+        self._result.write(f"{path}: {describe(entry)}\n")
 
 
-def _numbers(values: dict[str, Any]) -> str:
+def describe(entry: Entry) -> str:
+    """What came out for a file that was scored, as half a sentence."""
+    judged = entry.score if entry.added is None else entry.added
+    what = "" if entry.added is None else "added lines: "
+    findings = () if entry.judgement is None else entry.judgement.findings
+    return "; ".join([f"{what}{numbers(surprise_values(judged))}", *findings])
+
+
+def numbers(values: dict[str, Any]) -> str:
+    """The values of `surprise_values` for people."""
     if values["bits_per_byte"] is None:
         return "nothing to score"
     perplexity = values["perplexity"]

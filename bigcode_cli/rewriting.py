@@ -13,6 +13,7 @@ from pathlib import Path
 from bigcode_cli.failures import Failure, UsageFailure
 
 _ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+_NEW_FILE = 0o666
 _PERMISSIONS = 0o777  # what a file keeps; its set-user-ID bit it loses
 
 
@@ -95,6 +96,62 @@ def rewrite(target: Target, old: bytes, new: bytes) -> bool:
     except OSError as error:
         raise Failure("in-place", f"{target.name}: {error.strerror}: nothing was written") from None
     return True
+
+
+def check_writable(file: Path, *, option: str) -> None:
+    """Look, before any work is done, whether a file can be written as a whole.
+
+    Raises:
+        UsageFailure: a folder or a device; standard output.
+        Failure: `output`: its folder is not there, or one of them may not be written to.
+    """
+    path = os.path.realpath(file)
+    try:
+        special = os.path.lexists(path) and not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise Failure("output", f"{file}: {reason}") from None
+    if special or str(file) == "-":
+        raise UsageFailure(f"{option}: {file} is not a regular file")
+    folder = os.path.dirname(path)  # noqa: PTH120  # as above
+    if not os.path.isdir(folder):  # noqa: PTH112
+        raise Failure("output", f"{file}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Failure("output", f"{file}: its folder cannot be written to")
+    if os.path.exists(path) and not os.access(path, os.W_OK):  # noqa: PTH110
+        raise Failure("output", f"{file}: is read-only")
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Write a file that is new or to be replaced; links stay, and so do its permissions.
+
+    Raises:
+        Failure: `output`: it cannot be written. Then it is what it was.
+    """
+    path = Path(os.path.realpath(file))
+    try:
+        mode = path.stat().st_mode & _PERMISSIONS if path.exists() else _NEW_FILE & ~_umask()
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fchmod(handle, mode)
+                os.fsync(handle)
+            Path(name).replace(path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        raise Failure("output", f"{file}: {error.strerror}: nothing was written") from None
+
+
+def _umask() -> int:
+    """The mask for new files, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _refuse_changed(target: Target) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from bigcode_cli import parsing
-from bigcode_cli.options import GENERAL, MessageOptions
+from bigcode_cli.options import GENERAL, ExitZero, MessageOptions, NoCache
 
 
 class TableFormat(StrEnum):
@@ -31,7 +31,7 @@ class Window(StrEnum):
     FULL = "full"
 
 
-SCORING, GATES = "Scoring", "Gates"
+SCORING, GATES, VIEWS = "Scoring", "Gates", "Views"
 _MOST_BITS = 1000.0
 
 InputPaths: TypeAlias = Annotated[
@@ -133,11 +133,32 @@ class GateOptions:
             help="How many bits per byte above the baseline are still right.",
         ),
     ] = 0.05
+    exit_zero: ExitZero = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions(MessageOptions):
     """How results and messages are shown."""
+
+    heatmap: Annotated[
+        bool,
+        typer.Option(
+            "--heatmap",
+            rich_help_panel=VIEWS,
+            help="Show the source with surprising tokens coloured; without colours (NO_COLOR,"
+            " TERM=dumb, not a terminal) digits 1 to 4 under them mark at least 3, 6, 9 and"
+            " 12 bits.",
+        ),
+    ] = False
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            parser=parsing.path,
+            rich_help_panel=VIEWS,
+            help="Also write a page with the coloured source and its most surprising lines.",
+        ),
+    ] = None
 
     format: Annotated[
         TableFormat,
@@ -147,3 +168,4 @@ class TableOptions(MessageOptions):
             help="How the result is written.",
         ),
     ] = TableFormat.TEXT
+    no_cache: NoCache = False

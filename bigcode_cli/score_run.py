@@ -5,17 +5,23 @@ Knows nothing of the command line.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli import output
+from bigcode_cli.catalog import Found
 from bigcode_cli.failures import ExitStatus, Failure
 from bigcode_cli.gates import Gates, Verdict
+from bigcode_cli.options import ModelOptions
 from bigcode_cli.output import Notes
+from bigcode_cli.page import Page
 from bigcode_cli.progress import Progress
+from bigcode_cli.remembering import Memory, Remembered
 from bigcode_cli.reports import Entry, Report, surprise_values
+from bigcode_cli.result_cache import ResultCache, model_scope
 from bigcode_cli.score_options import ScoringOptions, TableOptions, Window
 from bigcode_cli.sources import SKIPPED, Source
+from bigcode_cli.views import keep_text
 from gpt_bigcode.errors import GPTBigCodeError
 
 if TYPE_CHECKING:
@@ -32,51 +38,91 @@ class ScoreRun:
         gates: when they are too surprising.
         table: how results are shown.
         notes: where the notes go.
+        found: the model.
+        model: how it runs.
+        page: the file that the results are also written to, as a page.
     """
 
     options: ScoringOptions
     gates: Gates
     table: TableOptions
     notes: Notes
+    found: Found
+    model: ModelOptions
+    page: Page | None = None
 
     def execute(self, texts: Sequence[Source], load: Callable[[], "TextScorer"]) -> ExitStatus:
         """Score the texts and write the report; an error beats a finding.
 
         Args:
-            texts: what to score; without any, no model is loaded.
-            load: loads the model.
+            texts: what to score.
+            load: loads the model; called if there is a text whose values are not known yet.
         """
+        origin = self._origin()
         progress = Progress(sum(text.size for text in texts), quiet=self.table.quiet)
-        model = load() if texts else None
-        outcomes = () if model is None else self._outcomes(texts, model, progress)
-        report = Report(self.table.format, lines=self.options.lines, tokens=self.options.tokens)
+        kept = [keep_text(text) for text in texts] if self._shows_texts else []
+        outcomes = self._outcomes(kept or texts, load, progress)
+        report = Report(self.table, lines=self.options.lines, tokens=self.options.tokens)
         total = _Total()
         try:
-            for text, outcome in zip(texts, outcomes, strict=True):
+            for place, outcome in enumerate(outcomes):
+                text = texts[place]
                 entry = self._entry(text, outcome, alone=len(texts) == 1)
+                if kept:
+                    entry = replace(entry, text=kept[place].take())
                 progress.clear()
                 self._explain(text, entry)
                 report.add(entry)
                 total.add(entry)
+                if self.page is not None:
+                    self.page.add(entry)
         finally:
             progress.clear()
-        report.close(total.to_dict() | self._origin(model))
+        if outcomes.found:
+            self.notes.detail(f"{outcomes.found} of {len(texts)} files had been scored before")
+        summary = total.to_dict() | origin
+        if self.page is not None:
+            self.page.write(summary)
+        report.close(summary)
         return total.status
 
-    def _outcomes(
-        self, texts: Sequence[Source], model: "TextScorer", progress: Progress
-    ) -> Iterator["Score | Exception"]:
-        from gpt_bigcode.scoring import ScoreOptions
-        from gpt_bigcode.windows import WindowMode
+    @property
+    def _shows_texts(self) -> bool:
+        return self.table.heatmap or self.page is not None
 
-        options = ScoreOptions(
-            mode=WindowMode(self.options.window.value),
-            stride=self.options.stride,
+    def _outcomes(
+        self, texts: Sequence[Source], load: Callable[[], "TextScorer"], progress: Progress
+    ) -> "Remembered[Score]":
+        details = {
             # Added lines are judged by the values of lines.
-            lines=self.options.lines or any(text.added is not None for text in texts),
-            tokens=self.options.tokens,
-        )
-        return model.score_many((text.pieces(progress.advance) for text in texts), options)
+            "lines": self.options.lines
+            or self._shows_texts
+            or any(text.added is not None for text in texts),
+            "tokens": self.options.tokens or self._shows_texts,
+        }
+        window = {"mode": self.options.window.value, "stride": self.options.stride}
+        scope = {
+            "job": "score",
+            **window,
+            **details,
+            **model_scope(self.found.directory, self.model),
+        }
+        # The ids of its tokens are a text: they are not kept.
+        enabled = not self.table.no_cache and not details["tokens"]
+        cache = ResultCache.open(scope, enabled=enabled)
+
+        def compute(documents: Iterable[Iterator[str]]) -> Iterator["Score | Exception"]:
+            from gpt_bigcode.scoring import ScoreOptions
+            from gpt_bigcode.windows import WindowMode
+
+            model = load()
+            now = model_scope(self.found.directory, self.model)
+            cache.writable = scope == {**scope, **now}  # not if it was replaced meanwhile
+            mode = WindowMode(self.options.window.value)
+            options = ScoreOptions(mode=mode, stride=self.options.stride, **details)
+            return model.score_many(documents, options)
+
+        return Remembered(texts, Memory(cache, asdict, _unpack), compute, progress.advance)
 
     def _entry(self, text: Source, outcome: "Score | Exception", *, alone: bool) -> Entry:
         if isinstance(outcome, Failure):
@@ -114,19 +160,32 @@ class ScoreRun:
         elif entry.status == "skipped":
             self.notes.detail(f"{entry.path}: skipped: {entry.detail}")
 
-    def _origin(self, model: "TextScorer | None") -> dict[str, Any]:
-        """What made the values, so that a report can be compared with another."""
-        if model is None:
-            return {"model": None, "revision": None}
-        context = model.scorer.context_length
-        stride = self.options.stride or max(context // 2, 1)
+    def _origin(self) -> dict[str, Any]:
+        """What makes the values, so that a report can be compared with another.
+
+        Raises:
+            OptionError: a stride that this model cannot have.
+        """
+        from gpt_bigcode.config import GPTBigCodeConfig
+        from gpt_bigcode.windows import WindowMode, WindowPlan
+
+        context = GPTBigCodeConfig.from_json_file(self.found.directory / "config.json").n_positions
+        mode = WindowMode(self.options.window.value)
+        plan = WindowPlan(context_length=context, mode=mode, stride=self.options.stride)
         return {
-            "model": model.name,
-            "revision": model.revision,
+            "model": self.found.name,
+            "revision": self.found.revision,
             "window": self.options.window.value,
-            "stride": stride if self.options.window is Window.STRIDED else None,
+            "stride": plan.step if self.options.window is Window.STRIDED else None,
             "context_length": context,
         }
+
+
+def _unpack(values: dict[str, Any]) -> "Score":
+    from gpt_bigcode.scores import LineScore, Score
+
+    lines = tuple(LineScore(**line) for line in values.pop("lines"))
+    return Score(**values | {"lines": lines, "token_scores": ()})
 
 
 def _is_in(number: int, ranges: Iterable[range]) -> bool:

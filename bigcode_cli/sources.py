@@ -5,12 +5,14 @@ read twice rather than kept, so that memory does not grow with its size.
 """
 
 import codecs
+import contextlib
 import os
 import stat
 import sys
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import BinaryIO
 
@@ -36,6 +38,7 @@ class Source:
         size: its bytes, as far as they are known.
         named: the user gave this very name, it was not found in a folder.
         added: ranges of line numbers, from 1, that are to be judged; None: all.
+        repeatable: it can be read more than once, unlike a pipe.
     """
 
     path: str
@@ -43,6 +46,7 @@ class Source:
     size: int = 0
     named: bool = True
     added: tuple[range, ...] | None = None
+    repeatable: bool = True
 
     def pieces(self, read: Callable[[int], None]) -> Iterator[str]:
         """Check the text, then give it piece by piece.
@@ -70,12 +74,13 @@ class Source:
 def file_source(path: str, *, named: bool = True) -> Source:
     """A file by its name; `-` is standard input."""
     if named and path == STANDARD_INPUT:
-        return Source(path=path, open=_open_standard_input)
-    try:
-        size = os.stat(path).st_size  # noqa: PTH116  # a name may be any bytes
-    except (OSError, ValueError):
-        size = 0  # opening it will say why
-    return Source(path=path, open=lambda: _open_file(path), size=size, named=named)
+        return Source(path=path, open=_open_standard_input, repeatable=False)
+    size, regular = 0, False
+    with contextlib.suppress(OSError, ValueError):  # opening it will say why
+        status = os.stat(path)  # noqa: PTH116  # a name may be any bytes
+        size, regular = status.st_size, stat.S_ISREG(status.st_mode)
+    opened = partial(_open_file, path)
+    return Source(path=path, open=opened, size=size, named=named, repeatable=regular)
 
 
 def refuse_terminal(command: str = "score") -> None:

@@ -3,6 +3,7 @@
 Knows nothing of how options are parsed, texts are read or results are shown.
 """
 
+import os
 from pathlib import Path
 
 import typer
@@ -13,6 +14,7 @@ from bigcode_cli.failures import ExitStatus, UsageFailure
 from bigcode_cli.gates import Gates
 from bigcode_cli.options import ModelOptions
 from bigcode_cli.output import Notes
+from bigcode_cli.page import Page
 from bigcode_cli.score_options import (
     GateOptions,
     InputPaths,
@@ -42,6 +44,7 @@ def score(
     file. With --staged the files in git's index are read, and only their added lines are judged.
     """
     _refuse_contradictions(scoring, table)
+    page = None if table.html is None else Page.prepare(table.html)
     requests.set_numpy_threads(model.threads)
     limits = Gates.of(gates)
     found = find_model(model.model)
@@ -53,13 +56,41 @@ def score(
     else:
         sources.refuse_terminal()
         texts = [sources.file_source(sources.STANDARD_INPUT)]
+    if page is not None and not staged:
+        texts = _without_page(texts, page.file)
     notes = Notes(quiet=table.quiet, verbose=table.verbose)
     if not texts and not staged:
         notes.note("there are no files here")
-    run = ScoreRun(options=scoring, gates=limits, table=table, notes=notes)
+    run = ScoreRun(
+        options=scoring,
+        gates=limits,
+        table=table,
+        notes=notes,
+        found=found,
+        model=model,
+        page=page,
+    )
     status = run.execute(texts, lambda: requests.load_text_scorer(found, model, notes))
+    if status is ExitStatus.FINDINGS and gates.exit_zero:
+        status = ExitStatus.DONE
     if status is not ExitStatus.DONE:
         raise typer.Exit(status)
+
+
+def _without_page(texts: list[sources.Source], page: Path) -> list[sources.Source]:
+    """Leave out the page of an earlier call that was found in a folder.
+
+    Raises:
+        UsageFailure: it would be written over a file that was named.
+    """
+    same = [text for text in texts if text.repeatable and _is_same(text.path, page)]
+    if any(text.named for text in same):
+        raise UsageFailure(f"--html: {page} is one of the files to score")
+    return [text for text in texts if text not in same]
+
+
+def _is_same(path: str, page: Path) -> bool:
+    return os.path.exists(path) and os.path.exists(page) and os.path.samefile(path, page)  # noqa: PTH110, PTH121
 
 
 def _refuse_contradictions(scoring: ScoringOptions, table: TableOptions) -> None:
@@ -67,6 +98,10 @@ def _refuse_contradictions(scoring: ScoringOptions, table: TableOptions) -> None
         raise UsageFailure(f"--stride: --window {scoring.window} has none")
     if table.format is TableFormat.CSV and scoring.lines and scoring.tokens:
         raise UsageFailure("--format csv: one table holds --lines or --tokens, not both")
+    if table.heatmap and table.format is not TableFormat.TEXT:
+        raise UsageFailure(f"--heatmap is a text: it does not go with --format {table.format}")
+    if table.heatmap and (scoring.lines or scoring.tokens):
+        raise UsageFailure("--heatmap shows lines and tokens: it goes without --lines and --tokens")
 
 
 def _staged(paths: list[Path]) -> list[sources.Source]:

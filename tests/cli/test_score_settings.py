@@ -27,6 +27,10 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
     "max_bits_per_byte": (None, ("2.5", 2.5), ("3", 3.0), ("0", 0.0)),
     "min_tokens": (10, ("5", 5), ("0", 0), ("7", 7)),
     "baseline": (None, ("a b", Path("a b")), ("c", Path("c")), ('"d"', Path("d"))),
+    "exit_zero": (False, ("", True), ("1", True), ("true", True)),
+    "heatmap": (False, ("", True), ("1", True), ("true", True)),
+    "html": (None, ("a b", Path("a b")), ("c", Path("c")), ('"d"', Path("d"))),
+    "no_cache": (False, ("", True), ("1", True), ("true", True)),
     "max_rise": (0.05, ("0", 0.0), ("1.5", 1.5), ("2", 2.0)),
     "format": (
         TableFormat.TEXT,
