@@ -6,7 +6,7 @@ Knows nothing of what is in the folder, and never uses the network.
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from bigcode_cli.hub.cache import (
     validate_revision,
 )
 from bigcode_cli.hub.family import full_name
+from bigcode_cli.model_folders import find_configured
 
 BUILT_IN, BUILT_IN_CLASSIFIER, BUILT_IN_TAGGER = (
     "pocket-coder",
@@ -58,12 +59,34 @@ def find_model(name: str | None, *, option: str = "--model", built_in: str = BUI
     """Find a model by the value of --model; None means the built-in one of the command.
 
     A value that starts like a path (`/`, `./`, `../`, `~`) is a folder. Any other is a built-in
-    name, else a repository of the cache or the short name of one, else a folder.
+    name, else a repository of the cache or the short name of one, else a model in a configured
+    folder, else a folder. A model of the cache that was converted is its conversion.
 
     Args:
         name: the value.
         option: what error lines call the place that it came from.
         built_in: the model that the command uses where none is named.
+
+    Raises:
+        UsageFailure: a name that cannot be one.
+        Failure: `model-missing`, `model-corrupt`.
+    """
+    found = find_source(name, option=option, built_in=built_in)
+    if found.name in BUILT_IN_PACKAGES:
+        return found
+    from bigcode_cli.hub import derived
+
+    folder = found.directory if found.revision is None else derived.usable_folder(found.directory)
+    if folder == found.directory and derived.is_convertible(folder):
+        what = "a pickle" if derived.has_pickles(folder) else "of bigcode/santacoder's layout"
+        target = " FOLDER" if found.revision is None else ""
+        hint = f"bigcode models convert {name}{target} turns it into safetensors, shut in"
+        raise Failure("model-unsafe", f"{name}: its weights are only {what}", hint=hint)
+    return replace(found, directory=folder)
+
+
+def find_source(name: str | None, *, option: str = "--model", built_in: str = BUILT_IN) -> Found:
+    """Find a model as it came, even if it can be used only after a conversion.
 
     Raises:
         UsageFailure: a name that cannot be one.
@@ -81,6 +104,9 @@ def find_model(name: str | None, *, option: str = "--model", built_in: str = BUI
     cached = _cached(full_name(repository), revision)
     if cached is not None:
         return cached
+    configured = find_configured(name)
+    if configured is not None:
+        return Found(name=name, directory=configured)
     if os.path.isdir(name):  # noqa: PTH112  # a name longer than the system allows is no folder
         return _folder(name)
     hint = f"bigcode models pull {name} fetches it; -m ./FOLDER names a folder"

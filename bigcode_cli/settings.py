@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+MODEL_FOLDERS = "model_folders"  # no option of any command, but a setting like them
 _KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
 _NONE = type(None)
 
@@ -56,7 +57,7 @@ class Settings(Mapping[str, Any]):
         if name not in self._annotations:
             raise KeyError(name)
         if self._config is None:
-            self._config = _read_config(self._annotations)
+            self._config = _read_config({**self._annotations, MODEL_FOLDERS: list[str]})
         return self._config[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -10,6 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from bigcode_cli.private_folders import make_private_folder
 from bigcode_cli.settings import SettingsError, config_path
 
 
@@ -23,6 +24,20 @@ def read_setting(key: str) -> str | None:
     value = _parsed(path, _text(path)).get(key)
     if value is not None and not isinstance(value, str):
         raise SettingsError(f"{path}: {key}: {value!r} is not a text")
+    return value
+
+
+def read_list(key: str) -> list[str]:
+    """Return a setting that is a list of texts; an empty one if there is none.
+
+    Raises:
+        SettingsError: the file cannot be used, or holds something else there.
+    """
+    path = config_path()
+    text = _text(path)
+    value = _parsed(path, text).get(key, []) if key in text else []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise SettingsError(f"{path}: {key}: {value!r} is not a list of texts")
     return value
 
 
@@ -72,16 +87,16 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
 
 def _write(path: Path, text: str) -> None:
     """Write a temporary file beside the real one, which may be behind a link, and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(path.parent)
     real = path.resolve()
     temporary = real.with_name(f".{real.name}.{secrets.token_hex(4)}")
     try:
-        with temporary.open("x", encoding="utf-8", newline="") as stream:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(handle, "w", encoding="utf-8", newline="") as stream:  # noqa: PTH123  # a number
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        if real.exists():
-            temporary.chmod(real.stat().st_mode & 0o777)
+        temporary.chmod(real.stat().st_mode & 0o777 if real.exists() else 0o600)
         temporary.replace(real)
     finally:
         temporary.unlink(missing_ok=True)

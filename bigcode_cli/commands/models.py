@@ -1,105 +1,31 @@
-"""`bigcode models`: what is in the cache, without network; each command is one function.
+"""`bigcode models`: what is here, without network; each command is one function.
 
-Knows nothing of how options are parsed or how errors are shown.
+Knows nothing of how options are parsed or how errors are shown. Everything that a command needs is
+imported when it runs, so that `bigcode --help` does not wait for it.
 """
 
 import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Annotated, TypeAlias
 
-import typer
-
-from bigcode_cli import parsing
-from bigcode_cli.catalog import BUILT_IN, BUILT_IN_PACKAGES, find_model, repository_and_revision
-from bigcode_cli.confirmation import confirm
-from bigcode_cli.failures import Failure
-from bigcode_cli.hub.cache import (
-    BRANCH,
-    CachedRepository,
-    cache_root,
-    file_sizes,
-    repositories,
-)
-from bigcode_cli.hub.family import full_name
-from bigcode_cli.options import GENERAL, OutputFormat, ReportOptions
-from bigcode_cli.output import Notes, Result
-from bigcode_cli.settings import config_path
-from bigcode_cli.tables import shown_bytes, shown_count, write_document, write_facts, write_table
+from bigcode_cli.commands.fetching import convert_model, pull_model, update_models
+from bigcode_cli.model_arguments import CachedName, DefaultName, Format, ModelName, Yes
+from bigcode_cli.options import OutputFormat
 
 HELP = "See, fetch, check and remove models."
-
-ModelName: TypeAlias = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME",
-        show_default=False,
-        parser=parsing.text,
-        help="A built-in name, a folder, or a repository OWNER/NAME[@REVISION] of the cache.",
-    ),
-]
-Format: TypeAlias = Annotated[
-    OutputFormat,
-    typer.Option(
-        "--format",
-        parser=parsing.one_of(OutputFormat),
-        rich_help_panel=GENERAL,
-        help="How the result is written.",
-    ),
-]
-
-Repository: TypeAlias = Annotated[
-    str,
-    typer.Argument(
-        metavar="REPO",
-        show_default=False,
-        parser=parsing.text,
-        help="OWNER/NAME[@REVISION] on the hub, or the short name of a published model.",
-    ),
-]
-Revision: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--revision",
-        metavar="REVISION",
-        envvar=[],
-        show_envvar=False,
-        parser=parsing.text,
-        help="The branch, tag or commit to fetch (default: main).",
-    ),
-]
-
-CachedName: TypeAlias = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME",
-        show_default=False,
-        parser=parsing.text,
-        help="A repository OWNER/NAME of the cache; with @REVISION only that revision.",
-    ),
-]
-DefaultName: TypeAlias = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="NAME",
-        show_default=False,
-        parser=parsing.text,
-        help="A built-in name, a folder, or a repository OWNER/NAME[@REVISION] of the cache.",
-    ),
-]
-Yes: TypeAlias = Annotated[
-    bool, typer.Option("--yes", "-y", envvar=[], show_envvar=False, help="Do not ask.")
-]
 
 
 def list_models(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  # --format
     """List the models that can be used without network.
 
-    The built-in models and the repositories of the cache that are whole, each with the commands
-    that it can run. Repositories of other architectures are left out.
+    The built-in models, the repositories of the cache that are whole, and the models in the
+    folders that model-folders in config.toml names, each with the commands that it can run.
+    Repositories of other architectures are left out.
     """
     from bigcode_cli.hub.inventory import installed_models
     from bigcode_cli.hub.views import list_entry, shown_revision
+    from bigcode_cli.output import Notes
+    from bigcode_cli.tables import shown_bytes, shown_count, write_document, write_table
 
     models = list(installed_models())
     if format is not OutputFormat.TEXT:
@@ -125,8 +51,11 @@ def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None: 
 
     Memory is estimated for the weights and one text as long as the context.
     """
+    from bigcode_cli.catalog import find_model
     from bigcode_cli.hub import description
+    from bigcode_cli.hub.cache import file_sizes
     from bigcode_cli.hub.views import facts_of, shown_facts
+    from bigcode_cli.tables import write_document, write_facts
 
     found = find_model(name, option="NAME")
     facts = description.describe(found.directory)
@@ -144,6 +73,10 @@ def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None: 
 
 def path_of_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
     """Print the folder that holds a model's files."""
+    from bigcode_cli.catalog import find_model
+    from bigcode_cli.output import Result
+    from bigcode_cli.tables import write_document
+
     found = find_model(name, option="NAME")
     if format is not OutputFormat.TEXT:
         place = str(found.directory.absolute())
@@ -153,45 +86,15 @@ def path_of_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> Non
     Result().write_bytes(os.fsencode(found.directory.absolute()) + b"\n")
 
 
-def pull_model(
-    repository: Repository,
-    *,
-    revision: Revision = None,
-    report: ReportOptions,
-) -> None:
-    """Fetch a model from the hub into the cache.
-
-    The folder that holds it is printed.
-    Only the files that are needed are fetched: configuration, tokenizer, card, and weights in
-    safetensors files. Every file's hash is checked, and nothing is visible before all of it is
-    there. HF_ENDPOINT, HF_TOKEN, HF_HOME and the proxy variables are honoured.
-    """
-    from bigcode_cli.hub.pull import pull
-
-    name, at = repository_and_revision(repository, revision, option="REPO")
-    notes = Notes(quiet=report.quiet, verbose=report.verbose)
-    cached = CachedRepository(name, cache_root())
-    pulled = pull(cached, at or BRANCH, offline=report.offline, notes=notes)
-    if report.format is OutputFormat.TEXT:
-        Result().write_bytes(os.fsencode(pulled.directory.absolute()) + b"\n")
-        return
-    document = {
-        "name": name,
-        "revision": pulled.commit,
-        "path": str(pulled.directory.absolute()),
-        "bytes": pulled.total_bytes,
-        "fetched_bytes": pulled.fetched_bytes,
-    }
-    write_document(document, report.format)
-
-
 def verify_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
     """Check every byte of a model that is here.
 
     Contents of the cache are compared with their published hashes. Headers and shapes of the
     weights and the tokenizer are compared with the configuration.
     """
+    from bigcode_cli.catalog import find_model
     from bigcode_cli.hub import verification
+    from bigcode_cli.tables import shown_bytes, write_document, write_facts
 
     found = find_model(name, option="NAME")
     files = list(verification.checked_files(found.directory))
@@ -225,7 +128,12 @@ def remove_model(
     The whole repository, or one revision of it; how much that freed is printed.
     Other tools that share the cache lose it too. Nothing outside the cache is ever removed.
     """
+    from bigcode_cli.catalog import repository_and_revision
+    from bigcode_cli.confirmation import confirm
+    from bigcode_cli.failures import Failure
     from bigcode_cli.hub import removal
+    from bigcode_cli.hub.cache import CachedRepository, cache_root
+    from bigcode_cli.tables import shown_bytes, write_document, write_facts
 
     repository, revision = repository_and_revision(name, None, option="NAME")
     cached = CachedRepository(repository, cache_root())
@@ -245,23 +153,31 @@ def prune_models(*, yes: Yes = False, format: Format = OutputFormat.TEXT) -> Non
     """Remove from the cache what nothing refers to.
 
     Revisions at which no branch or tag stands any more, and contents and parts of downloads that
-    belong to no revision and are older than a day.
+    belong to no revision and are older than a day. Conversions of what is no longer there.
     """
+    from bigcode_cli.confirmation import confirm
     from bigcode_cli.hub import removal
+    from bigcode_cli.hub.cache import cache_root, repositories
+    from bigcode_cli.tables import shown_bytes, write_document, write_facts
 
-    plans = [(cached, removal.plan_pruning(cached)) for cached in repositories(cache_root())]
+    root = cache_root()
+    plans = [(cached, removal.plan_pruning(cached)) for cached in repositories(root)]
     plans = [(cached, plan) for cached, plan in plans if plan.paths]
-    size = sum(plan.bytes for _, plan in plans)
-    if plans:
-        names = ", ".join(cached.name for cached, _ in plans)
-        confirm(f"Remove {shown_bytes(size)} of {names} from the cache?", yes=yes)
+    loose = removal.plan_pruning_of_conversions(root)
+    size = loose.bytes + sum(plan.bytes for _, plan in plans)
+    names = [cached.name for cached, _ in plans] + ["conversions"] * bool(loose.conversions)
+    if names:
+        confirm(f"Remove {shown_bytes(size)} of {', '.join(names)} from the cache?", yes=yes)
     for cached, plan in plans:
         removal.remove(cached, plan)
+    removal.remove_conversions(loose)
     if format is not OutputFormat.TEXT:
         entries = [{"name": cached.name, "freed_bytes": plan.bytes} for cached, plan in plans]
         write_document({"models": entries, "freed_bytes": size}, format)
         return
     rows = [(cached.name, f"{shown_bytes(plan.bytes)} freed") for cached, plan in plans]
+    if loose.conversions:
+        rows.append(("conversions", f"{shown_bytes(loose.bytes)} freed"))
     write_facts([*rows, ("total", f"{shown_bytes(size)} freed")])
 
 
@@ -272,6 +188,11 @@ def default_model(name: DefaultName = None, *, format: Format = OutputFormat.TEX
     other lines stay as they are.
     """
     from bigcode_cli import settings_file
+    from bigcode_cli.catalog import BUILT_IN, BUILT_IN_PACKAGES, find_model
+    from bigcode_cli.hub.family import full_name
+    from bigcode_cli.output import Result
+    from bigcode_cli.settings import config_path
+    from bigcode_cli.tables import write_document
 
     if name is not None:
         from bigcode_cli.hub.description import describe
@@ -293,12 +214,14 @@ COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
     {
         "list": list_models,
         "pull": pull_model,
+        "update": update_models,
         "show": show_model,
         "verify": verify_model,
         "remove": remove_model,
         "prune": prune_models,
         "path": path_of_model,
         "default": default_model,
+        "convert": convert_model,
     }
 )
 EXAMPLES = MappingProxyType(
@@ -314,6 +237,19 @@ EXAMPLES = MappingProxyType(
     Examples:
     $ bigcode models pull tiny_starcoder_py
     $ bigcode models pull ibm-granite/granite-20b-code-base --revision main
+    $ bigcode models pull --convert bigcode/santacoder
+    """,
+        "update": """
+    \b
+    Examples:
+    $ bigcode models update
+    $ bigcode models update tiny_starcoder_py --format json
+    """,
+        "convert": """
+    \b
+    Examples:
+    $ bigcode models convert bigcode/starcoder
+    $ bigcode models convert ./my-finetune ./my-finetune-safetensors
     """,
         "show": """
     \b

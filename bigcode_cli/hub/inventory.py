@@ -1,4 +1,4 @@
-"""The models that are on this machine: the built-in ones and those of the cache.
+"""The models on this machine: the built-in ones, those of the cache and of configured folders.
 
 Knows nothing of how they are shown.
 """
@@ -10,7 +10,10 @@ from pathlib import Path
 from bigcode_cli.catalog import BUILT_IN_PACKAGES, Found, find_model
 from bigcode_cli.failures import Failure
 from bigcode_cli.hub.cache import CachedRepository, cache_root, file_sizes, repositories
+from bigcode_cli.hub.derived import usable_folder
 from bigcode_cli.hub.description import Description, describe_if_whole
+from bigcode_cli.hub.family import full_name
+from bigcode_cli.model_folders import configured_models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +22,7 @@ class Installed:
 
     Attributes:
         name: what --model takes.
-        source: `builtin` or `cache`.
+        source: `builtin`, `cache` or `path`.
         revision: the commit, for a repository of the cache.
         references: the branches and tags that stand at this commit.
         directory: the folder with its files.
@@ -45,8 +48,17 @@ def installed_models() -> Iterator[Installed]:
         built_in = _built_in(name)
         if built_in is not None:
             yield built_in
+    taken = set(BUILT_IN_PACKAGES)
     for repository in repositories(cache_root()):
-        yield from _revisions(repository)
+        for model in _revisions(repository):
+            taken.add(model.name)
+            yield model
+    for name, folder in configured_models():
+        # A name that leads elsewhere: the folder itself still finds it.
+        shown = str(folder) if name in taken or full_name(name) in taken else name
+        model_here = _in_folder(shown, folder, "path")
+        if model_here is not None:
+            yield model_here
 
 
 def source_of(found: Found) -> str:
@@ -66,16 +78,20 @@ def _built_in(name: str) -> Installed | None:
         found = find_model(name)
     except Failure:
         return None
-    description = describe_if_whole(found.directory)
+    return _in_folder(found.name, found.directory, "builtin")
+
+
+def _in_folder(name: str, folder: Path, source: str) -> Installed | None:
+    description = describe_if_whole(folder)
     if description is None:
         return None
     return Installed(
-        name=found.name,
-        source="builtin",
+        name=name,
+        source=source,
         revision=None,
         references=(),
-        directory=found.directory,
-        bytes=total_bytes(found.directory),
+        directory=folder,
+        bytes=total_bytes(folder),
         description=description,
     )
 
@@ -83,7 +99,7 @@ def _built_in(name: str) -> Installed | None:
 def _revisions(repository: CachedRepository) -> Iterator[Installed]:
     references = repository.references()
     for commit in repository.commits():
-        directory = repository.snapshots / commit
+        directory = usable_folder(repository.snapshots / commit)
         description = describe_if_whole(directory)
         if description is not None:
             yield Installed(

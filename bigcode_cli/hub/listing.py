@@ -14,7 +14,6 @@ from bigcode_cli.failures import Failure
 from bigcode_cli.hub.hashes import is_digest
 
 CONFIG_FILE = "config.json"
-WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 MAX_INDEX_BYTES = 16 << 20
 _SUPPORTING_FILES = (
     *(CONFIG_FILE, "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
@@ -24,8 +23,21 @@ _SUPPORTING_FILES = (
 _MAX_SUPPORTING_BYTES = 64 << 20
 _MAX_FILE_BYTES = 1 << 50
 _HOSTILE = re.compile(r"^/|\\|^[A-Za-z]:|(^|/)\.{0,2}(/|$)|\0")
-_SHARD = re.compile(r"[A-Za-z0-9][\w.-]{0,199}\.safetensors", re.ASCII)
+_SHARD = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
 _UNREADABLE = {".gguf": "GGUF files", ".ggml": "GGML files", ".onnx": "ONNX files"}
+
+
+@dataclass(frozen=True)
+class WeightsForm:
+    """How weights are stored: in a single file, or in those that an index names."""
+
+    single: str
+    index: str
+    suffix: str
+
+
+SAFETENSORS = WeightsForm("model.safetensors", "model.safetensors.index.json", ".safetensors")
+PICKLES = WeightsForm("pytorch_model.bin", "pytorch_model.bin.index.json", ".bin")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,58 +99,74 @@ def require_config(files: Mapping[str, RemoteFile], repository: str) -> RemoteFi
     raise Failure("model-unsupported", f"{repository}: no {CONFIG_FILE}{held}", hint=hint)
 
 
-def weights_to_read_first(files: Mapping[str, RemoteFile], repository: str) -> RemoteFile | None:
-    """Return the index of sharded weights, None if they are one file.
+def choose_form(files: Mapping[str, RemoteFile], repository: str, *, convert: bool) -> WeightsForm:
+    """Choose the one form of weights to fetch: safetensors where there are any.
+
+    Args:
+        files: what the repository holds.
+        repository: its name, for messages.
+        convert: whether pickles may be fetched.
 
     Raises:
         Failure: `model-unsafe` if there are only pickles, `model-missing` if there is nothing.
     """
-    if WEIGHTS_FILE in files:
-        return None
-    if INDEX_FILE in files:
-        return files[INDEX_FILE]
+    if SAFETENSORS.single in files or SAFETENSORS.index in files:
+        return SAFETENSORS
+    is_known = PICKLES.single in files or PICKLES.index in files
+    if is_known and convert:
+        return PICKLES
     pickles = sorted(name for name in files if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
     if pickles:
         message = f"{repository}: its weights are only a pickle ({pickles[0][:80]!r})"
-        hint = "pickles can run code and are not fetched: look for a copy in safetensors files"
+        hint = (
+            f"bigcode models pull --convert {repository} turns it into safetensors, shut in"
+            if is_known
+            else "pickles can run code: look for a copy in safetensors files"
+        )
         raise Failure("model-unsafe", message, hint=hint)
-    raise Failure("model-missing", f"{repository}: it holds no {WEIGHTS_FILE}")
+    raise Failure("model-missing", f"{repository}: it holds no {SAFETENSORS.single}")
 
 
-def shard_names(index: bytes) -> list[str]:
-    """Read from an index which files hold the weights.
+def shard_names(content: bytes, index: str, suffix: str) -> list[str]:
+    """Read from the content of an index which files hold the weights.
 
     Raises:
         Failure: `repo-unsafe` for a name that is not a plain file's, `model-corrupt` for no index.
     """
     try:
-        listed = json.loads(index)["weight_map"].values()
+        listed = json.loads(content)["weight_map"].values()
         names = sorted({str(name) for name in listed})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise Failure("model-corrupt", f"{INDEX_FILE}: is not an index of weights") from None
+        raise Failure("model-corrupt", f"{index}: is not an index of weights") from None
     for name in names:
-        if not _SHARD.fullmatch(name):
-            raise Failure("repo-unsafe", f"{INDEX_FILE}: {name[:80]!r} is not a file beside it")
+        if not _SHARD.fullmatch(name) or not name.endswith(suffix):
+            raise Failure("repo-unsafe", f"{index}: {name[:80]!r} is not a file beside it")
     if not names:
-        raise Failure("model-corrupt", f"{INDEX_FILE}: names no file")
+        raise Failure("model-corrupt", f"{index}: names no file")
     return names
 
 
+def supporting_files(names: Iterable[str]) -> list[str]:
+    """Choose what a model needs besides its weights: configuration, tokenizer, card."""
+    there = set(names)
+    return [name for name in _SUPPORTING_FILES if name in there]
+
+
 def files_to_fetch(
-    files: Mapping[str, RemoteFile], shards: Sequence[str] | None
+    files: Mapping[str, RemoteFile], form: WeightsForm, shards: Sequence[str] | None
 ) -> list[RemoteFile]:
-    """Choose the files of a model: configuration, tokenizer, card, and one format of weights.
+    """Choose the files of a model: configuration, tokenizer, card, and one form of weights.
 
     Raises:
         Failure: a shard is not there, or a small file is huge.
     """
-    chosen = [files[name] for name in _SUPPORTING_FILES if name in files]
+    chosen = [files[name] for name in supporting_files(files)]
     for file in chosen:
         if file.size > _MAX_SUPPORTING_BYTES:
             raise Failure("repo-unsafe", f"{file.name}: {file.size:,} bytes are too many for it")
     if shards is None:
-        return [*chosen, files[WEIGHTS_FILE]]
+        return [*chosen, files[form.single]]
     for name in shards:
         if name not in files:
-            raise Failure("model-corrupt", f"{INDEX_FILE}: {name} is not in the repository")
-    return [*chosen, files[INDEX_FILE], *(files[name] for name in shards)]
+            raise Failure("model-corrupt", f"{form.index}: {name} is not in the repository")
+    return [*chosen, files[form.index], *(files[name] for name in shards)]

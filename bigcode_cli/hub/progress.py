@@ -59,6 +59,11 @@ class Progress:
         if self._bar is not None:
             self._bar.start()
 
+    def detail(self, text: str) -> None:
+        """Write above the bar what only --verbose asks for."""
+        if self._notes.verbose:
+            self.say(text)
+
     def advance(self, count: int) -> None:
         """Count bytes that have come, or that are needed again if negative."""
         self._done += count

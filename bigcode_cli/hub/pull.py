@@ -5,12 +5,13 @@ Knows nothing of the command line.
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bigcode_cli.failures import Failure
 from bigcode_cli.hub import listing
 from bigcode_cli.hub.cache import CachedRepository
+from bigcode_cli.hub.derived import is_convertible, usable_folder
 from bigcode_cli.hub.description import describe
 from bigcode_cli.hub.faults import Interrupted
 from bigcode_cli.hub.listing import RemoteFile
@@ -22,7 +23,7 @@ from bigcode_cli.hub.transfer import Transfer
 from bigcode_cli.output import Notes
 from bigcode_cli.tables import shown_bytes
 from gpt_bigcode.config import MAX_CONFIG_BYTES, GPTBigCodeConfig
-from gpt_bigcode.errors import ConfigError, GPTBigCodeError
+from gpt_bigcode.errors import ConfigError, GPTBigCodeError, UnsupportedModelError
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _UNREACHABLE = frozenset({"offline", "network", "hub-down"})
@@ -51,7 +52,22 @@ def is_offline() -> bool:
     return any(os.environ.get(name, "").strip().lower() in _TRUE for name in names)
 
 
-def pull(repository: CachedRepository, revision: str, *, offline: bool, notes: Notes) -> Pulled:
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What of a repository is wanted.
+
+    Attributes:
+        revision: a branch, a tag or a commit.
+        convert: whether weights of another form may be fetched, and are converted.
+        offline: whether the network must not be used.
+    """
+
+    revision: str
+    convert: bool = False
+    offline: bool = False
+
+
+def pull(repository: CachedRepository, wish: Wish, notes: Notes) -> Pulled:
     """Make the model of a repository complete in the cache.
 
     If the hub cannot be reached, what the cache has of this revision is good enough.
@@ -59,24 +75,45 @@ def pull(repository: CachedRepository, revision: str, *, offline: bool, notes: N
     Raises:
         Failure: whatever keeps it from being complete.
     """
-    if offline or is_offline():
+    if wish.offline or is_offline():
         reason = Failure("offline", "the network is not to be used")
-        return _from_cache(repository, revision, reason, notes)
+        return _from_cache(repository, wish, reason, notes)
     try:
-        with storage_errors(repository.root):
-            return _from_hub(repository, revision, notes)
+        hub = Hub(find_token(), notes)
+        commit = hub.commit(repository.name, wish.revision)
+        return fetch(hub, repository, commit, wish, notes)
     except Interrupted as error:
-        return _from_cache(repository, revision, error.failure, notes)
+        return _from_cache(repository, wish, error.failure, notes)
     except Failure as error:
         if error.slug not in _UNREACHABLE:
             raise
-        return _from_cache(repository, revision, error, notes)
+        return _from_cache(repository, wish, error, notes)
 
 
-def _from_hub(repository: CachedRepository, revision: str, notes: Notes) -> Pulled:
-    hub = Hub(find_token(), notes)
-    commit = hub.commit(repository.name, revision)
-    files, known = _choose(hub, repository.name, commit)
+def fetch(hub: Hub, repository: CachedRepository, commit: str, wish: Wish, notes: Notes) -> Pulled:
+    """Bring one commit into the cache, whole, and convert it if that is needed and wished.
+
+    Raises:
+        Interrupted: the hub cannot be reached.
+        Failure: whatever else keeps it from being complete.
+    """
+    with storage_errors(repository.root):
+        pulled = _fetch_all(hub, repository, commit, wish, notes)
+    directory = pulled.directory
+    if wish.convert and is_convertible(directory):
+        from bigcode_cli.hub.conversions import convert_snapshot
+
+        directory = convert_snapshot(repository, commit, notes)
+    describe(directory)
+    with storage_errors(repository.root):
+        Store(repository, notes).refer(wish.revision, commit)
+    return replace(pulled, directory=directory)
+
+
+def _fetch_all(
+    hub: Hub, repository: CachedRepository, commit: str, wish: Wish, notes: Notes
+) -> Pulled:
+    files, known = _choose(hub, repository.name, commit, convert=wish.convert)
     total = sum(file.size for file in files)
     store = Store(repository, notes)
     missing = [file for file in files if not store.has_size(file)]
@@ -89,12 +126,13 @@ def _from_hub(repository: CachedRepository, revision: str, notes: Notes) -> Pull
             hub=hub, repository=repository.name, commit=commit, known=known, progress=progress
         )
         fetched = sum(_fetch(store, transfer, file) for file in files)
-    directory = store.publish(commit, files, revision)
-    describe(directory)
+    directory = store.publish(commit, files)
     return Pulled(commit=commit, directory=directory, fetched_bytes=fetched, total_bytes=total)
 
 
-def _choose(hub: Hub, name: str, commit: str) -> tuple[list[RemoteFile], dict[str, bytes]]:
+def _choose(
+    hub: Hub, name: str, commit: str, *, convert: bool
+) -> tuple[list[RemoteFile], dict[str, bytes]]:
     """List the files to fetch, after a look at the configuration and the index of the weights.
 
     Returns:
@@ -103,29 +141,37 @@ def _choose(hub: Hub, name: str, commit: str) -> tuple[list[RemoteFile], dict[st
     files = hub.files(name, commit)
     first = listing.require_config(files, name)
     config = hub.content(name, commit, first, MAX_CONFIG_BYTES)
-    _require_family(config, name)
-    index = listing.weights_to_read_first(files, name)
-    if index is None:
-        return listing.files_to_fetch(files, None), {first.digest: config}
+    _require_family(config, name, convert=convert)
+    form = listing.choose_form(files, name, convert=convert)
+    if form.single in files:
+        return listing.files_to_fetch(files, form, None), {first.digest: config}
+    index = files[form.index]
     content = hub.content(name, commit, index, listing.MAX_INDEX_BYTES)
-    chosen = listing.files_to_fetch(files, listing.shard_names(content))
+    shards = listing.shard_names(content, form.index, form.suffix)
+    chosen = listing.files_to_fetch(files, form, shards)
     return chosen, {first.digest: config, index.digest: content}
 
 
-def _require_family(config: bytes, repository: str) -> None:
+def _require_family(config: bytes, repository: str, *, convert: bool) -> None:
     """Refuse another architecture before its weights are fetched.
 
     Raises:
         GPTBigCodeError: it is named.
     """
+    from gpt_bigcode.santacoder import convert_config, is_santacoder
+
     try:
         values = json.loads(config.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise ConfigError(f"{repository}: its config.json is not JSON") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{repository}: its config.json is not an object")
+    if is_santacoder(values) and not convert:
+        message = f"{repository}: its weights have the layout of bigcode/santacoder"
+        hint = f"bigcode models pull --convert {repository} turns them into GPTBigCode's"
+        raise UnsupportedModelError(message, hint=hint)
     try:
-        GPTBigCodeConfig.from_dict(values)
+        GPTBigCodeConfig.from_dict(convert_config(values) if is_santacoder(values) else values)
     except GPTBigCodeError as error:
         raise type(error)(f"{repository}: {error}", hint=error.hint) from None
 
@@ -147,19 +193,18 @@ def _fetch(store: Store, transfer: Transfer, file: RemoteFile) -> int:
     return file.size
 
 
-def _from_cache(
-    repository: CachedRepository, revision: str, reason: Failure, notes: Notes
-) -> Pulled:
+def _from_cache(repository: CachedRepository, wish: Wish, reason: Failure, notes: Notes) -> Pulled:
     """Fall back to what is here.
 
     Raises:
         Failure: it is not, or not all of it.
     """
-    commit = repository.commit(revision)
-    directory = None if commit is None else repository.snapshot(commit)
-    if commit is None or directory is None:
+    commit = repository.commit(wish.revision)
+    snapshot = None if commit is None else repository.snapshot(commit)
+    if commit is None or snapshot is None:
         message = f"{repository.name} is not in the cache, and {reason}"
         raise Failure(reason.slug, message, hint=reason.hint) from None
+    directory = usable_folder(snapshot)
     describe(directory)
     notes.note(f"{reason}; using what the cache has, {commit[:8]}")
     total = sum(path.stat().st_size for path in directory.iterdir())

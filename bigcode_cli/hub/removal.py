@@ -4,16 +4,19 @@ Only names that this module found in the cache itself are removed; links are rem
 """
 
 import os
+import secrets
 import shutil
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bigcode_cli.failures import Failure
-from bigcode_cli.hub.cache import CachedRepository
+from bigcode_cli.hub.cache import CachedRepository, repositories
+from bigcode_cli.hub.conversions import conversions_of, orphans
+from bigcode_cli.hub.derived import PARTIAL_SUFFIX, converted_root
 from bigcode_cli.hub.store import ORPHAN_SECONDS, storage_errors
 
 _WAIT_SECONDS = 2.0
@@ -21,9 +24,16 @@ _WAIT_SECONDS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """What is to go, and how many bytes that frees."""
+    """What is to go, and how many bytes that frees.
+
+    Attributes:
+        paths: what of the cache.
+        conversions: folders of converted models that were made from it.
+        bytes: the size of all of it.
+    """
 
     paths: tuple[Path, ...]
+    conversions: tuple[Path, ...] = ()
     bytes: int
 
 
@@ -35,7 +45,16 @@ def plan_removal(repository: CachedRepository, commit: str | None) -> Removal:
     Raises:
         Failure: it is not in the cache, or its folder is a link.
     """
+    conversions = tuple(record.folder for record in conversions_of(repository, commit))
+    planned = _plan_removal(repository, commit, is_enough=bool(conversions))
+    size = planned.bytes + sum(map(_bytes_below, conversions))
+    return replace(planned, conversions=conversions, bytes=size)
+
+
+def _plan_removal(repository: CachedRepository, commit: str | None, *, is_enough: bool) -> Removal:
     if not repository.folder.is_dir() or repository.folder.is_symlink():
+        if is_enough:  # only a conversion of it is left
+            return Removal(paths=(), bytes=0)
         where = f"not in the local cache {repository.root}"
         raise Failure("model-missing", f"{repository.name}: {where}")
     others = [at for at in repository.commits() if at != commit]
@@ -57,6 +76,24 @@ def plan_pruning(repository: CachedRepository) -> Removal:
     return _without(repository, old, loose_too=True)
 
 
+def plan_pruning_of_conversions(root: Path) -> Removal:
+    """Choose the conversions of what a cache no longer holds, and what killed ones left."""
+    folders = tuple(record.folder for record in orphans(list(repositories(root)), root))
+    return Removal(paths=(), conversions=folders, bytes=sum(map(_bytes_below, folders)))
+
+
+def remove_conversions(removal: Removal) -> None:
+    """Remove conversions; each is gone in one step, so that none is ever seen half there."""
+    root = converted_root()
+    for folder in removal.conversions:
+        if folder.parent != root:
+            raise AssertionError(folder)
+        away = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+        with storage_errors(root):
+            folder.rename(away)
+            shutil.rmtree(away)
+
+
 def remove(repository: CachedRepository, removal: Removal) -> None:
     """Remove what was planned.
 
@@ -73,6 +110,7 @@ def remove(repository: CachedRepository, removal: Removal) -> None:
                 path.unlink(missing_ok=True)
         if not repository.folder.exists():
             shutil.rmtree(repository.locks, ignore_errors=True)
+    remove_conversions(removal)
 
 
 def _without(repository: CachedRepository, gone: set[str], *, loose_too: bool) -> Removal:

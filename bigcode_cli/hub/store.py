@@ -146,8 +146,8 @@ class Store:
         finally:
             path.unlink(missing_ok=True)
 
-    def publish(self, commit: str, files: Sequence[RemoteFile], revision: str) -> Path:
-        """Link a snapshot to its contents, the configuration last, and set the reference.
+    def publish(self, commit: str, files: Sequence[RemoteFile]) -> Path:
+        """Link a snapshot to its contents, the configuration last.
 
         Raises:
             Failure: a content has disappeared meanwhile.
@@ -160,11 +160,12 @@ class Store:
         for file in sorted(files, key=lambda file: file.name == CONFIG_FILE):
             target = os.path.relpath(self.repository.blobs / file.digest, snapshot)
             _replace(snapshot / file.name, target, as_link=True)
-        if not COMMIT.fullmatch(revision):
-            self._refer(revision, commit)
         return snapshot
 
-    def _refer(self, revision: str, commit: str) -> None:
+    def refer(self, revision: str, commit: str) -> None:
+        """Set a branch or tag to a commit, the last step of all; a commit needs no reference."""
+        if COMMIT.fullmatch(revision):
+            return
         reference = self.repository.reference(revision)
         try:
             if reference.read_text("utf-8") == commit:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bigcode_cli.failures import Failure
+from bigcode_cli.hub.derived import read_record
 from bigcode_cli.hub.description import describe
 from bigcode_cli.hub.hashes import file_digest, is_digest, same_digest
 
@@ -40,13 +41,16 @@ class CheckedFile:
 def checked_files(folder: Path) -> Iterator[CheckedFile]:
     """Hash a model's files that are links to contents in a cache, under the hashes they have there.
 
-    A file that is no such link, as in a folder of the user's own, has nothing to be compared with.
+    A converted model has a list of hashes. Any other file, as in a folder of the user's own, has
+    nothing to be compared with.
     """
+    record = read_record(folder)
+    known = {} if record is None else record.files
     for place, _, names in os.walk(folder):
         for name in sorted(names):
             path = Path(place, name)
             shown = path.relative_to(folder).as_posix()
-            expected = _expected(path)
+            expected = known.get(shown) or _expected(path)
             try:
                 size = path.stat().st_size
                 digest = None if expected is None else file_digest(path, expected)

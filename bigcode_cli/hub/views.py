@@ -1,11 +1,15 @@
 """How models are described, as JSON and for people. Knows nothing of where they come from."""
 
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.catalog import Found
 from bigcode_cli.hub.description import BYTES_PER_NUMBER, Description
 from bigcode_cli.hub.inventory import Installed, source_of, total_bytes
 from bigcode_cli.tables import shown_bytes, shown_count
+
+if TYPE_CHECKING:
+    from bigcode_cli.hub.update import Standing, Updated
 
 _SHORT_COMMIT = 8
 
@@ -49,6 +53,51 @@ def facts_of(found: Found, facts: Description) -> dict[str, Any]:
         "cache_bytes_per_token": {p: facts.cache_bytes_per_token(p) for p in BYTES_PER_NUMBER},
         "memory_bytes": {p: facts.memory_bytes(p) for p in BYTES_PER_NUMBER},
     }
+
+
+def update_entry(updated: "Updated") -> dict[str, Any]:
+    """Describe what an update changed, as JSON."""
+    moved = updated.before != updated.revision
+    return {
+        "name": updated.name,
+        "reference": updated.reference,
+        "status": "updated" if moved else "unchanged",
+        "before": updated.before,
+        "revision": updated.revision,
+        "path": str(updated.directory.absolute()),
+        "fetched_bytes": updated.fetched_bytes,
+        "files": [asdict(change) for change in updated.files],
+    }
+
+
+def failed_update(standing: "Standing", error: Exception) -> dict[str, Any]:
+    """Describe an update that failed, as JSON."""
+    return {
+        "name": standing.repository.name,
+        "reference": standing.reference,
+        "status": "error",
+        "before": standing.commit,
+        "revision": None,
+        "reason": str(error),
+    }
+
+
+def shown_update(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    """Write what an update changed for people."""
+    name = f"{entry['name']}@{entry['reference']}"
+    before = entry["before"][:_SHORT_COMMIT]
+    if entry["status"] != "updated":
+        return [(name, f"{entry['status']}, {before}")]
+    after, fetched = entry["revision"][:_SHORT_COMMIT], shown_bytes(entry["fetched_bytes"])
+    facts = [(name, f"{before} -> {after}, {fetched} fetched")]
+    for change in entry["files"]:
+        sizes = [
+            shown_bytes(size)
+            for size in (change["bytes_before"], change["bytes"])
+            if size is not None
+        ]
+        facts.append((f"  {change['change']}", f"{change['name']}  {' -> '.join(sizes)}"))
+    return facts
 
 
 def shown_facts(document: dict[str, Any]) -> list[tuple[str, str]]:

@@ -7,12 +7,12 @@ That checkpoint was published with its own code on top of GPT-2: projections are
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from gpt_bigcode.errors import CheckpointMismatchError, UnsupportedModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PROJECTION = re.compile(r"\.(attn\.(c_attn|q_attn|kv_attn|c_proj)|mlp\.(c_fc|c_proj))\.weight$")
 _MASK_BUFFER = re.compile(r"\.attn\.(bias|masked_bias)$")
@@ -52,7 +52,9 @@ def convert_config(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def convert_tensors(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+def convert_tensors(
+    tensors: "Mapping[str, Tensor]", config: Mapping[str, Any]
+) -> "dict[str, Tensor]":
     """Tensors of the original layout -> GPTBigCode's names and orientation.
 
     Args:
@@ -62,6 +64,8 @@ def convert_tensors(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) ->
     Raises:
         CheckpointMismatchError: `q_attn` without `kv_attn`, or the other way round.
     """
+    import torch
+
     heads = int(config["n_head"])
     turned = {
         name: value.t() if _PROJECTION.search(name) else value
@@ -85,7 +89,7 @@ def convert_tensors(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) ->
     return {name: value.contiguous() for name, value in joined.items()}
 
 
-def _interleave(name: str, value: Tensor, heads: int) -> Tensor:
+def _interleave(name: str, value: "Tensor", heads: int) -> "Tensor":
     """GPT-2's [q | k | v] for all heads -> GPTBigCode's [q | k | v] head by head."""
     if ".attn.c_attn." not in name:
         return value

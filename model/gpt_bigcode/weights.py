@@ -31,7 +31,7 @@ TOKENS = "transformer.wte.weight"
 _MAX_INDEX_BYTES = 16 << 20
 _HEADS = ("lm_head.", "score.", "classifier.")
 # Early conversions stored the causal mask and its fill value; both follow from the configuration.
-_MASK_BUFFER = re.compile(r"(^|\.)h\.\d+\.(cross)?attn\.(bias|masked_bias)$|^(transformer\.)?bias$")
+MASK_BUFFER = re.compile(r"(^|\.)h\.\d+\.(cross)?attn\.(bias|masked_bias)$|^(transformer\.)?bias$")
 _FIRST_NAMES = 5
 _LENGTH_BYTES = 8
 _PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
@@ -210,7 +210,7 @@ def _stored_tensors(folder: Path) -> Iterator[tuple[str, StoredTensor]]:
     seen: dict[str, Path] = {}
     for path in weight_files(folder):
         for name, shape in _header(path).items():
-            if _MASK_BUFFER.search(name):
+            if MASK_BUFFER.search(name):
                 continue
             full = name if name.startswith((PREFIX, *_HEADS)) else PREFIX + name
             if full in seen:

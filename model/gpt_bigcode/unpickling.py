@@ -1,0 +1,74 @@
+"""The one place that opens a pickle: tensors by name, and nothing else that it may ask for.
+
+Knows nothing of models. Meant for a process of its own without network: see `conversion`.
+"""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gpt_bigcode.errors import CheckpointError, MemoryLimitError, UnsafeCheckpointError
+
+# What an archive holds besides its tensors: their names, and a few bytes for each.
+_MOST_OVERHEAD = 1.05
+_OVERHEAD_BYTES = 1 << 20
+
+
+def read_pickle(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of one `pytorch_model.bin`; they are mapped, not copied.
+
+    Args:
+        path: an archive as `torch.save` has written it since PyTorch 1.6.
+
+    Raises:
+        UnsafeCheckpointError: it asks for anything but tensors, or is no such archive.
+        CheckpointError: it is damaged.
+        MemoryLimitError: it asks for more memory than there may be.
+    """
+    _require_archive(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError:
+        # The library's own text goes on to recommend loading it unsafely.
+        message = f"{path.name}: its pickle asks for something other than tensors"
+        raise UnsafeCheckpointError(message, hint="distrust where it came from") from None
+    except MemoryError:
+        raise MemoryLimitError(f"{path.name}: asks for more memory than it may have") from None
+    except Exception as error:  # noqa: BLE001  # a hostile pickle can make the reader raise any
+        raise CheckpointError(f"{path.name}: cannot be read ({type(error).__name__})") from None
+    return _tensors(path, content)
+
+
+def _require_archive(path: Path) -> None:
+    """Refuse what could unpack to more than it is: the reader would not notice."""
+    try:
+        size = path.stat().st_size
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        message = f"{path.name}: is not an archive of tensors that PyTorch has written"
+        raise UnsafeCheckpointError(message) from None
+    unpacked = sum(entry.file_size for entry in entries)
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed or unpacked > _MOST_OVERHEAD * size + _OVERHEAD_BYTES:
+        raise UnsafeCheckpointError(f"{path.name}: unpacks to {unpacked:,} bytes from {size:,}")
+
+
+def _tensors(path: Path, content: object) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path.name}: holds no tensors by name")
+    found: dict[str, Tensor] = {}
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f"{path.name}: {str(name)[:80]!r} is not a tensor")
+        if value.layout is not torch.strided or value.is_meta or value.is_quantized:
+            raise CheckpointError(f"{path.name}: {name[:80]!r} is not a plain tensor")
+        # A stride of zero makes one number look like a million.
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise CheckpointError(f"{path.name}: {name[:80]!r} has fewer numbers than it says")
+        found[name] = value.detach()
+    return found
