@@ -31,8 +31,9 @@ ClassifierName: TypeAlias = Annotated[
         metavar="NAME|PATH|REPO[@REVISION]",
         parser=parsing.text,
         rich_help_panel=MODEL,
-        help="The classifier: a built-in name, a folder, or a repository in the local cache"
-        " (default: the built-in pocket-languages).",
+        help="The model: a built-in name, a folder, or a repository in the local cache"
+        " (default: the built-in pocket-languages; set by BIGCODE_CLASSIFY_MODEL or"
+        " classify-model).",
     ),
 ]
 

@@ -57,32 +57,31 @@ def write_classifier(
     *,
     positions: int = 64,
     sharp: float = 4.0,
+    other: float = 0.0,
     **fields: Any,
 ) -> Path:
-    """Write a checkpoint whose label for a window of bytes is known from the last of them.
+    """Write a checkpoint whose labels for a window of bytes are known from the last of them.
 
-    A label's logit is `sharp` if that byte is among its endings, else 0.
+    A label's logit is `sharp` if that byte is among its endings, else `other`.
     """
-    directions = np.linalg.qr(np.random.default_rng(7).standard_normal((WIDTH, WIDTH)))[0].T
-    # Without their mean, the directions of labels and of all other bytes are not quite at right
-    # angles; a head that is their inverse does not mind.
-    chosen = directions[: len(endings) + 1].astype(np.float32)
-    chosen -= chosen.mean(axis=1, keepdims=True)
-    chosen *= np.sqrt(WIDTH) / np.linalg.norm(chosen, axis=1, keepdims=True)
     vocabulary = len(SPECIAL_TOKENS) + 256
-    tokens = np.repeat(chosen[-1:], vocabulary, axis=0)
-    for place, ending in enumerate(endings.values()):
-        tokens[encode(ending)] = chosen[place]
+    labels = [frozenset(encode(ending)) for ending in endings.values()]
+    kinds = [tuple(token in ending for ending in labels) for token in range(vocabulary)]
+    distinct = sorted(set(kinds))
+    # One direction for every kind of byte, of the size that the last norm gives anyway.
+    states = np.random.default_rng(7).standard_normal((len(distinct), WIDTH))
+    states -= states.mean(axis=1, keepdims=True)
+    states *= np.sqrt(WIDTH) / np.linalg.norm(states, axis=1, keepdims=True)
     tensors = {
-        "transformer.wte.weight": tokens,
-        "transformer.wpe.weight": np.zeros((positions, WIDTH), np.float32),
-        "transformer.ln_f.weight": np.ones(WIDTH, np.float32),
-        "transformer.ln_f.bias": np.zeros(WIDTH, np.float32),
-        "score.weight": sharp * np.linalg.pinv(chosen).T[: len(endings)].astype(np.float32),
+        "transformer.wte.weight": states[[distinct.index(kind) for kind in kinds]],
+        "transformer.wpe.weight": np.zeros((positions, WIDTH)),
+        "transformer.ln_f.weight": np.ones(WIDTH),
+        "transformer.ln_f.bias": np.zeros(WIDTH),
+        "score.weight": (np.linalg.pinv(states) @ np.where(distinct, sharp, other)).T,
         **_idle_block(),
     }
-    labels = {str(place): name for place, name in enumerate(endings)}
-    head = {"architectures": ["GPTBigCodeForSequenceClassification"], "id2label": labels}
+    names = {str(place): name for place, name in enumerate(endings)}
+    head = {"architectures": ["GPTBigCodeForSequenceClassification"], "id2label": names}
     return _save(folder, tensors, {**_config(vocabulary, positions), **head, **fields})
 
 

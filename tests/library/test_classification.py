@@ -72,10 +72,10 @@ def model(
 def naive(folder: Path, text: str) -> tuple[list[float], int]:
     """Probabilities and windows by the reference, one window after the other."""
     model = TextClassifier.load(folder)
-    peer = transformers.GPTBigCodeForSequenceClassification.from_pretrained(
+    peer: Any = transformers.GPTBigCodeForSequenceClassification.from_pretrained(
         folder, attn_implementation="eager"
-    ).eval()
-    peer.config.pad_token_id = None
+    )
+    peer.eval().config.pad_token_id = None
     ids = model.tokenizer.encode(text)
     sizes = []
     left = len(ids)
@@ -104,7 +104,8 @@ def test_g2_every_window_of_a_long_file_counts(model: TextClassifier, folder: Pa
         assert got.tokens == len(model.tokenizer.encode(text))
         assert sum(got.values) == pytest.approx(1, abs=1e-12)
         best = max(range(len(NAMES)), key=lambda place: expected[place])
-        assert (got.label, got.score) == (NAMES[best], pytest.approx(expected[best], abs=1e-5))
+        assert got.label == NAMES[best]
+        assert got.score == pytest.approx(expected[best], abs=1e-5)
 
 
 def test_g1_a_batch_is_its_texts_alone_in_any_order(model: TextClassifier) -> None:
