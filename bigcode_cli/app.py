@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from bigcode_cli import __version__, failures, interruption
 from bigcode_cli.commands import models
+from bigcode_cli.commands.classify import classify
 from bigcode_cli.commands.complete import complete
 from bigcode_cli.commands.infill import infill
 from bigcode_cli.commands.score import score
@@ -26,6 +27,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     grouped(complete),
     grouped(infill),
     grouped(score),
+    grouped(classify),
     grouped(tag),
 )
 EXAMPLES = {
@@ -49,6 +51,13 @@ EXAMPLES = {
     $ bigcode score src/
     $ bigcode score --staged --max-bits-per-byte 3
     $ bigcode score --lines --format csv src/app.py
+    """,
+    "classify": """
+    \b
+    Examples:
+    $ bigcode classify src/
+    $ bigcode classify --expect Python --min-score 0.8 scripts/
+    $ git show HEAD:Makefile | bigcode classify --top 3 --format json
     """,
     "tag": """
     \b

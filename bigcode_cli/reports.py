@@ -4,6 +4,7 @@ Knows nothing of how they were computed or judged.
 """
 
 import base64
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +48,7 @@ class Entry:
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the report."""
         values: dict[str, Any] = {"path": self.path, "status": self.status}
-        if _is_no_text(self.path):
-            raw = self.path.encode("utf-8", "surrogateescape")
-            values["path_b64"] = base64.b64encode(raw).decode()
+        values |= bytes_of_name(self.path)
         if self.status != "ok":
             values |= {"reason": self.reason, "detail": self.detail}
         values |= surprise_values(self.score)
@@ -60,6 +59,25 @@ class Entry:
             values["verdict"] = self.judgement.verdict.value
             values["findings"] = list(self.judgement.findings)
         return values
+
+
+def bytes_of_name(path: str) -> dict[str, str]:
+    """The name's bytes in base64 as `path_b64`, if they are no UTF-8; else nothing."""
+    if not _is_no_text(path):
+        return {}
+    raw = path.encode("utf-8", "surrogateescape")
+    return {"path_b64": base64.b64encode(raw).decode()}
+
+
+def csv_rows(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
+    """Rows of a table as CSV: other keys are left out, and what a row has not is empty."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n", restval="")
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def surprise_values(part: "Surprise | None") -> dict[str, Any]:
@@ -127,15 +145,7 @@ class Report:
         return [entry.to_dict()]
 
     def _write_rows(self, rows: list[dict[str, Any]]) -> None:
-        import csv
-        import io
-
-        text = io.StringIO()
-        writer = csv.DictWriter(
-            text, self._columns, extrasaction="ignore", lineterminator="\n", restval=""
-        )
-        writer.writerows(rows)
-        self._result.write(text.getvalue())
+        self._result.write(csv_rows(self._columns, rows))
 
     def _write_text(self, entry: Entry) -> None:
         if entry.score is None:

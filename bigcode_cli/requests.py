@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bigcode_cli.catalog import BUILT_IN, Found
+from bigcode_cli.failures import Failure
 from bigcode_cli.inputs import InputText, read_context_file
-from bigcode_cli.options import GenerationOptions, ModelOptions
+from bigcode_cli.options import ComputeOptions, GenerationOptions, ModelOptions
 from bigcode_cli.output import Notes, safe
 
 if TYPE_CHECKING:
+    from gpt_bigcode.classification import TextClassifier
     from gpt_bigcode.pipeline import CompletionOptions, TextModel
     from gpt_bigcode.scoring import TextScorer
 
@@ -55,6 +57,30 @@ def load_text_scorer(found: Found, options: ModelOptions, notes: Notes) -> "Text
         precision=options.precision.value,
         threads=options.threads,
     )
+    model.name, model.revision = found.name, found.revision
+    notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
+    return model
+
+
+def load_text_classifier(found: Found, options: ComputeOptions, notes: Notes) -> "TextClassifier":
+    """Load a model that was found, to classify texts with it in the way that the options say.
+
+    Raises:
+        Failure: `model-mismatch`: it is no classifier of whole texts, or its parts do not fit.
+    """
+    from gpt_bigcode.classification import TextClassifier
+    from gpt_bigcode.errors import CheckpointMismatchError
+
+    try:
+        model = TextClassifier.load(
+            found.directory,
+            device=options.device,
+            precision=options.precision.value,
+            threads=options.threads,
+        )
+    except CheckpointMismatchError as error:
+        hint = error.hint or "bigcode models list shows which models can classify"
+        raise Failure(error.slug, f"{found.name}: {error}", hint=hint) from None
     model.name, model.revision = found.name, found.revision
     notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
     return model

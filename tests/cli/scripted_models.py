@@ -1,11 +1,12 @@
 """Tiny checkpoints that write a known text; made without PyTorch. Knows no test."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 SPECIAL_TOKENS = (
@@ -40,13 +41,54 @@ def write_checkpoint(
     targets = np.full(positions, END_OF_TEXT)
     targets[at : at + len(script)] = script[: positions - at]
     ones, zeros = np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
-    head = WIDTH // 2
     tensors = {
         "transformer.wte.weight": tokens,
         "transformer.wpe.weight": 40 * tokens[targets],
         "transformer.ln_f.weight": ones * sharp,
         "transformer.ln_f.bias": zeros,
+        **_idle_block(),
     }
+    return _save(folder, tensors, _config(vocabulary, positions))
+
+
+def write_classifier(
+    folder: Path,
+    endings: Mapping[str, bytes],
+    *,
+    positions: int = 64,
+    sharp: float = 4.0,
+    other: float = 0.0,
+    **fields: Any,
+) -> Path:
+    """Write a checkpoint whose labels for a window of bytes are known from the last of them.
+
+    A label's logit is `sharp` if that byte is among its endings, else `other`.
+    """
+    vocabulary = len(SPECIAL_TOKENS) + 256
+    labels = [frozenset(encode(ending)) for ending in endings.values()]
+    kinds = [tuple(token in ending for ending in labels) for token in range(vocabulary)]
+    distinct = sorted(set(kinds))
+    # One direction for every kind of byte, of the size that the last norm gives anyway.
+    states = np.random.default_rng(7).standard_normal((len(distinct), WIDTH))
+    states -= states.mean(axis=1, keepdims=True)
+    states *= np.sqrt(WIDTH) / np.linalg.norm(states, axis=1, keepdims=True)
+    tensors = {
+        "transformer.wte.weight": states[[distinct.index(kind) for kind in kinds]],
+        "transformer.wpe.weight": np.zeros((positions, WIDTH)),
+        "transformer.ln_f.weight": np.ones(WIDTH),
+        "transformer.ln_f.bias": np.zeros(WIDTH),
+        "score.weight": (np.linalg.pinv(states) @ np.where(distinct, sharp, other)).T,
+        **_idle_block(),
+    }
+    names = {str(place): name for place, name in enumerate(endings)}
+    head = {"architectures": ["GPTBigCodeForSequenceClassification"], "id2label": names}
+    return _save(folder, tensors, {**_config(vocabulary, positions), **head, **fields})
+
+
+def _idle_block() -> dict[str, NDArray[np.float32]]:
+    """A layer that adds nothing to what it reads."""
+    ones, zeros = np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+    head = WIDTH // 2
     block = {
         "ln_1.weight": ones,
         "ln_1.bias": zeros,
@@ -61,10 +103,16 @@ def write_checkpoint(
         "mlp.c_proj.weight": np.zeros((WIDTH, WIDTH), np.float32),
         "mlp.c_proj.bias": zeros,
     }
-    tensors |= {f"transformer.h.0.{name}": value for name, value in block.items()}
+    return {f"transformer.h.0.{name}": value for name, value in block.items()}
+
+
+def _save(folder: Path, tensors: dict[str, Any], config: dict[str, Any]) -> Path:
     folder.mkdir(parents=True)
-    save_file(tensors, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(_config(vocabulary, positions)), "utf-8")
+    save_file(
+        {name: np.ascontiguousarray(value) for name, value in tensors.items()},
+        folder / "model.safetensors",
+    )
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
     (folder / "tokenizer.json").write_text(json.dumps(_tokenizer()), "utf-8")
     return folder
 

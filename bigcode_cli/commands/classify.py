@@ -1,0 +1,57 @@
+"""`bigcode classify`: which label files have.
+
+Knows nothing of how options are parsed, texts are read or results are shown.
+"""
+
+import typer
+
+from bigcode_cli import requests, sources
+from bigcode_cli.catalog import BUILT_IN_CLASSIFIER, find_model
+from bigcode_cli.classify_options import (
+    ClassifierName,
+    ClassifyingOptions,
+    InputPaths,
+    LabelGateOptions,
+)
+from bigcode_cli.classify_run import ClassifyRun
+from bigcode_cli.failures import ExitStatus
+from bigcode_cli.label_gates import LabelGates
+from bigcode_cli.options import ComputeOptions
+from bigcode_cli.output import Notes
+from bigcode_cli.score_options import TableOptions
+from bigcode_cli.walking import find_sources
+
+
+def classify(
+    paths: InputPaths = None,
+    *,
+    classifying: ClassifyingOptions,
+    gates: LabelGateOptions,
+    classify_model: ClassifierName = None,
+    compute: ComputeOptions,
+    table: TableOptions,
+) -> None:
+    """Tell which label files have: with the built-in model, their programming language.
+
+    Folders are searched, without hidden files and what .gitignore excludes. A long file is read in
+    windows, whose logits are averaged by their tokens. Of several labels that do not exclude each
+    other those of 0.5 and more hold. A model with a single output gives a number. What is no text
+    is skipped, unless it is the only file.
+    """
+    requests.set_numpy_threads(compute.threads)
+    found = find_model(classify_model, built_in=BUILT_IN_CLASSIFIER)
+    if paths:
+        texts = list(find_sources(paths))
+    else:
+        sources.refuse_terminal("classify")
+        texts = [sources.file_source(sources.STANDARD_INPUT)]
+    notes = Notes(quiet=table.quiet, verbose=table.verbose)
+    if not texts:
+        notes.note("there are no files here")
+    if classify_model is None:
+        notes.remark(f"using the built-in model {found.name}; -m chooses another")
+    limits = LabelGates.of(gates)
+    run = ClassifyRun(options=classifying, gates=limits, table=table, notes=notes)
+    status = run.execute(texts, lambda: requests.load_text_classifier(found, compute, notes))
+    if status is not ExitStatus.DONE:
+        raise typer.Exit(status)
