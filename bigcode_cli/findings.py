@@ -7,6 +7,7 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bigcode_cli.faults import Fault
 from bigcode_cli.output import safe
 
 if TYPE_CHECKING:
@@ -61,6 +62,14 @@ class TagEntry:
     allowed: int = 0
     known: int = 0
     redacted: int | None = None
+
+    @property
+    def fault(self) -> Fault | None:
+        """Why there is no result."""
+        if self.status == "ok":
+            return None
+        reason, detail = str(self.reason), str(self.detail)
+        return Fault(status=self.status, reason=reason, detail=detail)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the report."""

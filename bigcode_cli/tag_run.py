@@ -14,12 +14,13 @@ from bigcode_cli import output, rewriting
 from bigcode_cli.allowing import Allowances, Comments
 from bigcode_cli.baselines import Baseline, Known
 from bigcode_cli.failures import ExitStatus, Failure
+from bigcode_cli.faults import Fault
 from bigcode_cli.findings import Finding, TagEntry
 from bigcode_cli.fingerprints import Fingerprints
 from bigcode_cli.output import Notes
 from bigcode_cli.progress import Progress
 from bigcode_cli.redacting import redacted
-from bigcode_cli.sources import MAX_BYTES, SKIPPED, Source
+from bigcode_cli.sources import MAX_BYTES, Source
 from bigcode_cli.tag_options import TagFormat
 from bigcode_cli.tag_reports import TagReport
 from gpt_bigcode.errors import GPTBigCodeError
@@ -111,7 +112,8 @@ class TagRun:
         total = _Total()
         found: set[Known] = set()
         for text, entry in zip(texts, entries, strict=True):
-            self._explain(text, entry)
+            if (fault := entry.fault) is not None:
+                fault.explain(text, self.notes)
             total.add(entry)
             if self.update and self.baseline is not None:
                 report.add(self._remembered(self.baseline, entry, found))
@@ -223,23 +225,12 @@ class TagRun:
         what = "written" if written.write() else "unchanged"
         self.notes.note(f"{baseline.file}: {what}, {_plural(len(written.known), 'finding')}")
 
-    def _explain(self, text: Source, entry: TagEntry) -> None:
-        if entry.status == "error":
-            output.complain(str(entry.reason), f"{entry.path}: {entry.detail}")
-        elif entry.status == "skipped" and text.named:
-            self.notes.note(f"{entry.path}: skipped: {entry.detail}")
-        elif entry.status == "skipped":
-            self.notes.detail(f"{entry.path}: skipped: {entry.detail}")
-
 
 def _failed(text: Source, error: Exception, *, alone: bool) -> TagEntry:
-    if not isinstance(error, (Failure, GPTBigCodeError)):
-        raise error
-    # The only file that somebody asked for is not passed over.
-    refused = alone and text.named and error.slug != "empty"
-    skipped = isinstance(error, Failure) and error.slug in SKIPPED and not refused
-    status, detail = "skipped" if skipped else "error", str(error).removeprefix(f"{text.path}: ")
-    return TagEntry(path=text.path, status=status, reason=error.slug, detail=detail)
+    fault = Fault.of(text, error, alone=alone)
+    # What was written for one file alone names it once more.
+    detail = fault.detail.removeprefix(f"{text.path}: ")
+    return TagEntry(path=text.path, status=fault.status, reason=fault.reason, detail=detail)
 
 
 def _is_added(span: "Span", added: Sequence[range]) -> bool:

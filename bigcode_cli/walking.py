@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 _MOST_RULES_BYTES = 10**6
 
 
-def find_sources(paths: Iterable[Path]) -> Iterator[Source]:
-    """The texts that are meant by names on a command line, folders in the order of their names."""
+def find_sources(paths: Iterable[Path], *, hidden: bool = False) -> Iterator[Source]:
+    """The texts that are meant by names on a command line, folders in the order of their names.
+
+    Args:
+        paths: the names.
+        hidden: hidden files in folders are meant too, but not what git keeps to itself.
+    """
     for path in map(str, paths):
         if path != STANDARD_INPUT and os.path.isdir(path):  # noqa: PTH112  # never raises
-            yield from _walk(path)
+            yield from _walk(path, hidden=hidden)
         else:
             yield file_source(path)
 
@@ -95,7 +100,7 @@ def _is_rule(line: str) -> bool:
     return True
 
 
-def _walk(folder: str) -> Iterator[Source]:
+def _walk(folder: str, *, hidden: bool) -> Iterator[Source]:
     waiting: list[tuple[str, _Rules]] = [(folder, _Rules.of(folder))]
     while waiting:
         here, rules = waiting.pop()
@@ -106,7 +111,7 @@ def _walk(folder: str) -> Iterator[Source]:
             continue
         folders = []
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name == ".git" or (entry.name.startswith(".") and not hidden):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 if not rules.exclude(f"{entry.name}/"):

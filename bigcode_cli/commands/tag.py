@@ -51,8 +51,9 @@ def tag(  # noqa: PLR0913  # one dataclass for each group of options
     A finding is reported by its place, label and fingerprint, never by its text, and makes the exit
     status 1. A comment `bigcode: allow`, `pragma: allowlist secret` or `gitleaks:allow` on its line
     silences it, and so do `bigcode: allow-next-line` and `pragma: allowlist nextline secret` on the
-    line before. Folders are searched as by `score`. With --redact one text is written to standard
-    output without what was found, and its comments do not count.
+    line before. Folders are searched, hidden files too, without what .gitignore excludes. With
+    --redact one text is written to standard output without what was found, and its comments do not
+    count.
     """
     _refuse_contradictions(paths or [], silencing, redaction, staged=staged, table=table)
     requests.set_numpy_threads(model.threads)
@@ -176,7 +177,7 @@ def _texts(paths: list[Path], run: "TagRun", *, staged: bool) -> list[Source]:
 
         texts = staged_sources(list(map(str, paths)))
     elif paths:
-        texts = list(find_sources(paths))
+        texts = list(find_sources(paths, hidden=True))
     else:
         texts = [file_source(STANDARD_INPUT)]
     if not texts and not staged:

@@ -4,7 +4,6 @@ Tokens are taken together until they make whole characters, so that no span cuts
 """
 
 import codecs
-import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from gpt_bigcode.label_scheme import LabelScheme, TokenLabels
 from gpt_bigcode.tokenizer import CodeTokenizer
 
-MAX_SPAN_BYTES = 1 << 16
+MAX_SPAN_BYTES = 1 << 14
 """Where a span is cut, so that a model that labels everything needs no memory for it."""
 # What keys, addresses and names are made of: a single piece of it between two labelled ones was
 # missed by the model; anything else separates them.
@@ -115,30 +114,47 @@ class SpanFinder:
     def add(self, ids: Sequence[int], logits: NDArray[np.float32]) -> Iterator[Span]:
         """Take tokens and their logits, [T, C]; give the spans that are complete."""
         labels = self._scheme.read(logits)
-        if not (self._rows or self._run or (labels.outside < labels.kinds.T).any()):
-            with contextlib.suppress(UnicodeDecodeError):
-                self._place = self._place.after(self._tokenizer.decode_bytes(ids).decode())
-                return
-        for piece in self._pieces(ids, labels):
-            yield from self._take(piece)
+        labelled = np.flatnonzero((labels.outside < labels.kinds.T).any(axis=0))
+        place = 0
+        while place < len(ids):
+            if not (self._run or self._rows):
+                ahead = labelled[np.searchsorted(labelled, place) :]
+                place = self._skip(ids, place, int(ahead[0]) if len(ahead) else len(ids))
+                if place == len(ids):
+                    return
+            piece = self._piece(ids[place], labels, place)
+            place += 1
+            if piece is not None:
+                yield from self._take(piece)
 
     def close(self) -> Iterator[Span]:
         """The spans that the text ends in."""
         while self._run:
             yield from self._end_run()
 
-    def _pieces(self, ids: Sequence[int], labels: TokenLabels) -> Iterator[_Piece]:
-        for row, token in enumerate(ids):
-            self._text += self._decoder.decode(self._tokenizer.token_bytes(token))
-            values = (labels.kinds[row], float(labels.outside[row]), labels.begins[row])
-            self._rows.append(values)
-            if self._decoder.getstate()[0]:
-                continue  # it ends inside a character
-            text, rows, place = self._text, self._rows, self._place
-            self._text, self._rows, self._place = "", [], place.after(text)
-            kinds = rows[0][0] if len(rows) == 1 else np.mean([kinds for kinds, *_ in rows], axis=0)
-            outside = sum(one for _, one, _ in rows) / len(rows)
-            yield _Piece(text, place, kinds, outside, rows[0][2])
+    def _skip(self, ids: Sequence[int], start: int, stop: int) -> int:
+        """Pass over tokens without a label that make whole characters; where they end."""
+        while start < stop:
+            try:
+                text = self._tokenizer.decode_bytes(ids[start:stop]).decode()
+            except UnicodeDecodeError:
+                stop -= 1  # a character has four bytes at most: this does not happen often
+                continue
+            self._place = self._place.after(text)
+            break
+        return stop
+
+    def _piece(self, token: int, labels: TokenLabels, row: int) -> _Piece | None:
+        """The piece that a token completes, if it does not end inside a character."""
+        self._text += self._decoder.decode(self._tokenizer.token_bytes(token))
+        self._rows.append((labels.kinds[row], float(labels.outside[row]), labels.begins[row]))
+        if self._decoder.getstate()[0]:
+            return None
+        text, rows, place = self._text, self._rows, self._place
+        self._text, self._rows, self._place = "", [], place.after(text)
+        kinds = rows[0][0] if len(rows) == 1 else np.mean([kinds for kinds, *_ in rows], axis=0)
+        outside = sum(one for _, one, _ in rows) / len(rows)
+        return _Piece(text, place, kinds, outside, rows[0][2])
 
     def _take(self, piece: _Piece) -> Iterator[Span]:
         if self._run and self._continues(piece):

@@ -7,6 +7,7 @@ Knows no file and no option of a command; `reading` says what is read together, 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Self
@@ -17,6 +18,7 @@ from gpt_bigcode.label_scheme import LabelScheme
 from gpt_bigcode.labelers import Labeler, Logits, open_labeler
 from gpt_bigcode.pieces import encode_pieces
 from gpt_bigcode.reading import Reading, TagWindow
+from gpt_bigcode.row_pool import RowPool
 from gpt_bigcode.spans import Span, SpanFinder
 from gpt_bigcode.tokenizer import CodeTokenizer
 from gpt_bigcode.weights import Task
@@ -24,7 +26,6 @@ from gpt_bigcode.weights import Task
 MIN_SCORE = 0.5
 """The default of `TagOptions.min_score`."""
 _BYTE_ORDER_MARK, _MARK_BYTES = "\ufeff", 3
-_SORTED_BATCHES = 8  # so many are collected, so that windows of similar length meet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,13 +177,13 @@ class TextTagger:
     def stream(self, pieces: Iterable[str], options: TagOptions | None = None) -> Iterator[Advance]:
         """Find the spans of one text as it comes, for a filter; errors as for `tag`."""
         text = _Text(self, pieces, self._checked(options))
-        pool = _Pool(self.labeler)
+        pool = RowPool(self.labeler.token_logits, self.labeler.batch_tokens)
         for part in text.parts():
-            pool.add(text, part)
-            if pool.tokens >= self.labeler.batch_tokens:
-                pool.compute()
+            pool.add(part.row, partial(text.add, part))
+            if pool.full:
+                pool.flush()
                 yield text.advance()
-        pool.compute()
+        pool.flush()
         outcome = text.outcome()
         if isinstance(outcome, Exception):
             raise outcome
@@ -199,18 +200,18 @@ class TextTagger:
     def _tag_many(
         self, documents: Iterable[Iterable[str]], options: TagOptions
     ) -> Iterator[Tagging | Exception]:
-        pool = _Pool(self.labeler)
+        pool = RowPool(self.labeler.token_logits, self.labeler.batch_tokens)
         open_texts: deque[_Text] = deque()
         for document in documents:
             text = _Text(self, document, options)
             open_texts.append(text)
             for part in text.parts():
-                pool.add(text, part)
-                if pool.tokens >= _SORTED_BATCHES * self.labeler.batch_tokens:
-                    pool.compute()
+                pool.add(part.row, partial(text.add, part))
+                if pool.full:
+                    pool.flush()
             while open_texts and open_texts[0].complete:
                 yield open_texts.popleft().outcome()
-        pool.compute()
+        pool.flush()
         for text in open_texts:
             yield text.outcome()
 
@@ -225,45 +226,11 @@ class _Part:
     ids: Sequence[int]
 
 
-class _Pool:
-    """Windows that wait to be read together with others of their length."""
-
-    def __init__(self, labeler: Labeler) -> None:
-        self._labeler = labeler
-        self._waiting: list[tuple[_Text, _Part]] = []
-        self.tokens = 0
-
-    def add(self, text: "_Text", part: _Part) -> None:
-        self._waiting.append((text, part))
-        self.tokens += len(part.row)
-        text.waiting += 1
-
-    def compute(self) -> None:
-        """Read everything that waits; every text gets its windows in their order."""
-        rows = [part.row for _, part in self._waiting]
-        read: dict[int, Logits] = {}
-        for batch in _batches(rows, self._labeler.batch_tokens):
-            logits = self._labeler.token_logits([rows[place] for place in batch])
-            read.update(zip(batch, logits, strict=True))
-        for place, (text, part) in enumerate(self._waiting):
-            text.add(part, read[place])
-        self._waiting, self.tokens = [], 0
-
-
-def _batches(rows: Sequence[Sequence[int]], most_tokens: int) -> Iterator[list[int]]:
-    """Places of rows that are read together, the longest first, padding counted."""
-    order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
-    while order:
-        count = max(most_tokens // len(rows[order[0]]), 1)
-        yield order[:count]
-        order = order[count:]
-
-
 class _Text:
     """One text on its way: rows of tokens on one side, its spans on the other."""
 
     def __init__(self, model: TextTagger, pieces: Iterable[str], options: TagOptions) -> None:
-        self.waiting = 0
+        self._waiting = 0
         self._model = model
         self._pieces = pieces
         self._options = options
@@ -275,7 +242,7 @@ class _Text:
 
     @property
     def complete(self) -> bool:
-        return self._ended and not self.waiting
+        return self._ended and not self._waiting
 
     def parts(self) -> Iterator[_Part]:
         """The windows of the text, as its pieces come in."""
@@ -288,7 +255,7 @@ class _Text:
 
     def add(self, part: _Part, logits: Logits) -> None:
         """Take the logits of the next window."""
-        self.waiting -= 1
+        self._waiting -= 1
         self._windows += 1
         self._tokens += len(part.ids)
         labels = self._model.reading.labels(logits, part.count)[part.kept]
@@ -322,6 +289,7 @@ class _Text:
                 window = found
                 read = ids[window.start - dropped : window.stop - dropped]
                 kept = slice(window.first - window.start, window.last - window.start)
+                self._waiting += 1
                 yield _Part(reading.row(read), len(read), kept, read[kept])
             unneeded = 0 if window is None else max(window.stop - reading.overlap - dropped, 0)
             ids, dropped = ids[unneeded:], dropped + unneeded

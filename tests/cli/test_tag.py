@@ -1,0 +1,438 @@
+"""`bigcode tag`: where secrets are, and never what they are."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from program import BIGCODE, Outcome, Run
+from scripted_taggers import write_tagger
+
+KEYS = (
+    *("QZXWVKJHGFDS", "PLOKMIJNUHBYGVTF", "AAABBBCCCDDDEEE", "ZYXWVUTSRQPONML"),
+    "THEQUICKBROWNFOXJUMPS",
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tagger(tmp_path_factory.mktemp("models") / "tagger", scores={"Q": 0.6, "X": 0.6})
+
+
+@pytest.fixture
+def tag(run: Run, model: Path) -> Any:
+    """`tag("a.py")`: the outcome."""
+
+    def call(*arguments: str | bytes | Path, **options: Any) -> Outcome:
+        return run("tag", "-m", model, *arguments, **options)
+
+    return call
+
+
+def _write(run: Run, name: str | bytes, text: str | bytes) -> Path:
+    path = run.folder / os.fsdecode(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def _spans(done: Outcome) -> list[tuple[str, int, int]]:
+    return [(s["label"], s["start"], s["end"]) for f in done.json["files"] for s in f["spans"]]
+
+
+def _no_piece(text: bytes) -> bool:
+    """Whether no piece of eight characters of any key is there."""
+    pieces = [key[at : at + 8] for key in KEYS for at in range(len(key) - 7)]
+    return not any(piece.encode() in text for piece in pieces)
+
+
+def test_a_line_for_every_finding(run: Run, tag: Any) -> None:
+    _write(run, "a.py", f"key = '{KEYS[0]}'\nmail = 12@34, 56@78\n")
+    done = tag("a.py")
+    assert done.status == 1
+    lines = done.stdout.decode().splitlines()
+    assert [line.partition(", fingerprint ")[0] for line in lines] == [
+        "a.py:1:8: KEY, 12 characters, score 0.99",
+        "a.py:2:8: EMAIL, 5 characters, score 0.99",
+        "a.py:2:15: EMAIL, 5 characters, score 0.99",
+    ]
+    prints = [line.partition(", fingerprint ")[2] for line in lines]
+    assert len(set(prints)) == 3
+    assert {len(one) for one in prints} == {16}
+    assert done.stderr.startswith("bigcode: note: 3 findings in 1 file; ")
+    assert tag("a.py", "-q").stderr == ""
+
+
+def test_json_follows_the_contract(run: Run, tag: Any) -> None:
+    _write(run, "a.py", f"é {KEYS[0]}\n")
+    _write(run, "b.py", "nothing\n")
+    done = tag("--format", "json", "a.py", "b.py")
+    first, second = done.json["files"]
+    (span,) = first.pop("spans")
+    assert first == {"path": "a.py", "status": "ok", "windows": 1, "allowed": 0, "known": 0}
+    assert 0.98 < span.pop("score") < 1
+    assert len(span.pop("fingerprint")) == 16
+    assert span == {
+        "label": "KEY",
+        "start": 3,
+        "end": 15,
+        "start_line": 1,
+        "start_column": 3,
+        "end_line": 1,
+        "end_column": 15,
+    }
+    assert (second["status"], second["spans"]) == ("ok", [])
+    summary = done.json["summary"]
+    assert (summary["files"], summary["searched"], summary["findings"]) == (2, 2, 1)
+    assert summary["labels"] == {"KEY": 1}
+    assert summary["model"].endswith("tagger")
+    done = tag("--format", "jsonl", "a.py", "b.py")
+    assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == ["a.py", "b.py"]
+
+
+def test_csv_has_a_row_for_every_finding(run: Run, tag: Any) -> None:
+    _write(run, "a,b.py", f"x {KEYS[0]} 1@2\n")
+    rows = list(csv.DictReader(io.StringIO(tag("--format=csv", "a,b.py").stdout.decode())))
+    assert [(row["path"], row["label"], row["start"], row["end_column"]) for row in rows] == [
+        *(("a,b.py", "KEY", "2", "15"), ("a,b.py", "EMAIL", "15", "19"))
+    ]
+
+
+def test_standard_input_is_searched_if_there_is_no_path(tag: Any) -> None:
+    for arguments in ((), ("-",)):
+        done = tag("--format", "json", *arguments, input=b"x ABCDEF y")
+        assert (done.status, _spans(done)) == (1, [("KEY", 2, 8)])
+        assert done.json["files"][0]["path"] == "-"
+
+
+def test_g2_a_secret_is_found_once_wherever_it_stands(run: Run, tag: Any) -> None:
+    """At 0 %, 50 % and 99.9 % of a file of five windows and more, and across each border."""
+    size = 48 * 5 + 30
+    places = [0, size // 2, size - 6, *range(34, size - 6, 5)]
+    for place in places:
+        text = "x" * place + "ABCDEF" + "y" * (size - place - 6)
+        _write(run, f"{place:03}.txt", text)
+    done = tag("--format", "json", ".")
+    assert len(done.json["files"]) == len(set(places))
+    for entry in done.json["files"]:
+        place = int(entry["path"][-7:-4])
+        assert entry["windows"] == 6
+        assert [(s["start"], s["end"]) for s in entry["spans"]] == [(place, place + 6)]
+
+
+def test_g3_offsets_are_those_of_the_file(run: Run, tag: Any) -> None:
+    """Tabs, line ends of both kinds, emoji, combining marks and a byte order mark."""
+    text = "\ufeff\tAB\r\n😀 e\u0301 CD\n\r\n👩\u200d💻\t中 EF GH"
+    data = text.encode()
+    path = _write(run, "a.txt", data)
+    done = tag("--format", "json", path)
+    spans = done.json["files"][0]["spans"]
+    assert [data[s["start"] : s["end"]] for s in spans] == [b"AB", b"CD", b"EF", b"GH"]
+    assert [(s["start_line"], s["start_column"]) for s in spans] == [
+        (1, 2),
+        (2, 6),
+        (4, 7),
+        (4, 10),
+    ]
+    assert [(s["end_line"], s["end_column"]) for s in spans] == [(1, 4), (2, 8), (4, 9), (4, 12)]
+
+
+def test_g4_one_span_for_a_key_and_two_for_two(run: Run, tmp_path: Path) -> None:
+    """With BIO labels: K begins a key, a small x in it was missed."""
+    labels = {"B-KEY": "K", "I-KEY": "ABCDEFGHIJLMNOPQRSTUVWYZ"}
+    model = write_tagger(tmp_path / "bio", labels)
+    done = run("tag", "-m", model, "--format=json", input=b"KABCDExFGHIJL KABC,KDEF")
+    assert _spans(done) == [("KEY", 0, 13), ("KEY", 14, 18), ("KEY", 19, 23)]
+
+
+@pytest.mark.parametrize("format_", ["text", "json", "jsonl", "csv", "sarif"])
+def test_g5_nothing_that_was_found_is_shown(run: Run, tag: Any, format_: str) -> None:
+    for number, key in enumerate(KEYS):
+        _write(run, f"{number}.py", f"x = '{key}'\n" * 3)
+    done = tag("--format", format_, "-v", ".", env={"BIGCODE_DEBUG": "1"})
+    assert done.status == 1
+    assert done.stdout.count(b"KEY") >= 15
+    assert _no_piece(done.stdout)
+    assert _no_piece(done.stderr.encode())
+    home = Path(run.environment["HOME"])
+    assert [
+        path for path in home.rglob("*") if path.is_file() and not _no_piece(path.read_bytes())
+    ] == []
+
+
+def test_g5_an_error_does_not_quote_the_text(run: Run, model: Path) -> None:
+    """Whatever a library puts into its exception, with and without a traceback."""
+    code = (
+        "import sys; from bigcode_cli.app import main; from gpt_bigcode.tokenizer import *\n"
+        "def fail(self, text): raise ValueError(f'cannot read {text}')\n"
+        "CodeTokenizer.encode, keep = fail, CodeTokenizer.encode\n"
+        "CodeTokenizer._probe = lambda self: None\n"
+        f"sys.exit(main(['tag', '-m', {str(model)!r}, *sys.argv[1:]]))\n"
+    )
+    for key in KEYS:
+        for debug in ("0", "1"):
+            for redact in ((), ("--redact",)):
+                done = run(
+                    *("-c", code, *redact),
+                    program=(sys.executable,),
+                    input=f"password = {key}\n".encode(),
+                    env={"BIGCODE_DEBUG": debug},
+                )
+                assert done.status == 3
+                assert "error[internal]: ValueError in fail, line 2" in done.stderr
+                assert ("Traceback" in done.stderr) == (debug == "1")
+                assert _no_piece(done.stderr.encode())
+                assert done.stdout == b""
+
+
+def test_g6_a_score_for_all_labels_and_for_one(run: Run, tag: Any) -> None:
+    text = b"XQXQ ABCD 1@2"
+    assert len(_spans(tag("--format=json", input=text))) == 3
+    done = tag("--format=json", "--min-score", "0.7", input=text)
+    assert _spans(done) == [("KEY", 5, 9), ("EMAIL", 10, 13)]
+    done = tag("--format=json", "--labels", "EMAIL=0.5,KEY=0.999", input=text)
+    assert _spans(done) == [("EMAIL", 10, 13)]
+    done = tag("--format=json", "--labels=KEY", "--min-score=0.7", input=text)
+    assert _spans(done) == [("KEY", 5, 9)]
+    done = tag("--format=json", "--labels", "EMAIL", "--labels", "KEY", input=text)
+    assert len(_spans(done)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("a.py", "{}  # bigcode: allow"),
+        ("a.js", "{}  // bigcode:allow"),
+        ("a.md", "{} <!-- bigcode: allow-->"),
+        ("a.yaml", "key: {} # BigCode: Allow"),
+        (".env", "KEY={} # pragma: allowlist secret"),
+        ("a.html", "<p>{}</p><!-- pragma: allowlist secret -->"),
+        ("a.sql", "{} -- gitleaks:allow"),
+        ("a.css", "{} /* bigcode: allow=EMAIL,KEY */"),
+        ("a.tex", "% bigcode: allow-next-line\n{}"),
+        ("a.lisp", ";; bigcode: allow next line\r\n{}"),
+        ("a.rs", "// pragma: allowlist nextline secret\n{}"),
+    ],
+)
+def test_g6_a_comment_allows_a_finding(run: Run, tag: Any, name: str, line: str) -> None:
+    for data in (line.format("abc ABCD"), f"\ufefffirst\r\n\r\n{line.format('ABCD')}\nlast"):
+        _write(run, name, data)
+        done = tag("--format", "json", name)
+        assert (done.status, _spans(done)) == (0, [])
+        assert done.json["files"][0]["allowed"] >= 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ABCD # bigcode: allowed",
+        "ABCD # bigcode: allow-list",
+        "ABCD # bigcode: allow=EMAIL",
+        "ABCD # pragma: allowlist",
+        "bigcode: allow\nABCD",
+        "ABCD\nbigcode: allow",
+        "bigcode: allow-next-line\n\nABCD",
+        "ABCD # bigcode: allow-next-line",
+    ],
+)
+def test_g6_other_comments_do_not(tag: Any, text: str) -> None:
+    done = tag("--format", "json", input=text.encode())
+    assert (done.status, done.json["summary"]["allowed"]) == (1, 0)
+
+
+def test_g6_a_comment_is_found_wherever_pieces_of_the_file_end(run: Run, tag: Any) -> None:
+    for shift in range(0, 24, 5):
+        filler = "x" * 79 + "\n"
+        text = filler * 819 + "y" * (16 - shift) + "ABCD # bigcode: allow\nABCD\n"
+        _write(run, f"{shift}.py", text)
+    done = tag("--format", "json", ".")
+    assert done.json["summary"]["allowed"] == 5
+    assert [[s["start_line"] for s in e["spans"]] for e in done.json["files"]] == [[821]] * 5
+
+
+def test_g6_expressions_and_patterns_allow(run: Run, tag: Any) -> None:
+    for name in ("src/a.py", "tests/b.py", "c.lock"):
+        _write(run, name, "EXAMPLE OTHER\n")
+    options = ("--format", "json", "--allow", "^EXAM", "--exclude", "tests/", "--exclude=*.lock")
+    done = tag(*options, "src", "tests", "c.lock")
+    assert [entry["path"] for entry in done.json["files"]] == ["src/a.py"]
+    assert _spans(done) == [("KEY", 8, 13)]
+    assert done.json["files"][0]["allowed"] == 1
+    done = tag(*options, "--allow", "OTHER", "src")
+    assert done.status == 0
+    done = tag("--exclude", "*", "-q", "src")
+    assert (done.status, done.stdout, done.stderr) == (0, b"", "")
+    elsewhere = tag("--format=json", "--exclude", "tests/", run.folder / "tests" / "b.py", cwd="/")
+    assert elsewhere.json["files"] == []
+
+
+def test_folders_are_searched_hidden_files_too(run: Run, tag: Any) -> None:
+    for name in ("d/a.py", "d/.env", "d/.github/x.yml", "d/build/y.py", "d/.git/config"):
+        _write(run, name, "ABCD")
+    _write(run, "d/.gitignore", "build/\n")
+    done = tag("--format=json", "d")
+    assert [entry["path"] for entry in done.json["files"]] == [
+        *("d/.env", "d/.gitignore", "d/a.py", "d/.github/x.yml")
+    ]
+    assert tag("--format=json", "d/build").json["summary"]["findings"] == 1  # by its name
+
+
+def test_d4_what_is_no_text(run: Run, tag: Any) -> None:
+    _write(run, "image.png", b"\x89PNG\r\n\0\0")
+    _write(run, "latin1.txt", b"caf\xe9 ABCD")
+    _write(run, "utf16.txt", "ABCD".encode("utf-16"))
+    _write(run, "good.py", "ABCD")
+    done = tag("--format", "json", "image.png", "latin1.txt", "utf16.txt", "good.py", "gone.py")
+    assert [(e["path"], e["status"], e.get("reason")) for e in done.json["files"]] == [
+        ("image.png", "skipped", "binary"),
+        ("latin1.txt", "skipped", "input-encoding"),
+        ("utf16.txt", "skipped", "binary"),
+        ("good.py", "ok", None),
+        ("gone.py", "error", "input"),
+    ]
+    assert done.status == 3  # an error beats a finding
+    assert "bigcode: error[input]: gone.py: No such file" in done.stderr
+    alone = tag("image.png")
+    assert (alone.status, alone.stdout) == (3, b"")
+    assert alone.stderr == "bigcode: error[binary]: image.png: NUL byte at offset 6: not a text\n"
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b"  \t\r\n", b"\xef\xbb\xbf"])
+def test_a9_nothing_in_it(tag: Any, data: bytes) -> None:
+    done = tag("--format", "json", "-q", input=data)
+    assert (done.status, _spans(done), done.stderr) == (0, [], "")
+
+
+def test_d3_a_long_line_is_searched(tag: Any, run: Run, tmp_path: Path) -> None:
+    model = write_tagger(tmp_path / "wide", positions=1024)
+    data = b"x" * 150_000 + b"ABCD" + b" " * 50_000 + b"_" * 50_000 + b"EFGH"
+    done = run("tag", "-m", model, "--format=json", input=data)
+    assert _spans(done) == [("KEY", 150_000, 150_004), ("KEY", 250_004, 250_008)]
+
+
+def test_h3_every_cause_has_its_status(run: Run, tag: Any, model: Path) -> None:
+    _write(run, "clean.py", "nothing")
+    _write(run, "found.py", "ABCD")
+    assert tag("clean.py").status == 0
+    assert tag("found.py").status == 1
+    assert tag("found.py", "--exit-zero").status == 0
+    assert tag("found.py", "gone.py", "--exit-zero").status == 3
+    assert tag("--no-such-option").status == 2
+    done = run("tag", "-m", "no-such/model", "found.py")
+    assert (done.status, done.stdout) == (3, b"")
+    assert "error[model-missing]: no-such/model" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--labels", "NAME", "a.py"), "'NAME' is not a label of this model: KEY, EMAIL"),
+        (("--labels", "KEY=2", "a.py"), "'KEY=2': the score is not a number from 0 to 1"),
+        (("--labels", "KEY=nan", "a.py"), "'KEY=nan': the score is not a number from 0 to 1"),
+        (("--min-score", "1.5", "a.py"), "'1.5' is not a number from 0.0 to 1.0"),
+        (("--allow", "(", "a.py"), "--allow: '(': missing ), unterminated subpattern"),
+        (("--exclude", "!", "a.py"), "--exclude: "),
+        (("--update-baseline", "a.py"), "--update-baseline needs --baseline FILE"),
+        (("--in-place", "a.py"), "--in-place goes with --redact"),
+        (("--redact", "--staged"), "--redact does not go with --staged"),
+        (("--redact", "--baseline=b", "--update-baseline"), "does not go with --update-baseline"),
+        (("--redact", "a.py", "b.py"), "takes one file, or --in-place"),
+        (("--redact", "."), "takes one file, or --in-place"),
+        (("--redact", "--format=json"), "has no --format json"),
+        (("--redact", "--in-place"), "--in-place needs a PATH"),
+        (("--redact", "--in-place", "-"), "--in-place needs a PATH"),
+        (("--staged", "-"), "reads git's index, not standard input"),
+        (("--staged", "--baseline=b", "--update-baseline"), "does not go with --staged"),
+    ],
+)
+def test_what_cannot_be_meant(run: Run, tag: Any, arguments: tuple[str, ...], message: str) -> None:
+    _write(run, "a.py", "ABCD")
+    done = tag(*arguments)
+    assert (done.status, done.stdout) == (2, b"")
+    assert message in done.stderr
+    assert (run.folder / "a.py").read_bytes() == b"ABCD"
+
+
+def test_another_kind_of_model_is_named(run: Run, checkpoint: Path) -> None:
+    done = run("tag", "-m", checkpoint, input=b"ABCD")
+    assert (done.status, done.stdout) == (3, b"")
+    assert "error[model-mismatch]" in done.stderr
+    assert "a language model" in done.stderr
+
+
+@pytest.mark.parametrize("tagging", [3, {"read": "thrice"}, {"delay": 999}])
+def test_a_configuration_that_means_nothing(run: Run, tmp_path: Path, tagging: Any) -> None:
+    model = write_tagger(tmp_path / "odd", tagging=tagging)
+    done = run("tag", "-m", model, input=b"ABCD")
+    assert (done.status, done.stdout) == (3, b"")
+    assert "tagging" in done.stderr
+
+
+def test_texts_that_are_read_twice_or_with_a_delay(run: Run, tmp_path: Path) -> None:
+    text = b"x ABCD " + b"y" * 200 + b" EFGH"
+    twice = write_tagger(tmp_path / "twice", tagging={"read": "twice"})
+    done = run("tag", "-m", twice, "--format=json", input=text)
+    assert _spans(done) == [("KEY", 2, 6), ("KEY", 208, 212)]
+    assert done.json["files"][0]["windows"] == 9
+    delayed = write_tagger(tmp_path / "delayed", tagging={"read": "once", "delay": 2})
+    done = run("tag", "-m", delayed, "--format=json", input=text)
+    assert _spans(done) == [("KEY", 0, 4), ("KEY", 206, 210)]
+
+
+def test_names_are_harmless_on_a_terminal_and_exact_in_json(run: Run, tag: Any) -> None:
+    names = [b"with space.py", b"new\nline.py", b"esc\x1b[31m.py", b"-rf.py", b"latin\xff.py"]
+    for name in names:
+        _write(run, name, "ABCD")
+    done = tag(".")
+    assert done.stdout.count(b"\n") == len(names)
+    assert b"\x1b" not in done.stdout
+    done = tag("--format", "json", "--", *names)
+    assert [os.fsencode(entry["path"]) for entry in done.json["files"]] == names
+    assert done.json["files"][-1]["path_b64"] == "bGF0aW7/LnB5"
+
+
+def test_a_label_cannot_write_to_the_terminal(run: Run, tmp_path: Path) -> None:
+    model = write_tagger(tmp_path / "odd", {"K\x1b[31m\nEY": "AB"})
+    done = run("tag", "-m", model, input=b"x AB")
+    assert done.stdout.startswith(b"-:1:3: K^[[31m^JEY, 2 characters")
+    assert run("tag", "-m", model, "--redact", input=b"x AB").stdout == b"x <K__31m_EY>"
+
+
+def test_a_terminal_is_not_waited_for(run: Run, model: Path) -> None:
+    command = f"{BIGCODE} tag -m {model}"
+    done = run("-qec", command, os.devnull, program=("script",), stdin=subprocess.DEVNULL)
+    assert done.status == 2
+    assert b"no PATH given, and stdin is a terminal" in done.stdout
+    assert b"bigcode tag PATH" in done.stdout
+
+
+def test_the_same_fingerprint_wherever_a_secret_stands(run: Run, tag: Any) -> None:
+    _write(run, "a.py", "ABCD\nx ABCD EFGH\n")
+    _write(run, "b.py", "\n\n  ABCD")
+
+    def prints(*options: str) -> list[str]:
+        files = tag("--format=json", *options, "a.py", "b.py").json["files"]
+        return [span["fingerprint"] for entry in files for span in entry["spans"]]
+
+    first = prints()
+    assert first == prints()
+    assert (first[0], first[0]) == (first[1], first[3])
+    assert first[2] != first[0]
+    salted = prints("--salt", "pepper")
+    assert salted == prints("--salt", "pepper")
+    assert set(salted).isdisjoint(first)
+
+
+def test_one_file_alone_or_among_others_in_any_order(run: Run, tag: Any) -> None:
+    names = ["a.py", "b.py", "c.py"]
+    for name, text in zip(names, ("ABCD " * 40, "x 1@2", "y" * 100 + "QXQX"), strict=True):
+        _write(run, name, text)
+    together = tag("--format=json", *names).json["files"]
+    assert together == tag("--format=json", *reversed(names)).json["files"][::-1]
+    assert together == [tag("--format=json", name).json["files"][0] for name in names]

@@ -1,0 +1,429 @@
+"""Spans from token labels: one for each secret, with exact places, wherever windows end."""
+
+import random
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.errors import ConfigError, InputError, NonFiniteError, OptionError
+from gpt_bigcode.labelers import Logits
+from gpt_bigcode.tagging import Span, Tagging, TagOptions, TextTagger
+from gpt_bigcode.tokenizer import CodeTokenizer
+from scripted_models import write_checkpoint
+from scripted_taggers import write_tagger
+
+PLAIN = ("O", "KEY", "EMAIL")
+BIO = ("O", "B-KEY", "I-KEY", "B-EMAIL", "I-EMAIL")
+"""Labels by number, as the digits of the scripts below name them."""
+LETTERS = (
+    *(
+        "a",
+        "return",
+        " ",
+        "  ",
+        "\t",
+        "\r\n",
+        "\n",
+        "é",
+        "e\u0301",
+        "😀",
+        "👩\u200d💻",
+        "中文",
+        "1",
+        "ß.",
+    ),
+)
+Rule = Callable[[Sequence[int], int], int]
+"""The label of a place in a row, and nothing else of the row."""
+
+
+class FakeLabeler:
+    """Labels by a rule, and keeps what it was asked."""
+
+    def __init__(self, rule: Rule, labels: int, context: int, share: float = 0.99) -> None:
+        self.rule, self.label_count, self.context_length = rule, labels, context
+        self.vocabulary_size, self.batch_tokens = 1000, 4 * context
+        self.share = share
+        self.batches: list[list[int]] = []
+
+    def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        raise AssertionError(rows)
+
+    def token_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        self.batches.append([len(row) for row in rows])
+        return [self._logits(row) for row in rows]
+
+    def _logits(self, row: Sequence[int]) -> Logits:
+        assert 0 < len(row) <= self.context_length
+        rest = (1 - self.share) / (self.label_count - 1)
+        shares = np.full((len(row), self.label_count), rest)
+        for place in range(len(row)):
+            shares[place, self.rule(row, place)] = self.share
+        return np.log(shares).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def plain_bytes(tmp_path_factory: pytest.TempPathFactory) -> CodeTokenizer:
+    """One token for each byte."""
+    folder = write_checkpoint(tmp_path_factory.mktemp("model") / "bytes", script=[])
+    return CodeTokenizer.from_file(folder / "tokenizer.json")
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> CodeTokenizer:
+    """Tokens that join letters, white space and bytes of several characters."""
+    levels = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = levels, decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=330,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["".join(LETTERS) * 2, "return\n  é中文é中文 👩😀👩😀"], trainer)
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tokenizer.save(str(path))
+    return CodeTokenizer.from_file(path)
+
+
+def make(
+    rule: Rule,
+    tokenizer: CodeTokenizer,
+    *,
+    labels: Sequence[str] = PLAIN,
+    context: int = 64,
+    tagging: object = None,
+    share: float = 0.99,
+) -> TextTagger:
+    names = {str(number): name for number, name in enumerate(labels)}
+    extra = {} if tagging is None else {"tagging": tagging}
+    config = GPTBigCodeConfig.from_dict(
+        {"n_embd": 8, "n_head": 2, "n_positions": context, "id2label": names, **extra}
+    )
+    return TextTagger(FakeLabeler(rule, len(labels), context, share), tokenizer, config)
+
+
+def by_letter(tokenizer: CodeTokenizer) -> Rule:
+    """Capital letters are keys, digits and the at sign addresses."""
+
+    def rule(row: Sequence[int], place: int) -> int:
+        letter = tokenizer.token_bytes(row[place])
+        return 1 if letter.isupper() else 2 if letter.isdigit() or letter == b"@" else 0
+
+    return rule
+
+
+def by_script(script: str) -> Rule:
+    """The label of a token is its digit in the script."""
+    return lambda _row, place: int(script[place])
+
+
+def shown(tagging: Tagging | Exception) -> list[tuple[str, str]]:
+    assert isinstance(tagging, Tagging)
+    return [(span.label, span.text) for span in tagging.spans]
+
+
+def test_g2_a_secret_is_found_once_wherever_it_stands(plain_bytes: CodeTokenizer) -> None:
+    """At 0 %, 50 % and 99.9 % of a file of five windows and more, and across each border."""
+    model = make(by_letter(plain_bytes), plain_bytes)
+    reading = model.reading
+    size = 5 * (reading.window_tokens - reading.overlap) + 7
+    borders = [edge for w in reading.windows(size) for edge in (w.start, w.last, w.stop)]
+    places = {edge - shift for edge in borders for shift in (0, 1, 6, 11, 12)}
+    for place in sorted({0, size // 2, size - 13, size - 12} | places):
+        if not 0 <= place <= size - 12:
+            continue
+        text = "x" * place + "ABCDEFGHIJKL" + "y" * (size - place - 12)
+        (span,) = model.tag(text).spans
+        assert (span.start, span.end, span.text) == (place, place + 12, "ABCDEFGHIJKL")
+
+
+@pytest.mark.parametrize("tagging", [None, {"read": "once", "delay": 3}, {"read": "twice"}])
+def test_g2_labels_come_from_the_window_with_the_most_context(
+    plain_bytes: CodeTokenizer, tagging: dict[str, object] | None
+) -> None:
+    """A naive twin looks at all windows that hold a token and takes the one that sees the most."""
+    read: list[list[int]] = []
+
+    def rule(row: Sequence[int], place: int) -> int:
+        if place == 0:
+            read.append(list(row))
+        return 0
+
+    model = make(rule, plain_bytes, tagging=tagging, context=32)
+    reading, end = model.reading, plain_bytes.end_of_text_id
+    text = "".join(chr(33 + number % 90) for number in range(150))
+    ids = plain_bytes.encode(text)
+    tagging_ = model.tag(text)
+    windows = list(reading.windows(len(ids)))
+    assert (tagging_.tokens, tagging_.windows) == (150, len(windows))
+    expected = [reading.row(ids[window.start : window.stop]) for window in windows]
+    assert sorted(read) == sorted(expected)
+    assert [place for w in windows for place in range(w.first, w.last)] == list(range(150))
+    delay = reading.delay if reading.mode == "once" else None
+    for window in windows:
+        for place in range(window.first, window.last):
+            sees = {w: _context(w, place, len(ids), delay) for w in windows if _holds(w, place)}
+            assert sees[window] == max(sees.values())
+    if tagging == {"read": "twice"}:
+        assert all(row == [*row[: len(row) // 2], end, *row[: len(row) // 2]] for row in read)
+    elif tagging:
+        assert all(row[-3:] == [end] * 3 for row in read)
+        assert max(map(len, read)) == 32
+
+
+def _holds(window: object, place: int) -> bool:
+    return bool(window.start <= place < window.stop)  # type: ignore[attr-defined]
+
+
+def _context(window: object, place: int, length: int, delay: int | None) -> tuple[int, int]:
+    """What a model sees around a token: the end of the text is as good as any context."""
+    start, stop = window.start, window.stop  # type: ignore[attr-defined]
+    after = length if stop == length else stop - 1 - place
+    before = length if start == 0 else place - start
+    if delay is None:
+        return min(before, after), 0
+    return min(after, delay), before
+
+
+def test_a_delayed_label_belongs_to_the_token_before(plain_bytes: CodeTokenizer) -> None:
+    """The last labels are read at the `<|endoftext|>`s behind the window."""
+    end = plain_bytes.end_of_text_id
+
+    def rule(row: Sequence[int], place: int) -> int:
+        return 1 if row[place] == end or plain_bytes.token_bytes(row[place]) == b"!" else 0
+
+    model = make(rule, plain_bytes, tagging={"delay": 2})
+    assert [(s.start, s.end) for s in model.tag("abc!defg").spans] == [(1, 2), (6, 8)]
+
+
+def test_a_text_that_is_read_twice_is_labelled_in_its_second_copy(
+    plain_bytes: CodeTokenizer,
+) -> None:
+    end = plain_bytes.end_of_text_id
+    rule: Rule = lambda row, place: int(end in row[:place] and row[place] == row[-1])  # noqa: E731
+    model = make(rule, plain_bytes, tagging={"read": "twice"})
+    assert [(s.start, s.end) for s in model.tag("abc, c").spans] == [(2, 3), (5, 6)]
+
+
+TABLE = {
+    "one key": (PLAIN, "x = ABCDEFGHIJKL;", "00001111111111110", [("KEY", "ABCDEFGHIJKL")]),
+    "a missed piece inside": (PLAIN, "ABCDEF", "110111", [("KEY", "ABCDEF")]),
+    "a hyphen inside": (PLAIN, "ABC-DEF", "1110111", [("KEY", "ABC-DEF")]),
+    "another kind inside": (PLAIN, "ABCDEF", "112111", [("KEY", "ABCDEF")]),
+    "another kind at the end of a word": (PLAIN, "ABCDEF", "111122", [("KEY", "ABCDEF")]),
+    "a hyphen of another kind inside": (PLAIN, "AB-DEF", "112111", [("KEY", "AB-DEF")]),
+    "two missed pieces": (PLAIN, "ABCDEF", "110011", [("KEY", "AB"), ("KEY", "EF")]),
+    "neighbours behind a comma": (PLAIN, "ab,cd", "11011", [("KEY", "ab"), ("KEY", "cd")]),
+    "neighbours behind a space": (PLAIN, "ab cd", "11011", [("KEY", "ab"), ("KEY", "cd")]),
+    "neighbours of two kinds": (PLAIN, "ab:cd", "11022", [("KEY", "ab"), ("EMAIL", "cd")]),
+    "touching kinds": (PLAIN, "ab:cd", "11222", [("KEY", "ab"), ("EMAIL", ":cd")]),
+    "a new beginning": (BIO, "ab cd", "12212", [("KEY", "ab"), ("KEY", "cd")]),
+    "a new beginning without a gap": (BIO, "ab.cd", "12212", [("KEY", "ab."), ("KEY", "cd")]),
+    "a beginning inside a word": (BIO, "abcdef", "122122", [("KEY", "abcdef")]),
+    "a hyphen that begins": (BIO, "ab-def", "121222", [("KEY", "ab-def")]),
+    "inside without a beginning": (BIO, "x ab", "0022", [("KEY", "ab")]),
+    "inside of another kind": (BIO, "ab cd", "12044", [("KEY", "ab"), ("EMAIL", "cd")]),
+    "a beginning behind a gap": (BIO, "ab-cd", "12012", [("KEY", "ab"), ("KEY", "cd")]),
+    "white space at the edges": (PLAIN, "a \tbc\r\n d", "011111110", [("KEY", "bc")]),
+    "only white space": (PLAIN, "a \t\n d", "011110", []),
+    "a missed piece at the end": (PLAIN, "ABCx", "1110", [("KEY", "ABC")]),
+    "a missed piece before the end": (PLAIN, "ABCx ", "11100", [("KEY", "ABC")]),
+    "the kind that most pieces have": (PLAIN, "abcde", "12212", [("EMAIL", "abcde")]),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_g4_pieces_become_spans(plain_bytes: CodeTokenizer, name: str) -> None:
+    labels, text, script, expected = TABLE[name]
+    assert len(text) == len(script)
+    model = make(by_script(script), plain_bytes, labels=labels)
+    assert shown(model.tag(text)) == expected
+
+
+def test_g4_a_doubtful_piece_does_not_drag_the_score_down(plain_bytes: CodeTokenizer) -> None:
+    model = make(by_script("111011111111"), plain_bytes, share=0.9)
+    (span,) = model.tag("ABCDEFGHIJKL").spans
+    assert span.score == pytest.approx(0.9, abs=1e-6)
+
+
+@pytest.mark.parametrize(("single", "last"), [("S-KEY", "E-KEY"), ("U-KEY", "L-KEY")])
+def test_g4_other_prefixes(plain_bytes: CodeTokenizer, single: str, last: str) -> None:
+    model = make(by_script("123041"), plain_bytes, labels=("O", "B-KEY", "I-KEY", last, single))
+    assert shown(model.tag("abc d:")) == [("KEY", "abc"), ("KEY", "d:")]
+    model = make(by_script("441"), plain_bytes, labels=("O", "B-KEY", "I-KEY", last, single))
+    assert shown(model.tag("a.b")) == [("KEY", "a."), ("KEY", "b")]
+
+
+def test_g3_places_are_exact(plain_bytes: CodeTokenizer) -> None:
+    text = "\ufeffa\tAB\r\n😀é́ 12@3\r\n\r\n中 QQ\ntail"
+    data = text.encode()
+    spans = make(by_letter(plain_bytes), plain_bytes).tag(text).spans
+    assert [(data[s.start : s.end].decode(), s.text) for s in spans] == [
+        *(("AB", "AB"), ("12@3", "12@3"), ("QQ", "QQ"))
+    ]
+    places = [(s.start_line, s.start_column, s.end_line, s.end_column) for s in spans]
+    assert places == [(1, 3, 1, 5), (2, 5, 2, 9), (4, 3, 4, 5)]
+
+
+def test_g3_a_span_over_lines(plain_bytes: CodeTokenizer) -> None:
+    (span,) = make(by_script("0111110"), plain_bytes).tag("xA\nB\nCy").spans
+    place = (span.start_line, span.start_column, span.end_line, span.end_column)
+    assert (place, span.text) == ((1, 2, 3, 2), "A\nB\nC")
+
+
+def test_g3_spans_cut_no_character_and_have_no_white_space_at_the_edges(
+    pairs: CodeTokenizer,
+) -> None:
+    """Random labels over tokens that end anywhere in a character; the words of the file hold."""
+    draw = random.Random(5)
+    for _ in range(60):
+        text = draw.choice(["", "\ufeff"]) + "".join(draw.choices(LETTERS, k=80))
+        data = text.encode()
+        script = "".join(draw.choices("0012", k=400))
+        model = make(by_script(script), pairs, context=400)
+        spans = model.tag(text, TagOptions(min_score=0)).spans
+        ends = [0]
+        for span in spans:
+            assert data[span.start : span.end].decode() == span.text == span.text.strip()
+            assert span.start >= ends[-1]
+            ends.append(span.end)
+            for byte, line, column in (
+                (span.start, span.start_line, span.start_column),
+                (span.end, span.end_line, span.end_column),
+            ):
+                before = data[:byte].decode().removeprefix("\ufeff")
+                assert line == before.count("\n") + 1
+                assert column == len(before.rpartition("\n")[2]) + 1
+        assert any(spans)
+
+
+def test_g3_tokens_inside_of_a_character_are_judged_together(plain_bytes: CodeTokenizer) -> None:
+    """Three of the four bytes of an emoji are labelled: it is a key as a whole."""
+    assert shown(make(by_script("011101"), plain_bytes).tag("x😀y")) == [("KEY", "😀y")]
+    assert shown(make(by_script("010000"), plain_bytes).tag("x😀y")) == []
+
+
+def test_many_texts_are_the_same_as_each_alone_and_one_fault_stops_none(
+    plain_bytes: CodeTokenizer,
+) -> None:
+    model = make(by_letter(plain_bytes), plain_bytes)
+    texts = ["a B c", "", "x" * 300 + "ABCD" + "y" * 90, "12@3", "Z"]
+
+    def broken() -> Iterator[str]:
+        yield "ABC"
+        raise InputError("gone")
+
+    documents: list[Iterator[str]] = [iter([text]) for text in texts]
+    documents.insert(2, broken())
+    outcomes = list(model.tag_many(documents))
+    assert isinstance(outcomes.pop(2), InputError)
+    assert outcomes == [model.tag(text) for text in texts]
+    assert shown(outcomes[1]) == []
+
+
+@pytest.mark.parametrize("size", [1, 7, 5000])
+def test_pieces_of_any_size_give_the_same(plain_bytes: CodeTokenizer, size: int) -> None:
+    model = make(by_letter(plain_bytes), plain_bytes)
+    text = "\ufeffone TWO 3@4\r\n😀 " * 200
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    whole = model.tag(text)
+    assert next(model.tag_many([pieces])) == whole
+    advances = list(model.stream(pieces))
+    assert tuple(span for advance in advances for span in advance.spans) == whole.spans
+    assert advances[-1].offset == len(text.encode())
+    done = 0
+    for advance in advances:
+        assert all(done <= span.start < span.end <= advance.offset for span in advance.spans)
+        done = advance.offset
+
+
+def test_d3_memory_does_not_grow_with_the_text(plain_bytes: CodeTokenizer) -> None:
+    """Not even where all of it is labelled."""
+    model = make(lambda _row, _place: 1, plain_bytes, context=512)
+
+    def peak(size: int) -> int:
+        tracemalloc.start()
+        pieces = ("ab cd\n" * 100 for _ in range(size))
+        for _ in model.stream(pieces):
+            pass
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    peak(2)
+    assert peak(60) < 1.25 * peak(30)
+
+
+def test_the_least_score_of_all_labels_and_of_one(plain_bytes: CodeTokenizer) -> None:
+    model = make(by_letter(plain_bytes), plain_bytes, share=0.8)
+    text = "ABC 1@2"
+    assert shown(model.tag(text, TagOptions(min_score=0.81))) == []
+    only = TagOptions(min_score=0.81, min_scores={"EMAIL": 0.7})
+    assert shown(model.tag(text, only)) == [("EMAIL", "1@2")]
+    assert shown(model.tag(text, TagOptions(labels=frozenset({"KEY"})))) == [("KEY", "ABC")]
+    with pytest.raises(OptionError, match="'NAME' is not a label of this model: KEY, EMAIL"):
+        model.tag(text, TagOptions(labels=frozenset({"NAME"})))
+    with pytest.raises(OptionError):
+        TagOptions(min_score=1.5)
+
+
+def test_without_names_the_first_label_is_none(plain_bytes: CodeTokenizer) -> None:
+    labels = ("LABEL_0", "LABEL_1")
+    model = make(by_script("0110"), plain_bytes, labels=labels)
+    assert shown(model.tag("abcd")) == [("LABEL_1", "bc")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "tagging", "reason"),
+    [
+        (("KEY", "EMAIL"), None, "no label is called O"),
+        (("O",), None, "no label but the one"),
+        (PLAIN, "twice", "expected an object"),
+        (PLAIN, {"read": "backwards"}, "'backwards' is not once or twice"),
+        (PLAIN, {"read": ["once"]}, "is not once or twice"),
+        (PLAIN, {"delay": 17}, "17 is not 0 to 16"),
+        (PLAIN, {"delay": -1}, "-1 is not 0 to 16"),
+        (PLAIN, {"delay": True}, "not a whole number"),
+        (PLAIN, {"read": "twice", "delay": 1}, "read twice has none"),
+        (PLAIN, {"dealy": 1}, "dealy: there is no such field"),
+    ],
+)
+def test_a_configuration_that_means_nothing(
+    plain_bytes: CodeTokenizer, labels: Sequence[str], tagging: object, reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        make(by_script("0"), plain_bytes, labels=labels, tagging=tagging)
+
+
+def test_a_context_too_short_to_read_twice(plain_bytes: CodeTokenizer) -> None:
+    with pytest.raises(ConfigError, match="too short"):
+        make(by_script("0"), plain_bytes, tagging={"read": "twice"}, context=2)
+    model = make(by_letter(plain_bytes), plain_bytes, tagging={"read": "twice"}, context=3)
+    assert shown(model.tag("a BC d")) == [("KEY", "BC")]
+
+
+def test_a_failing_model_ends_the_work(plain_bytes: CodeTokenizer) -> None:
+    def rule(row: Sequence[int], place: int) -> int:
+        raise NonFiniteError("the model computed NaN or infinity")
+
+    with pytest.raises(NonFiniteError):
+        make(rule, plain_bytes).tag("a")
+
+
+def test_g5_a_span_does_not_show_its_text(plain_bytes: CodeTokenizer) -> None:
+    (span,) = make(by_letter(plain_bytes), plain_bytes).tag("ABCDEF").spans
+    assert isinstance(span, Span)
+    assert "ABC" not in repr(span)
+
+
+def test_the_folder_of_a_tiny_checkpoint(tmp_path: Path) -> None:
+    model = TextTagger.load(write_tagger(tmp_path / "tagger", scores={"Q": 0.6}))
+    assert model.name == "tagger"
+    assert model.tag("abc QQ 12").spans[0].score == pytest.approx(0.6, abs=1e-6)
