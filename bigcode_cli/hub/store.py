@@ -27,6 +27,7 @@ _STALLED_SECONDS = 600.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _INCOMPLETE = ".incomplete"
+_OTHERS_MAY_WRITE = 0o022
 
 
 @contextmanager
@@ -56,6 +57,14 @@ class Store:
         self.repository = repository
         self.notes = notes
         self.say = notes.note
+
+    def note_strangers(self) -> None:
+        """Say so if the cache is somebody else's and others may change it."""
+        with suppress(OSError):
+            status = self.repository.root.stat()
+            if status.st_uid not in (0, os.geteuid()) and status.st_mode & _OTHERS_MAY_WRITE:
+                place = f"{self.repository.root} belongs to somebody else"
+                self.say(f"{place}, and others may change what is in it")
 
     def holds(self, file: RemoteFile) -> bool:
         """Tell whether a content is here and has its hash."""
