@@ -169,7 +169,13 @@ def _copy_supporting_files(source: Path, target: Path) -> None:
 
 
 def _run_child(source: Source, folder: Path, files: list[str], progress: Progress) -> None:
-    arguments = [*_CHILD, str(source.folder.resolve()), str(folder.resolve()), *files]
+    arguments = [
+        *_CHILD,
+        str(os.getpid()),
+        str(source.folder.resolve()),
+        str(folder.resolve()),
+        *files,
+    ]
     process = subprocess.Popen(
         [sys.executable, *arguments],
         env=child_environment(),

@@ -1,7 +1,7 @@
 """The process that opens pickles: no network, little memory, and it dies with its parent.
 
-Knows nothing of the cache. Started by `conversion` as SOURCE TARGET FILE...; each line that it
-writes is a JSON object: where it is shut in, bytes written, and at last `done` or an error.
+Knows nothing of the cache. Started by `conversion` as PARENT SOURCE TARGET FILE..., and writes one
+JSON object a line: where it is shut in, bytes written, and at last `done` or an error.
 """
 
 import ctypes
@@ -24,13 +24,19 @@ _FORBIDDEN = (
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
+def die_with(parent: int) -> None:
+    """End when the parent does, even if it was gone before we could ask for that."""
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def isolate() -> str:
     """Give up the network, and what else is not needed; say what keeps the network out.
 
     Where the kernel grants no network namespace of our own, the audit hook refuses sockets.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     libc.prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Whoever may do it without new users keeps the right to read what belongs to others.
@@ -72,17 +78,11 @@ def tell(**fields: Any) -> None:
 
 def convert(source: Path, target: Path, files: list[str]) -> None:
     """Convert, and tell how it went."""
-    tell(shut_in=isolate())
-    import torch
-
-    from gpt_bigcode.conversion import convert_weights
     from gpt_bigcode.errors import GPTBigCodeError
 
-    torch.set_num_threads(1)
-    limit_memory(sum((source / name).stat().st_size for name in files))
-    forbid(target)
+    tell(shut_in=isolate())
     try:
-        convert_weights(source, files, target, advance=lambda count: tell(written=count))
+        _convert(source, target, files)
     except GPTBigCodeError as error:
         tell(error=error.slug, message=str(error), hint=error.hint)
     except MemoryError:
@@ -93,9 +93,27 @@ def convert(source: Path, target: Path, files: list[str]) -> None:
         tell(done=True)
 
 
+def _convert(source: Path, target: Path, files: list[str]) -> None:
+    from gpt_bigcode.unpickling import require_archive
+
+    paths = [source / name for name in files]
+    for path in paths:
+        if path.suffix == ".bin":
+            require_archive(path)
+    import torch
+
+    from gpt_bigcode.conversion import convert_weights
+
+    torch.set_num_threads(1)
+    limit_memory(sum(path.stat().st_size for path in paths))
+    forbid(target)
+    convert_weights(source, files, target, advance=lambda count: tell(written=count))
+
+
 def main() -> None:
     """Run as a process of its own."""
-    source, target, *files = sys.argv[1:]
+    parent, source, target, *files = sys.argv[1:]
+    die_with(int(parent))
     convert(Path(source), Path(target), files)
     sys.stdout.flush()
     os._exit(0)

@@ -10,7 +10,6 @@ from pathlib import Path
 from bigcode_cli.failures import Failure
 from bigcode_cli.hub import derived
 from bigcode_cli.hub.cache import CachedRepository
-from bigcode_cli.hub.conversion import Source, convert
 from bigcode_cli.hub.derived import Record
 from bigcode_cli.output import Notes
 from bigcode_cli.private_folders import make_private_folder
@@ -24,6 +23,8 @@ def convert_snapshot(repository: CachedRepository, commit: str, notes: Notes) ->
     Raises:
         Failure: it is not here, needs no conversion, or cannot be converted.
     """
+    from bigcode_cli.hub.conversion import Source, convert
+
     snapshot = repository.snapshot(commit)
     if snapshot is None:
         raise Failure("model-missing", f"{repository.name}: not in the local cache")
@@ -48,6 +49,8 @@ def convert_folder(
     Raises:
         Failure: it needs no conversion or cannot be converted, or the other one is there.
     """
+    from bigcode_cli.hub.conversion import Source, convert
+
     require_convertible(name, source)
     place = {"repository": name if commit is not None else None, "commit": commit}
     convert(Source(name=name, folder=source, record=place), target, notes, private=False)

@@ -58,6 +58,22 @@ def network_errors(host: str) -> Iterator[None]:
         raise Failure("hub-invalid", f"{host}: its answer is not HTTP") from None
 
 
+def no_answer(host: str) -> Interrupted:
+    """Describe a server that lets us wait too long."""
+    return Interrupted(Failure("network", f"{host}: no answer in time", hint="try again later"))
+
+
+def refuse_web_page(response: "httpx2.Response", wanted: str) -> None:
+    """Refuse a page for people where a file was asked for.
+
+    Raises:
+        Failure: it is one.
+    """
+    if response.headers.get("content-type", "").startswith("text/html"):
+        message = f"{response.url.host}: sends a web page instead of {wanted}"
+        raise Failure("hub-invalid", message, hint="is there a login page between?")
+
+
 def _no_connection(error: Exception, host: str) -> Exception:
     if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
         hint = "a wrong clock, or a program that reads encrypted traffic, looks like this"

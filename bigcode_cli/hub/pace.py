@@ -1,7 +1,11 @@
 """The slowest that a transfer may be; knows nothing of what is transferred."""
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 from bigcode_cli.failures import Failure
 
@@ -39,3 +43,30 @@ class SpeedLimit:
             message = f"the server sends only {rate:.0f} bytes a second"
             raise Failure("network", message, hint="try again later")
         self._began, self._received = now, 0
+
+
+@contextmanager
+def deadline(seconds: float, late: Callable[[], Exception]) -> Iterator[None]:
+    """Interrupt what takes longer, even if it waits inside a library.
+
+    A server that sends its headers byte by byte never runs into a time limit for silence, and no
+    one sees the bytes before they are complete. Only the main thread can be interrupted.
+
+    Args:
+        seconds: after these, and every second from then on.
+        late: makes the exception that interrupts.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise late()
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

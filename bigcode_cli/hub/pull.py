@@ -120,6 +120,7 @@ def _fetch_all(
     size = shown_bytes(sum(file.size for file in missing))
     notes.note(f"{repository.name} at {commit[:8]}: {size} of {shown_bytes(total)} to fetch")
     store.require_space(missing)
+    store.note_strangers()
     with Progress(repository.name, total, notes) as progress:
         store.say = progress.say
         transfer = Transfer(

@@ -15,10 +15,17 @@ from urllib.parse import quote
 from bigcode_cli import __version__
 from bigcode_cli.failures import Failure, UsageFailure
 from bigcode_cli.hub.cache import COMMIT
-from bigcode_cli.hub.faults import Interrupted, network_errors, refusal, retry_after_seconds
+from bigcode_cli.hub.faults import (
+    Interrupted,
+    network_errors,
+    no_answer,
+    refusal,
+    refuse_web_page,
+    retry_after_seconds,
+)
 from bigcode_cli.hub.hashes import new_hasher, same_digest
 from bigcode_cli.hub.listing import RemoteFile, read_entries
-from bigcode_cli.hub.pace import SpeedLimit
+from bigcode_cli.hub.pace import SpeedLimit, deadline
 from bigcode_cli.output import Notes
 
 if TYPE_CHECKING:
@@ -161,6 +168,7 @@ class Hub:
         data = bytearray()
         with self._open(url, {}, may_leave=not is_api) as response:
             self._refuse_errors(response, repository)
+            refuse_web_page(response, "what was asked for")
             for chunk in self.chunks(response):
                 data += chunk
                 if len(data) > _MAX_ANSWER_BYTES:
@@ -213,7 +221,7 @@ class Hub:
         if self._sends_token and self._token is not None and self._is_home(url):
             headers = {**headers, "Authorization": f"Bearer {self._token.text}"}
         request = self._client.build_request("GET", url, headers=headers)
-        with network_errors(url.host):
+        with network_errors(url.host), deadline(PATIENCE_SECONDS, lambda: no_answer(url.host)):
             return self._client.send(request, stream=True, follow_redirects=False)
 
     def _redirect(self, response: "httpx2.Response", *, may_leave: bool) -> "httpx2.URL | None":

@@ -24,9 +24,11 @@ ORPHAN_SECONDS = 24 * 3600
 _NOTE_AFTER_SECONDS = 2.0
 _POLL_SECONDS = 0.2
 _STALLED_SECONDS = 600.0
+_SILENT_SECONDS = 60.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _INCOMPLETE = ".incomplete"
+_OTHERS_MAY_WRITE = 0o022
 
 
 @contextmanager
@@ -56,6 +58,14 @@ class Store:
         self.repository = repository
         self.notes = notes
         self.say = notes.note
+
+    def note_strangers(self) -> None:
+        """Say so if the cache is somebody else's and others may change it."""
+        with suppress(OSError):
+            status = self.repository.root.stat()
+            if status.st_uid not in (0, os.geteuid()) and status.st_mode & _OTHERS_MAY_WRITE:
+                place = f"{self.repository.root} belongs to somebody else"
+                self.say(f"{place}, and others may change what is in it")
 
     def holds(self, file: RemoteFile) -> bool:
         """Tell whether a content is here and has its hash."""
@@ -129,8 +139,8 @@ class Store:
             except NotImplementedError:  # a file system without locks: the work may be done twice
                 break
         try:
-            for path in self._incomplete(file):  # whoever wrote them was killed: the lock was free
-                path.unlink(missing_ok=True)
+            # Whoever wrote them was killed, unless this is a file system that keeps nobody out.
+            self._sweep(file, _SILENT_SECONDS)
             yield
         finally:
             lock.release()
@@ -142,7 +152,11 @@ class Store:
         path = blobs / f"{file.digest}.{secrets.token_hex(4)}{_INCOMPLETE}"
         try:
             yield path
-            path.replace(blobs / file.digest)
+            with suppress(FileNotFoundError):  # one who was let in as well was quicker
+                path.replace(blobs / file.digest)
+            if not self.has_size(file):
+                raise Failure("cache", f"{file.name}: was removed during the download")
+            self._sweep(file)
         finally:
             path.unlink(missing_ok=True)
 
@@ -173,6 +187,13 @@ class Store:
         except (OSError, UnicodeDecodeError):
             reference.parent.mkdir(parents=True, exist_ok=True)
         _replace(reference, commit, as_link=False)
+
+    def _sweep(self, file: RemoteFile, silent_seconds: float = -1.0) -> None:
+        """Remove what others have begun of a content and not touched for some time."""
+        for path in self._incomplete(file):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > silent_seconds:
+                    path.unlink()
 
     def _incomplete(self, file: RemoteFile) -> list[Path]:
         return sorted(self.repository.blobs.glob(f"{file.digest}.*{_INCOMPLETE}"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bigcode_cli.failures import Failure
-from bigcode_cli.hub.faults import Interrupted
+from bigcode_cli.hub.faults import Interrupted, refuse_web_page
 from bigcode_cli.hub.hashes import new_hasher, same_digest
 from bigcode_cli.hub.listing import RemoteFile
 from bigcode_cli.hub.progress import Progress
@@ -111,11 +111,7 @@ class _Part:
             self._stream.truncate()
         announced = response.headers.get("content-length", "")
         if announced.isdigit() and int(announced) != self.file.size - self.received:
-            kind = response.headers.get("content-type", "")
-            if kind.startswith("text/html"):
-                host = response.url.host
-                message = f"{host}: sends a web page instead of {self.file.name}"
-                raise Failure("hub-invalid", message, hint="is there a login page between?")
+            refuse_web_page(response, self.file.name)
             raise self._wrong_size(f"the server announces {int(announced):,} bytes")
 
     def write(self, chunk: bytes) -> None:

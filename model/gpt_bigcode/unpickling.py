@@ -7,18 +7,19 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from gpt_bigcode.errors import CheckpointError, MemoryLimitError, UnsafeCheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # What an archive holds besides its tensors: their names, and a few bytes for each.
 _MOST_OVERHEAD = 1.05
 _OVERHEAD_BYTES = 1 << 20
 
 
-def read_pickle(path: Path) -> dict[str, Tensor]:
+def read_pickle(path: Path) -> "dict[str, Tensor]":
     """Read the tensors of one `pytorch_model.bin`; they are mapped, not copied.
 
     Args:
@@ -29,7 +30,9 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
         CheckpointError: it is damaged.
         MemoryLimitError: it asks for more memory than there may be.
     """
-    _require_archive(path)
+    require_archive(path)
+    import torch
+
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
@@ -43,8 +46,12 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     return _tensors(path, content)
 
 
-def _require_archive(path: Path) -> None:
-    """Refuse what could unpack to more than it is: the reader would not notice."""
+def require_archive(path: Path) -> None:
+    """Refuse what is no archive, or could unpack to more than it is; needs no torch.
+
+    Raises:
+        UnsafeCheckpointError: it is one of them.
+    """
     try:
         size = path.stat().st_size
         with zipfile.ZipFile(path) as archive:
@@ -58,12 +65,14 @@ def _require_archive(path: Path) -> None:
         raise UnsafeCheckpointError(f"{path.name}: unpacks to {unpacked:,} bytes from {size:,}")
 
 
-def _tensors(path: Path, content: object) -> dict[str, Tensor]:
+def _tensors(path: Path, content: object) -> "dict[str, Tensor]":
+    import torch
+
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path.name}: holds no tensors by name")
     found: dict[str, Tensor] = {}
     for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise CheckpointError(f"{path.name}: {str(name)[:80]!r} is not a tensor")
         if value.layout is not torch.strided or value.is_meta or value.is_quantized:
             raise CheckpointError(f"{path.name}: {name[:80]!r} is not a plain tensor")

@@ -2,17 +2,14 @@
 
 import json
 import shutil
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from cached_models import COMMIT, add_to_cache
-from program import BIGCODE, Run
+from program import Run
 from scripted_models import write_checkpoint
 
-HEAVY = {"torch", "numpy", "tokenizers", "huggingface_hub", "httpx2", "rich", "pydantic"}
 OTHER = "f" * 40
 CARD = "---\nlanguage: code\nlicense: bigcode-openrail-m\n---\n# A model\n\nlicense: not-this\n"
 
@@ -167,22 +164,6 @@ def test_settings_reach_nested_commands(run: Run, cache: Path) -> None:
     assert run("models", "list").json["models"]
     config.write_text("format = 1\n", "utf-8")
     assert run("models", "list").status == 2
-
-
-@pytest.mark.parametrize("arguments", [["list"], ["show", "acme/tiny"], ["path", "acme/tiny"]])
-def test_25_nothing_heavy_no_network_and_quick(arguments: list[str], run: Run, cache: Path) -> None:
-    program = (sys.executable, "-X", "importtime", "-m", "bigcode_cli")
-    done = run("models", *arguments, program=program)
-    assert done.status == 0
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert {name.partition(".")[0] for name in imported} & HEAVY == set()
-    assert run("models", *arguments, program=("unshare", "-rn", BIGCODE)).status == 0
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        run("models", *arguments)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.6  # 0.2 s where nothing else runs
 
 
 def test_a_checkpoint_without_sentinels_cannot_infill(run: Run, tmp_path: Path) -> None:

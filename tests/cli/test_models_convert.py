@@ -1,0 +1,405 @@
+"""models convert and pull --convert: pickles become safetensors, and can do no harm meanwhile."""
+
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bigcode_cli.hub.conversion import child_environment
+from cached_models import COMMIT, add_to_cache
+from fake_hub import TOKEN, FakeHub, Repository, folder_files
+from pickled_models import PICKLE, WEIGHTS, as_pickle, write_hostile
+from program import BIGCODE, Outcome, Run
+from scripted_models import encode, write_checkpoint
+
+NAME = "acme/tiny"
+Pull = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that writes "hello", in safetensors."""
+    folder = tmp_path_factory.mktemp("models") / "plain"
+    return write_checkpoint(folder, script=encode("hello"), positions=512)
+
+
+@pytest.fixture
+def pickled(plain: Path, tmp_path: Path) -> Path:
+    """The same model as a pickle."""
+    as_pickle(plain, tmp_path / "pickled")
+    return tmp_path / "pickled"
+
+
+@pytest.fixture
+def cache(run: Run) -> Path:
+    return Path(run.environment["HOME"]) / ".cache" / "huggingface" / "hub"
+
+
+@pytest.fixture
+def converted(run: Run) -> Path:
+    """Where conversions of the cache lie."""
+    return Path(run.environment["HOME"]) / ".cache" / "bigcode" / "converted"
+
+
+def models_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.name[0] != ".")
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return list(folder.glob(".*.partial"))
+
+
+def test_numbers_and_types_stay(plain: Path, run: Run, tmp_path: Path) -> None:
+    tensors = as_pickle(plain, tmp_path / "old", shards=3)
+    target = tmp_path / "new"
+    done = run("models", "convert", tmp_path / "old", target)
+    assert (done.status, done.stdout) == (0, bytes(target) + b"\n")
+    found = load_file(target / WEIGHTS)
+    assert found.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert found[name].dtype == value.dtype
+        assert torch.equal(found[name], value)
+    assert {value.dtype for value in found.values()} == {
+        *(torch.float32, torch.float16, torch.bfloat16),
+    }
+    assert run("models", "verify", target).status == 0
+    done = run("complete", "-m", target, "--precision=float32", input=b"")
+    assert (done.status, done.stdout) == (0, b"hello")
+    assert target.stat().st_mode & 0o777 == 0o755
+    assert leftovers(tmp_path) == []
+
+
+def test_nothing_is_replaced(pickled: Path, run: Run, tmp_path: Path) -> None:
+    target = tmp_path / "new"
+    target.mkdir()
+    (target / "mine").touch()
+    for place in (target, target / "mine"):
+        done = run("models", "convert", pickled, place)
+        assert (done.status, done.stdout) == (3, b"")
+        assert f"error[exists]: {place}: is already there" in done.stderr
+    assert [path.name for path in target.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("make", "status", "words"),
+    [
+        (lambda folder: (folder / PICKLE).rename(folder / "x.pt"), 3, "error[model-missing]"),
+        (lambda folder: (folder / PICKLE).rename(folder / WEIGHTS), 3, "nothing-to-convert"),
+        (lambda folder: (folder / "config.json").unlink(), 3, "error[model-"),
+        (lambda folder: (folder / PICKLE).write_bytes(b"<html>"), 3, "is not an archive"),
+    ],
+)
+def test_what_cannot_be_converted(
+    make: Callable[[Path], object],
+    status: int,
+    words: str,
+    pickled: Path,
+    run: Run,
+    tmp_path: Path,
+) -> None:
+    make(pickled)
+    done = run("models", "convert", pickled, tmp_path / "new")
+    assert done.status == status
+    assert words in done.stderr
+    assert not (tmp_path / "new").exists()
+    assert leftovers(tmp_path) == []
+
+
+def test_a_folder_needs_a_target(pickled: Path, run: Run) -> None:
+    done = run("models", "convert", pickled)
+    assert done.status == 2
+    assert "error[usage]: FOLDER: " in done.stderr
+
+
+@pytest.mark.parametrize("form", ["archive", "legacy", "raw", "packed"])
+def test_13_14_15_a_hostile_pickle_does_nothing(
+    form: str, pickled: Path, run: Run, tmp_path: Path
+) -> None:
+    """It is refused by name, and nothing recommends to load it in another way."""
+    canary = tmp_path / "canary"
+    write_hostile(pickled / PICKLE, form, canary)
+    done = run("models", "convert", pickled, tmp_path / "new")
+    assert (done.status, done.stdout) == (3, b"")
+    assert "error[model-unsafe]: " in done.stderr
+    assert PICKLE in done.stderr
+    assert "weights_only" not in done.stderr
+    assert not canary.exists()
+    assert not (tmp_path / "new").exists()
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("command", ["complete", "score", "infill"])
+def test_13_a_pickle_is_never_opened_by_other_commands(
+    command: str, pickled: Path, run: Run, tmp_path: Path
+) -> None:
+    canary = tmp_path / "canary"
+    write_hostile(pickled / PICKLE, "raw", canary)
+    options = ("--at=1:1",) if command == "infill" else ()
+    done = run(command, "-m", pickled, *options, input=b"x = 1\n")
+    assert done.status == 3
+    assert "error[model-unsafe]: " in done.stderr
+    assert "hint: bigcode models convert " in done.stderr
+    assert not canary.exists()
+
+
+def test_14_there_is_one_place_that_opens_pickles() -> None:
+    root = Path(__file__).resolve().parents[2]
+    places = []
+    for top in ("bigcode_cli", "model/gpt_bigcode"):
+        for path in (root / top).rglob("*.py"):
+            text = path.read_text("utf-8")
+            words = ("weights_only=False", "pickle.load", "torch.load(", "joblib", "marshal")
+            places += [(path.name, word) for word in words if word in text]
+    assert places == [("unpickling.py", "torch.load(")]
+
+
+_ESCAPE = """
+import socket, sys, urllib.request
+from pathlib import Path
+from bigcode_cli.hub import conversion_child as child
+if sys.argv[3] == "hook":
+    child._NEW_NETWORK = child._NEW_USERS = 0
+    child.ctypes.CDLL(None).unshare.restype = None
+    real = child.ctypes.CDLL
+    class Library:
+        def __init__(self, *arguments, **named): self.real = real(*arguments, **named)
+        def prctl(self, *arguments): return self.real.prctl(*arguments)
+        def unshare(self, _): return -1
+    child.ctypes.CDLL = Library
+print(child.isolate())
+child.forbid(Path(sys.argv[2]))
+def attempts():
+    yield "connect", lambda: socket.create_connection(("127.0.0.1", int(sys.argv[1])), 3)
+    if sys.argv[3] == "hook":
+        yield "socket", lambda: socket.socket()
+        yield "run", lambda: __import__("os").system("true")
+        yield "fork", lambda: __import__("os").fork()
+    yield "write", lambda: open("/tmp/escaped", "w")
+for name, attempt in attempts():
+    try:
+        attempt()
+    except OSError:
+        print("refused", name)
+open(sys.argv[2] + "/inside", "w").close()
+"""
+
+
+@pytest.mark.parametrize("means", ["namespace", "hook"])
+def test_13_the_process_has_no_network(means: str, run: Run, hub: FakeHub, tmp_path: Path) -> None:
+    """By the kernel where it grants a namespace, by a hook elsewhere."""
+    port = hub.url.rpartition(":")[2]
+    with socket.create_connection(("127.0.0.1", int(port)), 3):
+        pass
+    program = (sys.executable, "-c", _ESCAPE)
+    done = run(port, tmp_path, means, program=program)
+    assert done.status == 0, done.stderr
+    lines = done.stdout.decode().splitlines()
+    assert means in lines[0]
+    assert lines[1] == "refused connect"
+    assert "refused write" in lines
+    assert len(lines) == (3 if means == "namespace" else 6)
+    assert hub.requests == []
+    assert (tmp_path / "inside").exists()
+
+
+def test_13_the_process_has_little_memory(run: Run) -> None:
+    script = (
+        "from bigcode_cli.hub.conversion_child import limit_memory\n"
+        "limit_memory(1 << 20)\n"
+        "bytearray(500 << 20)\n"
+        "try: bytearray(1500 << 20)\n"
+        "except MemoryError: print('refused')\n"
+    )
+    assert run("-c", script, program=(sys.executable,)).stdout == b"refused\n"
+
+
+def test_55_the_process_knows_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HF_HOME", "/somewhere")
+    assert not {name for name in child_environment() if name.startswith("HF_")}
+    assert TOKEN not in child_environment().values()
+
+
+@pytest.fixture
+def pickle_hub(hub: FakeHub, pickled: Path) -> FakeHub:
+    """A hub where acme/tiny has pickles only."""
+    hub.repositories[NAME] = Repository(folder_files(pickled))
+    return hub
+
+
+def test_a_pulled_pickle_is_a_model(
+    pull: Pull, pickle_hub: FakeHub, run: Run, converted: Path, place: Path
+) -> None:
+    """Fetched only when asked for, verified, shown, used, removed; and pruned with its source."""
+    refused = pull(NAME)
+    assert refused.status == 3
+    assert "error[model-unsafe]" in refused.stderr
+    assert f"hint: bigcode models pull --convert {NAME}" in refused.stderr
+    assert pickle_hub.paths(PICKLE) == []
+    done = pull("--convert", NAME, "-v")
+    assert done.status == 0
+    (folder,) = models_in(converted)
+    assert done.stdout == bytes(folder) + b"\n"
+    assert "pickles are opened in a network namespace of its own" in done.stderr
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert run("complete", "-m", NAME, "--precision=float32", input=b"").stdout == b"hello"
+    listed = run("models", "list", "--format=json").json["models"]
+    assert [(e["name"], e["revision"]) for e in listed[1:]] == [(NAME, COMMIT)]
+    assert run("models", "path", NAME).stdout == bytes(folder) + b"\n"
+    assert run("models", "verify", NAME, "--format=json").json["hashed_files"] == 3
+    again = pull("--convert", NAME, "--format=json")
+    assert again.json["fetched_bytes"] == 0
+    assert "converting" not in again.stderr
+    data = bytearray((folder / WEIGHTS).read_bytes())
+    data[-1] ^= 1
+    (folder / WEIGHTS).write_bytes(data)
+    assert "model.safetensors: its hash is " in run("models", "verify", NAME).stderr
+    freed = run("models", "remove", "--yes", NAME, "--format=json").json["freed_bytes"]
+    assert freed > len(data) * 3 // 2
+    assert models_in(converted) == []
+    assert not place.exists()
+
+
+def test_51_records_of_another_version_are_left_alone(
+    pickled: Path, cache: Path, converted: Path, run: Run
+) -> None:
+    """What a newer program has written is neither used nor removed; nor is it in the way."""
+    add_to_cache(cache, NAME, pickled)
+    strange = converted / ("e" * 40)
+    strange.mkdir(parents=True)
+    record = {"format": 99, "source": {"repository": NAME, "cache": str(cache)}, "files": {}}
+    (strange / "conversion.json").write_text(json.dumps(record), "utf-8")
+    assert run("models", "show", NAME).status == 3
+    assert run("models", "prune", "--yes").status == 0
+    assert run("models", "remove", "--yes", NAME).status == 0
+    assert strange.exists()
+    assert not list(cache.rglob("conversion.json"))
+
+
+def test_prune_removes_conversions_of_what_is_gone(
+    pickled: Path, cache: Path, converted: Path, run: Run
+) -> None:
+    """Converted where there is no network at all."""
+    snapshot = add_to_cache(cache, NAME, pickled)
+    assert run("models", "convert", NAME, program=("unshare", "-rn", BIGCODE)).status == 0
+    assert run("models", "prune", "--yes", "--format=json").json["freed_bytes"] == 0
+    (folder,) = models_in(converted)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    for path in snapshot.iterdir():
+        path.unlink()
+    assert run("models", "prune", "--format=json").status == 2
+    freed = run("models", "prune", "--yes", "--format=json").json["freed_bytes"]
+    assert freed >= size
+    assert models_in(converted) == []
+
+
+def test_a_changed_pickle_is_not_opened(pickled: Path, cache: Path, run: Run) -> None:
+    snapshot = add_to_cache(cache, NAME, pickled)
+    data = bytearray((snapshot / PICKLE).read_bytes())
+    data[-100] ^= 1
+    (snapshot / PICKLE).write_bytes(data)
+    done = run("models", "convert", NAME)
+    assert (done.status, done.stdout) == (3, b"")
+    assert f"{NAME}: {PICKLE}: its hash is " in done.stderr
+    assert f"expected {(snapshot / PICKLE).readlink().name}" in done.stderr
+
+
+def test_an_index_that_leads_out_is_refused(pull: Pull, pickle_hub: FakeHub) -> None:
+    files = pickle_hub.repositories[NAME].files
+    del files[PICKLE]
+    files[f"{PICKLE}.index.json"] = b'{"weight_map": {"a": "../../x.bin"}}'
+    done = pull("--convert", NAME)
+    assert done.status == 3
+    assert "error[repo-unsafe]" in done.stderr
+
+
+def test_52_a_killed_conversion_leaves_nothing_half_done(
+    pickled: Path, cache: Path, run: Run, converted: Path
+) -> None:
+    """Killed at random times: there is no model, or a whole one; the process dies too."""
+    add_to_cache(cache, NAME, pickled)
+    moments = random.Random(5)
+    for _ in range(4):
+        process = subprocess.Popen(
+            [BIGCODE, "models", "convert", NAME],
+            env=dict(run.environment),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(moments.uniform(0.3, 4.0))
+        process.kill()
+        process.wait()
+        for folder in models_in(converted):
+            assert run("models", "verify", folder).status == 0
+    assert run("models", "convert", NAME).status == 0
+    assert leftovers(converted) == []
+    assert run("models", "verify", NAME).status == 0
+
+
+def test_35_an_interrupted_conversion(pickled: Path, run: Run, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [BIGCODE, "models", "convert", pickled, tmp_path / "new"],
+        env=dict(run.environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 30
+    while not leftovers(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not (child := children.read_text("ascii").split()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert time.monotonic() - start < 2
+    assert (process.returncode, stdout) == (130, b"")
+    assert b"Traceback" not in stderr
+    assert leftovers(tmp_path) == []
+    while Path(f"/proc/{child[0]}").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert time.monotonic() < deadline
+    assert not (tmp_path / "new").exists()
+
+
+def test_update_converts_what_was_converted(
+    pull: Pull, pickle_hub: FakeHub, environment: dict[str, str], run: Run, converted: Path
+) -> None:
+    """And as long as the new pickle is not converted, the old model stays."""
+    assert pull("--convert", NAME).status == 0
+    repository = pickle_hub.repositories[NAME]
+    good, before = repository.files[PICKLE], models_in(converted)
+    repository.files[PICKLE], repository.commit = b"broken", "b" * 40
+    failed = run("models", "update", NAME, env=environment)
+    assert failed.status == 3
+    assert run("models", "path", NAME).stdout == bytes(before[0]) + b"\n"
+    size = (before[0] / WEIGHTS).stat().st_size
+    repository.files[PICKLE], repository.commit = good, "c" * 40
+    repository.files["config.json"] = repository.files["config.json"].replace(b"{", b"{ ", 1)
+    done = run("models", "update", NAME, "--format=json", env=environment)
+    assert done.status == 0
+    (entry,) = done.json["models"]
+    assert entry["revision"] == "c" * 40
+    assert [change["name"] for change in entry["files"]] == ["config.json"]
+    assert (Path(entry["path"]) / WEIGHTS).stat().st_size == size
+
+
+def test_the_layout_of_santacoder_must_be_converted(pull: Pull, hub: FakeHub) -> None:
+    files = hub.repositories[NAME].files
+    fields = {"model_type": "gpt2", "attention_head_type": "multiquery"}
+    config = {**json.loads(files["config.json"]), **fields}
+    files["config.json"] = json.dumps(config).encode()
+    done = pull(NAME)
+    assert done.status == 3
+    assert "error[model-unsupported]: acme/tiny: its weights have the layout of" in done.stderr
+    assert f"hint: bigcode models pull --convert {NAME}" in done.stderr
+    assert hub.paths(WEIGHTS) == []
