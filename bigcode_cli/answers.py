@@ -107,6 +107,9 @@ class Presenter:
         reading, writing = times.prefill_seconds, times.decode_seconds
         read = completion.prompt_tokens
         self.notes.detail(f"{read} tokens read in {reading:.2f} s, the rest took {writing:.2f} s")
+        if times.drafted_tokens:
+            right = f"{times.accepted_tokens} of {times.drafted_tokens} guessed tokens were right"
+            self.notes.detail(f"{right}; --no-speculation guesses none")
 
     def _write_text(self, completion: "Completion") -> None:
         """Write several answers one below the other, for people; programs read JSON."""

@@ -313,3 +313,11 @@ class GenerationOptions:
             help="Refuse a prompt that is too long instead of keeping its end.",
         ),
     ] = False
+    no_speculation: Annotated[
+        bool,
+        typer.Option(
+            "--no-speculation",
+            rich_help_panel=GENERATION,
+            help="Compute one token at a time, without guessing ahead; the text is the same.",
+        ),
+    ] = False

@@ -110,6 +110,7 @@ def completion_options(options: GenerationOptions, source: InputText) -> "Comple
         samples=options.samples,
         min_confidence=options.min_confidence,
         truncate=not options.no_truncate,
+        speculate=not options.no_speculation,
         context_files=tuple(ContextFile(_shown_path(path), text) for path, text in files),
         path=_shown_path(source.path) if files and source.path is not None else None,
     )

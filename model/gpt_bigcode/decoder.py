@@ -52,6 +52,14 @@ class TorchDecoder:
         """V, padding rows of the token table included."""
         return self._model.config.vocab_size
 
+    @property
+    def exact_steps(self) -> bool:
+        """Whether `extend` gives, bit for bit, what `decode` gives.
+
+        It does not: products of several rows are summed in another order than those of one row.
+        """
+        return False
+
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Forget everything and read one row per prompt; [B, V].
@@ -91,6 +99,17 @@ class TorchDecoder:
             return self._head(self._read(ids, self._filled()))
 
     @torch.inference_mode()
+    def extend(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Append T tokens to the only row, in one pass; the logits after each of them, [T, V]."""
+        ids = torch.tensor([list(tokens)], device=self._device)
+        with memory_errors(f"{len(tokens)} tokens"):
+            return self._head(self._read_all(ids, self._filled())[0])
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens of the only row after the first `length`."""
+        self._filled().truncate(length)
+
+    @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order; a row may be named more than once."""
         self._filled().keep(rows)
@@ -103,6 +122,10 @@ class TorchDecoder:
 
     def _read(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
         """[B, T] -> [B, E], the last token's state."""
+        return self._read_all(ids, cache)[:, -1]
+
+    def _read_all(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
+        """[B, T] -> [B, T, E], every token's state."""
         mask = None
         if bool(self._padding.any()):
             seen = cache.length + ids.shape[1]
@@ -110,7 +133,7 @@ class TorchDecoder:
         output = self._model.transformer(
             ids, past_key_values=cache, attention_mask=mask, use_cache=True
         )
-        return output.last_hidden_state[:, -1]  # type: ignore[no-any-return]
+        return output.last_hidden_state  # type: ignore[no-any-return]
 
     def _head(self, hidden: Tensor) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = self._model.lm_head(hidden).float().cpu().numpy()

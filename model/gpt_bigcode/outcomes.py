@@ -40,11 +40,16 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
-    """Wall-clock times, in seconds. Loading counts once per model."""
+    """Wall-clock times, in seconds, and how many guesses were checked and right.
+
+    Loading counts once per model. Guesses save time and change no text (see `speculation`).
+    """
 
     load_seconds: float
     prefill_seconds: float
     decode_seconds: float
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

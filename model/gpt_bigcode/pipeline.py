@@ -22,6 +22,7 @@ from gpt_bigcode.infilling import Gap, InfillOrder, build_infill_prompt
 from gpt_bigcode.outcomes import Choice, Completion, FinishReason, Timings
 from gpt_bigcode.sampling import Sampler
 from gpt_bigcode.scopes import Scope, ScopeRule
+from gpt_bigcode.speculation import SpeculativeDecoder, StepDecoder
 from gpt_bigcode.streaming import NewlineRestorer, TextStop
 from gpt_bigcode.suffix_overlap import SuffixOverlap
 from gpt_bigcode.tokenizer import CodeTokenizer
@@ -50,6 +51,8 @@ class CompletionOptions:
         context_files: other files of the repository, put before the prompt.
         path: where the prompt's own text comes from, relative to the repository; read only together
             with `context_files`.
+        speculate: let the model check several guessed tokens at once where that is faster; the
+            text is the same (see `speculation`).
 
     Raises:
         OptionError: a value out of range; it is named.
@@ -67,6 +70,7 @@ class CompletionOptions:
     heal: bool = True
     context_files: tuple[ContextFile, ...] = ()
     path: str | None = None
+    speculate: bool = True
 
     def __post_init__(self) -> None:
         _ = self.limits
@@ -275,10 +279,16 @@ class _Run:
 
     def __init__(self, model: TextModel, prompt: Prompt, options: CompletionOptions) -> None:
         self.model, self.prompt, self.options = model, prompt, options
+        sampler = self._sampler()
+        self._ahead: SpeculativeDecoder | None = None
+        if options.speculate and options.samples == 1 and isinstance(model.decoder, StepDecoder):
+            self._ahead = SpeculativeDecoder(
+                model.decoder, sampler=sampler, max_tokens=options.max_tokens
+            )
         self._generation = Generation(
-            model.decoder,
+            self._ahead or model.decoder,
             [prompt.ids] * options.samples,
-            sampler=self._sampler(),
+            sampler=sampler,
             limits=options.limits,
             end_ids=model.tokenizer.end_ids,
             seed=options.seed,
@@ -331,6 +341,8 @@ class _Run:
                 load_seconds=self.model.load_seconds,
                 prefill_seconds=generation.prefill_seconds,
                 decode_seconds=generation.decode_seconds,
+                drafted_tokens=self._ahead.drafted if self._ahead else 0,
+                accepted_tokens=self._ahead.accepted if self._ahead else 0,
             ),
         )
 

@@ -83,6 +83,7 @@ class NumpyDecoder:
         self._activation = _FUNCTIONS[ACTIVATIONS[config.activation_function]]
         self._scale = np.float32(config.head_dim**-0.5 if config.scale_attn_weights else 1.0)
         self._rows: list[_Row] = []
+        self._stepwise = False  # compute each token of a pass as if it came alone
 
     @classmethod
     def load(cls, directory: Path, *, task: Task = Task.CAUSAL_LM) -> Self:
@@ -110,6 +111,11 @@ class NumpyDecoder:
         """V."""
         return self.config.vocab_size
 
+    @property
+    def exact_steps(self) -> bool:
+        """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
+        return True
+
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Floats:
         """Forget everything and read one row per prompt; equal prompts are read once. [B, V]."""
         read: dict[tuple[int, ...], tuple[_Row, Floats]] = {}
@@ -128,6 +134,24 @@ class NumpyDecoder:
     def decode(self, tokens: Sequence[int]) -> Floats:
         """Append one token to each row. [B, V]."""
         return self._forward(self._rows, [(token,) for token in tokens])
+
+    def extend(self, tokens: Sequence[int]) -> Floats:
+        """Append T tokens to the only row; the logits after each, [T, V], as `decode` gives them.
+
+        Bit for bit: every product is computed token by token, by the same call of the BLAS. What is
+        saved is that the second token finds the weights in the processor's cache.
+        """
+        (row,) = self._rows
+        self._stepwise = True
+        try:
+            return self.head(self._read([row], [tokens]))
+        finally:
+            self._stepwise = False
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens of the only row after the first `length`."""
+        (row,) = self._rows
+        row.length = length
 
     def keep(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order."""
@@ -149,7 +173,7 @@ class NumpyDecoder:
 
     def head(self, states: Floats) -> Floats:
         """Logits: [T, E] -> [T, V]."""
-        return np.asarray(self.normalized(states) @ self._weights[HEAD].T)
+        return self._product(self.normalized(states), self._weights[HEAD])
 
     def normalized(self, states: Floats) -> Floats:
         """What every head reads: [T, E] -> [T, E]."""
@@ -203,8 +227,13 @@ class NumpyDecoder:
             seen = row.length + end - start
             row.reserve(seen)
             row.store[layer, :, row.length : seen] = key_value[start:end].swapaxes(0, 1)
-            stored = row.store[layer, :, :seen]
-            context[start:end] = self._attend(query[start:end], stored, row.length)
+            step = 1 if self._stepwise else end - start
+            for place in range(start, end, step):
+                past = row.length + place - start
+                stored = row.store[layer, :, : past + step]
+                context[place : place + step] = self._attend(
+                    query[place : place + step], stored, past
+                )
         return self._linear(context, f"h.{layer}.attn.c_proj")
 
     def _attend(self, query: Floats, key_value: Floats, past: int) -> Floats:
@@ -225,7 +254,14 @@ class NumpyDecoder:
         return np.asarray(context.reshape(shape).swapaxes(0, 1).reshape(new, -1))
 
     def _linear(self, x: Floats, name: str) -> Floats:
-        return np.asarray(x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"])
+        product = self._product(x, self._weights[f"{name}.weight"])
+        return np.asarray(product + self._weights[f"{name}.bias"])
+
+    def _product(self, x: Floats, weight: Floats) -> Floats:
+        """[T, in] x [out, in] -> [T, out]."""
+        if self._stepwise:  # a stack of products of one row each
+            return np.asarray((x[:, None, :] @ weight.T)[:, 0])
+        return np.asarray(x @ weight.T)
 
     def _norm(self, x: Floats, name: str) -> Floats:
         centred = x - x.mean(axis=-1, keepdims=True)

@@ -1,0 +1,276 @@
+"""SpeculativeDecoder: guesses tokens and lets one pass of the model check them all.
+
+Knows no text and no torch. It is a `Decoder` around another: whoever decodes asks for the logits
+of one token after the other, and gets those of the model itself, only earlier where the guess was
+right. So greedy texts, sampled texts, seeds, stops and limits are those of plain decoding; a guess
+that is not confirmed is cut off the cache. How that stays true bit by bit says `_settle`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from gpt_bigcode.drafting import LONGEST_DRAFT, Acceptance, Draft, Drafter, PromptLookup
+from gpt_bigcode.generation import Decoder, Logits
+from gpt_bigcode.sampling import RepetitionPenalty, Sampler
+
+_MIN_GAIN = 1.05  # expected tokens in the time of a plain step; below, a draft is not worth it
+_MAX_LOSS = 0.02  # of the time that plain steps would have taken, before drafts are paused
+_PAUSE_STEPS = 24
+_NOISE_MARGIN = 16.0  # times the difference that was measured between the two ways to compute
+_LEAST_NOISE = 1e-6  # of the largest logit: one sample can be equal by luck
+_SMOOTHING = 0.3
+
+
+@runtime_checkable
+class StepDecoder(Decoder, Protocol):
+    """A decoder that can also read several tokens of its one row in one pass, and forget some."""
+
+    @property
+    def exact_steps(self) -> bool:
+        """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
+        ...
+
+    def extend(self, tokens: Sequence[int]) -> Logits:
+        """Append T tokens to the only row. [T, V]: the logits after each of them."""
+        ...
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens of the only row after the first `length`."""
+        ...
+
+
+class Pace:
+    """What a pass over so many guesses costs, in plain steps, as measured so far."""
+
+    def __init__(self, *, measured: bool) -> None:
+        """If not `measured`, the first estimates stay: decisions then depend on tokens alone."""
+        self._measured = measured
+        self._plain_seconds = 0.0
+        self._costs = [1 + 0.3 * count for count in range(LONGEST_DRAFT + 1)]
+        self._loss = 0.0  # in plain steps
+        self._steps = 0
+        self._pause_until = 0
+        self._pauses = 0
+
+    def length(self, shares: Sequence[float]) -> int:
+        """How many guesses to check, given how likely each is right if those before it are."""
+        known = self._plain_seconds > 0 or not self._measured
+        if not known or self._steps < self._pause_until:
+            return 0
+        best, length, reached, expected = _MIN_GAIN, 0, 1.0, 1.0
+        for count, share in enumerate(shares[:LONGEST_DRAFT], start=1):
+            reached *= share
+            expected += reached
+            if expected / self._costs[count] > best:
+                best, length = expected / self._costs[count], count
+        return length
+
+    def note(self, drafted: int, gained: int, seconds: float) -> None:
+        """A pass over `drafted` guesses gave `1 + gained` tokens in so much time."""
+        self._steps += 1
+        plain = self._plain_seconds
+        if not drafted:
+            slower = min(plain + _SMOOTHING * (seconds - plain), 2 * plain)
+            self._plain_seconds = slower if plain else seconds
+        if not (drafted and plain and self._measured):
+            return
+        cost = min(max(seconds / plain, 1.0), 1.0 + 2 * drafted)
+        self._costs[drafted] += _SMOOTHING * (cost - self._costs[drafted])
+        for more in range(drafted + 1, LONGEST_DRAFT + 1):
+            self._costs[more] = max(self._costs[more], self._costs[drafted])
+        self._balance(cost - 1 - gained)
+
+    def note_extra(self, seconds: float) -> None:
+        """Time that plain decoding would not have needed."""
+        if self._measured and self._plain_seconds:
+            self._balance(seconds / self._plain_seconds)
+
+    def _balance(self, loss: float) -> None:
+        self._loss = max(0.0, self._loss + loss)  # old gains excuse no new loss
+        if self._loss > max(2.0, _MAX_LOSS * self._steps):
+            self._pauses += 1
+            self._pause_until = self._steps + _PAUSE_STEPS * 2**self._pauses
+            self._loss = 0.0
+
+
+@dataclass(slots=True)
+class _Ahead:
+    """Guesses that were computed and wait to be confirmed."""
+
+    draft: Draft = field(default_factory=Draft)
+    logits: Logits | None = None  # [1 + guesses, V]
+    confirmed: int = 0
+    seconds: float = 0.0
+
+
+class SpeculativeDecoder:
+    """A decoder that looks ahead, for one row; several rows are decoded plainly."""
+
+    def __init__(
+        self,
+        decoder: StepDecoder,
+        *,
+        sampler: Sampler,
+        max_tokens: int,
+        drafter: Drafter | None = None,
+    ) -> None:
+        """Wrap a decoder for one generation.
+
+        Args:
+            decoder: what computes.
+            sampler: what will choose from the logits; it tells which choices are close.
+            max_tokens: the most tokens that will be asked for.
+            drafter: guesses; default: `PromptLookup`.
+        """
+        self.drafted = self.accepted = 0
+        self._decoder, self._sampler, self._max_tokens = decoder, sampler, max_tokens
+        self._drafter = drafter or PromptLookup()
+        self._acceptance = Acceptance()
+        # A draw cannot be settled like a greedy choice. Drafts that do not depend on the clock
+        # make it at least the same in every run.
+        self._settles = sampler.greedy and not decoder.exact_steps
+        self._pace = Pace(measured=sampler.greedy or decoder.exact_steps)
+        self._ahead = _Ahead()
+        self._text: list[int] = []
+        self._prompt_tokens = 0
+        self._single = False
+        self._noise = 0.0  # how far logits may be from those of plain steps; 0: not measured yet
+        self._exact = 0  # the first tokens, whose cache is that of plain steps
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a row may have."""
+        return self._decoder.context_length
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self._decoder.vocabulary_size
+
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> Logits:
+        """Forget everything and read one row per prompt. [B, V]."""
+        self._single, self._ahead = len(prompts) == 1, _Ahead()
+        if self._single:
+            self._text = list(prompts[0])
+            self._prompt_tokens = self._exact = len(self._text)
+            self._drafter.read(self._text)
+        return self._decoder.prefill(prompts)
+
+    def decode(self, tokens: Sequence[int]) -> Logits:
+        """Append one token to each row. [B, V]."""
+        if not self._single:
+            return self._decoder.decode(tokens)
+        (token,) = tokens
+        self._text.append(token)
+        self._drafter.read(tokens)
+        ahead = self._ahead
+        waiting = ahead.draft.tokens[ahead.confirmed : ahead.confirmed + 1]
+        if ahead.logits is not None and waiting == (token,):
+            ahead.confirmed += 1
+            self.accepted += 1
+            logits: Logits = ahead.logits[ahead.confirmed]
+        else:
+            self._close()
+            logits = self._step(token)
+        return self._settle(logits)[None]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep only these rows, in this order."""
+        self._decoder.keep(rows)
+
+    def _step(self, token: int) -> Logits:
+        """Read a token and what may follow it; the logits after the token, [V]."""
+        started = perf_counter()
+        draft = self._draft()
+        if not draft.tokens:
+            logits = self._plain(token)
+            if self._exact == len(self._text) - 1:
+                self._exact += 1
+            self._pace.note(0, 0, perf_counter() - started)
+            return logits
+        plain = self._measure_noise(token)
+        if plain is not None:
+            started = perf_counter()
+            self._decoder.truncate(len(self._text) - 1)
+        rows = self._decoder.extend([token, *draft.tokens])
+        if plain is not None:
+            self._raise_noise(plain, rows[0])
+        self._ahead = _Ahead(draft, rows, 0, perf_counter() - started)
+        self.drafted += len(draft.tokens)
+        first: Logits = rows[0]
+        return first
+
+    def _plain(self, token: int) -> Logits:
+        """The logits of a plain step, [V]."""
+        logits: Logits = self._decoder.decode([token])[0]
+        return logits
+
+    def _draft(self) -> Draft:
+        """Guesses that are worth a check, and that the limits leave room for."""
+        text = len(self._text)
+        room = min(
+            self._max_tokens - (text - self._prompt_tokens) - 1,
+            self.context_length - text - 1,
+            LONGEST_DRAFT,
+        )
+        draft = self._drafter.propose(room)
+        length = self._pace.length([self._acceptance.share(grade) for grade in draft.grades])
+        return Draft(draft.tokens[:length], draft.grades[:length])
+
+    def _close(self) -> None:
+        """Learn from the guesses and cut those off that were wrong."""
+        ahead, self._ahead = self._ahead, _Ahead()
+        guesses, right = len(ahead.draft.tokens), ahead.confirmed
+        if not guesses:
+            return
+        self._acceptance.count(ahead.draft.grades, right)
+        self._pace.note(guesses, right, ahead.seconds)
+        if right < guesses:
+            self._decoder.truncate(len(self._text) - 1)
+
+    def _settle(self, logits: Logits) -> Logits:
+        """The logits, computed anew by plain steps if the greedy choice between two is close.
+
+        Several tokens in one pass are other products for the processor than one token each, and
+        may be summed in another order: where the best two logits are nearer than the noise that
+        this makes, plain steps from the last place that only plain steps have written decide. A
+        decoder whose passes are exact needs none of that.
+        """
+        if not self._settles or self._exact == len(self._text):
+            return logits
+        written = self._text[self._prompt_tokens :]
+        scores, strength = logits, 1.0
+        for rule in self._sampler.rules:
+            scores = rule(scores, written)
+            if isinstance(rule, RepetitionPenalty):
+                strength *= max(rule.penalty, 1 / rule.penalty)
+        second, first = np.partition(scores, -2)[-2:]
+        if not first - second <= 2 * self._noise * strength:
+            return logits
+        started = perf_counter()
+        self._close()
+        self._decoder.truncate(self._exact)
+        for token in self._text[self._exact :]:
+            plain = self._plain(token)
+        self._exact = len(self._text)
+        self._raise_noise(plain, logits)
+        self._pace.note_extra(perf_counter() - started)
+        return plain
+
+    def _measure_noise(self, token: int) -> Logits | None:
+        """The token's logits by a plain step, if they are needed to compare."""
+        if not self._settles or self._noise:
+            return None
+        started = perf_counter()
+        plain = self._plain(token)
+        self._pace.note_extra(perf_counter() - started)
+        return plain
+
+    def _raise_noise(self, plain: Logits, other: Logits) -> None:
+        least = _LEAST_NOISE * float(np.abs(plain).max())
+        measured = float(np.abs(plain - other).max())
+        self._noise = max(self._noise, _NOISE_MARGIN * max(measured, least))

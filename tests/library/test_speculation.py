@@ -1,0 +1,324 @@
+"""Speculative = plain: the same tokens, the same draws, the same distribution, on every engine."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpt_bigcode import speculation
+from gpt_bigcode.checkpoint import load_model, save_model
+from gpt_bigcode.config import ACTIVATIONS
+from gpt_bigcode.decoder import TorchDecoder
+from gpt_bigcode.drafting import Draft
+from gpt_bigcode.generation import Generation, Limits
+from gpt_bigcode.outcomes import FinishReason
+from gpt_bigcode.reference import NumpyDecoder
+from gpt_bigcode.sampling import Sampler, probabilities
+from gpt_bigcode.speculation import SpeculativeDecoder, StepDecoder
+from reference_models import make_ours, tiny_fields
+
+VOCABULARY = 6
+PERIOD = [0, 1, 2, 3, 1, 4, 2, 5]
+
+
+def hashed_logits(text: Sequence[int]) -> np.ndarray:
+    """A text that nearly repeats itself, with ties to within 1e-4 in between."""
+    return _logits(len(text) % 48, tuple(text[-3:]))
+
+
+@cache
+def _logits(place: int, latest: tuple[int, ...]) -> np.ndarray:
+    random = np.random.default_rng([place, *latest])
+    logits = random.standard_normal(VOCABULARY)
+    logits[PERIOD[place % len(PERIOD)]] += 3.0
+    if random.random() < 0.2:
+        best = int(logits.argmax())
+        logits[(best + 1) % VOCABULARY] = logits[best] + random.uniform(-1e-4, 1e-4)
+    return logits.astype(np.float32)
+
+
+@cache
+def _errors(place: int) -> np.ndarray:
+    return np.random.default_rng([place, 1]).uniform(-1, 1, VOCABULARY).astype(np.float32)
+
+
+class TextDecoder:
+    """One row as a plain list; passes over several tokens are off by `noise` in every logit.
+
+    So is whatever is computed behind tokens that such a pass has written.
+    """
+
+    vocabulary_size = VOCABULARY
+    context_length = 160
+
+    def __init__(self, *, noise: float = 0.0) -> None:
+        self.noise, self.exact_steps = noise, noise == 0
+        self.text: list[int] = []
+        self.exact = 0
+        self.passes: list[int] = []
+
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> np.ndarray:
+        (self.text,) = map(list, prompts)
+        self.exact = len(self.text)
+        return hashed_logits(self.text)[None]
+
+    def decode(self, tokens: Sequence[int]) -> np.ndarray:
+        plain = self.exact == len(self.text)
+        self.exact += plain
+        return self._append(tokens, noise=0.0 if plain else self.noise)
+
+    def extend(self, tokens: Sequence[int]) -> np.ndarray:
+        return self._append(tokens, noise=self.noise)
+
+    def truncate(self, length: int) -> None:
+        assert 0 < length <= len(self.text)
+        del self.text[length:]
+        self.exact = min(self.exact, length)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        assert list(rows) == [0]
+
+    def _append(self, tokens: Sequence[int], *, noise: float) -> np.ndarray:
+        self.passes.append(len(tokens))
+        rows = []
+        for token in tokens:
+            self.text.append(token)
+            assert len(self.text) < self.context_length
+            logits = hashed_logits(self.text)
+            rows.append(logits + np.float32(noise) * _errors(len(self.text)))
+        return np.stack(rows)
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every guess is checked, so that what is tested does not depend on the clock."""
+    monkeypatch.setattr(speculation.Pace, "length", lambda _self, shares: len(shares))
+
+
+def write(
+    decoder: StepDecoder,
+    prompt: Sequence[int],
+    *,
+    sampler: Sampler | None = None,
+    speculate: bool = True,
+    tokens: int = 60,
+    **options: Any,
+) -> tuple[list[int], FinishReason | None]:
+    sampler = sampler or Sampler()
+    ahead = SpeculativeDecoder(decoder, sampler=sampler, max_tokens=tokens)
+    batch = Generation(
+        ahead if speculate else decoder, [prompt], sampler=sampler, limits=Limits(tokens), **options
+    )
+    written = [token.id for step in batch for token in step]
+    assert not speculate or ahead.accepted <= ahead.drafted
+    return written, batch.reasons[0]
+
+
+SAMPLERS = {
+    "greedy": Sampler(),
+    "penalty": Sampler.build(repetition_penalty=1.3),
+    "free": Sampler.build(temperature=1.0),
+    "filtered": Sampler.build(temperature=0.7, top_k=4, top_p=0.9, min_p=0.02),
+    "filtered-penalty": Sampler.build(temperature=1.2, top_p=0.95, repetition_penalty=1.2),
+}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+def test_an_exact_decoder_writes_the_same_tokens_and_draws(sampler: Sampler) -> None:
+    for seed in range(25):
+        prompt = [*PERIOD, *PERIOD][: 3 + seed % 14]
+        options: dict[str, Any] = {"sampler": sampler, "seed": seed, "end_ids": [5][: seed % 2]}
+        decoder = TextDecoder()
+        ahead = write(decoder, prompt, **options)
+        assert ahead == write(TextDecoder(), prompt, speculate=False, **options)
+        assert seed % 2 or max(decoder.passes) > 1
+
+
+def test_close_choices_are_settled_by_plain_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = [PERIOD * (1 + seed % 3) + [seed % VOCABULARY] for seed in range(40)]
+    plain = [write(TextDecoder(), prompt, speculate=False)[0] for prompt in prompts]
+    for noise in (1e-5, 1e-3):
+        assert [write(TextDecoder(noise=noise), prompt)[0] for prompt in prompts] == plain
+    monkeypatch.setattr(speculation, "_NOISE_MARGIN", 0.0)  # what it is for
+    assert [write(TextDecoder(noise=1e-3), prompt)[0] for prompt in prompts] != plain
+
+
+@pytest.mark.parametrize("length", [5, 150, 158, 159])
+@pytest.mark.parametrize("tokens", [1, 2, 3, 9, 100_000])
+def test_no_guess_reaches_beyond_the_limits(length: int, tokens: int) -> None:
+    prompt = (PERIOD * 20)[:length]
+    decoder = TextDecoder()
+    written, reason = write(decoder, prompt, tokens=tokens)
+    assert (written, reason) == write(TextDecoder(), prompt, tokens=tokens, speculate=False)
+    assert len(written) == min(tokens, 160 - length)
+    assert sum(decoder.passes) >= len(written) - 1
+    assert len(decoder.text) <= length + tokens
+
+
+def test_wrong_guesses_change_nothing() -> None:
+    class Wrong:
+        def read(self, tokens: Sequence[int]) -> None:
+            pass
+
+        def propose(self, most: int) -> Draft:
+            return Draft((5, 0, 5)[: max(most, 0)], (2, 3, 4)[: max(most, 0)])
+
+    decoder = TextDecoder()
+    ahead = SpeculativeDecoder(decoder, sampler=Sampler(), max_tokens=50, drafter=Wrong())
+    batch = Generation(ahead, [PERIOD], limits=Limits(50))
+    written = [token.id for step in batch for token in step]
+    assert written == write(TextDecoder(), PERIOD, speculate=False, tokens=50)[0]
+    assert ahead.drafted > 3 * ahead.accepted
+
+
+def distribution(prompt: list[int], sampler: Sampler, tokens: int) -> dict[tuple[int, ...], float]:
+    """The probability of every text of so many tokens, worked out without drawing."""
+    shares = {}
+    for text in product(range(VOCABULARY), repeat=tokens):
+        share = 1.0
+        for place, token in enumerate(text):
+            logits: Any = hashed_logits([*prompt, *text[:place]])
+            for rule in sampler.rules:
+                logits = rule(logits, text[:place])
+            share *= float(probabilities(logits)[token])
+        shares[text] = share
+    return shares
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-5])
+@pytest.mark.parametrize("name", ["free", "filtered", "filtered-penalty"])
+def test_draws_have_the_sampler_s_distribution(name: str, noise: float) -> None:
+    """Chi-square over all texts of three tokens; the limit is passed once in 10,000 by chance."""
+    prompt, sampler, draws = [*PERIOD, 0, 1], SAMPLERS[name], 1200
+    decoder = TextDecoder(noise=noise)
+    seen = Counter(
+        tuple(write(decoder, prompt, sampler=sampler, tokens=3, seed=seed)[0])
+        for seed in range(draws)
+    )
+    assert max(decoder.passes) > 1
+    expected = {text: share * draws for text, share in distribution(prompt, sampler, 3).items()}
+    assert not [text for text in seen if expected[text] == 0]
+    common = [text for text, count in expected.items() if count >= 5]
+    rest = draws - sum(expected[text] for text in common)
+    pairs = [(seen[text], expected[text]) for text in common]
+    pairs += [(draws - sum(seen[text] for text in common), rest)] if rest >= 5 else []
+    statistic = sum((count - mean) ** 2 / mean for count, mean in pairs)
+    freedom = len(pairs) - 1
+    limit = freedom * (1 - 2 / (9 * freedom) + 3.72 * (2 / (9 * freedom)) ** 0.5) ** 3
+    assert freedom > 5
+    assert statistic < limit
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-5])
+def test_a_seed_draws_the_same_text_again(noise: float) -> None:
+    sampler = SAMPLERS["filtered"]
+    texts = [write(TextDecoder(noise=noise), PERIOD, sampler=sampler, seed=7) for _ in range(5)]
+    assert texts == texts[:1] * 5
+
+
+def numpy_decoder(folder: Path, **changes: Any) -> NumpyDecoder:
+    save_model(make_ours(tiny_fields(**{"n_positions": 700, **changes}), seed=3), folder)
+    return NumpyDecoder.load(folder)
+
+
+@pytest.mark.parametrize("multi_query", [True, False], ids=["multi-query", "multi-head"])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_a_pass_in_numpy_is_its_steps_bit_for_bit(
+    tmp_path: Path, activation: str, *, multi_query: bool
+) -> None:
+    decoder = numpy_decoder(tmp_path, activation_function=activation, multi_query=multi_query)
+    random = np.random.default_rng(5)
+    for past in (1, 30, 255, 300):
+        prompt = random.integers(0, 53, past).tolist()
+        tokens = random.integers(0, 53, 9).tolist()
+        decoder.prefill([prompt])
+        steps = np.concatenate([decoder.decode([token]) for token in tokens])
+        for split in (1, 4, 9):
+            decoder.truncate(past)
+            parts = [decoder.extend(tokens[at : at + split]) for at in range(0, 9, split)]
+            np.testing.assert_array_equal(np.concatenate(parts), steps)
+
+
+@pytest.mark.parametrize("kind", ["tiny_checkpoint", "tiny_plain_checkpoint"])
+def test_pytorch_reads_several_tokens_as_one_by_one(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    decoder = TorchDecoder(load_model(request.getfixturevalue(kind)))  # type: ignore[arg-type]
+    random = np.random.default_rng(6)
+    prompt, tokens = random.integers(19, 380, 30).tolist(), random.integers(19, 380, 7).tolist()
+    decoder.prefill([prompt])
+    steps = np.concatenate([decoder.decode([token]) for token in tokens])
+    decoder.truncate(len(prompt))
+    np.testing.assert_allclose(decoder.extend(tokens), steps, atol=1e-4)
+    decoder.truncate(len(prompt) + 3)
+    np.testing.assert_allclose(decoder.decode([tokens[3]])[0], steps[3], atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_greedy_texts_of_both_engines_are_plain_ones(tiny_checkpoint: Path, engine: str) -> None:
+    decoder: Any = NumpyDecoder.load(tiny_checkpoint)
+    if engine == "torch":
+        decoder = TorchDecoder(load_model(tiny_checkpoint))  # type: ignore[arg-type]
+    drafted = False
+    for seed in range(12):
+        prompt = np.random.default_rng(seed).integers(19, 380, 20).tolist() * 2
+        plain = write(decoder, prompt, speculate=False)
+        assert write(decoder, prompt) == plain
+        drafted = drafted or len(set(plain[0])) < len(plain[0])
+    assert drafted
+
+
+def source_lines() -> Iterable[list[str]]:
+    for name in ("argparse", "inspect", "ast", "tarfile"):
+        spec = find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        yield Path(spec.origin).read_text("utf-8").splitlines(keepends=True)
+
+
+@pytest.mark.slow
+def test_the_built_in_model_writes_the_same_after_hundreds_of_prompts() -> None:
+    from gpt_bigcode.tokenizer import CodeTokenizer
+
+    spec = find_spec("pocket_coder")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    folder = Path(spec.submodule_search_locations[0])
+    tokenizer = CodeTokenizer.from_file(folder / "tokenizer.json")
+    decoder = NumpyDecoder.load(folder)
+    texts = drafted = 0
+    for lines in source_lines():
+        for start in range(20, len(lines) - 20, len(lines) // 80):
+            prompt = tokenizer.encode("".join(lines[start : start + 6]))[-80:]
+            if not prompt:
+                continue
+            logits = decoder.prefill([prompt]).copy()
+            plain = follow(decoder, prompt, logits, lambda inner: inner)
+            decoder.truncate(len(prompt))
+            ahead = SpeculativeDecoder(decoder, sampler=Sampler(), max_tokens=20)
+            assert follow(decoder, prompt, logits, lambda _inner, a=ahead: a) == plain  # type: ignore[misc]
+            texts, drafted = texts + 1, drafted + ahead.accepted
+    assert texts >= 300
+    assert drafted > texts
+
+
+def follow(
+    decoder: NumpyDecoder, prompt: list[int], logits: np.ndarray, wrap: Callable[[Any], Any]
+) -> list[int]:
+    """Greedy text behind a prompt that is already read."""
+    outer = wrap(decoder)
+    if outer is not decoder:
+        read = decoder.prefill
+        decoder.prefill = lambda prompts: logits  # type: ignore[method-assign]  # noqa: ARG005
+        outer.prefill([prompt])
+        decoder.prefill = read  # type: ignore[method-assign]
+    written = [int(logits[0].argmax())]
+    while len(written) < 20:
+        written.append(int(outer.decode(written[-1:])[0].argmax()))
+    return written
