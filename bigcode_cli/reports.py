@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli.gates import Judgement
 from bigcode_cli.heatmap import Heatmap
 from bigcode_cli.output import Result, safe
-from bigcode_cli.score_options import TableFormat, TableOptions
+from bigcode_cli.score_options import TableFormat, ViewOptions
 
 if TYPE_CHECKING:
     from gpt_bigcode.scores import LineScore, Score, Surprise, TokenScore
@@ -99,7 +99,7 @@ def surprise_values(part: "Surprise | None") -> dict[str, Any]:
 class Report:
     """Writes entries as they come, or all together where the format asks for it."""
 
-    def __init__(self, table: TableOptions, *, lines: bool, tokens: bool) -> None:
+    def __init__(self, table: ViewOptions, *, lines: bool, tokens: bool) -> None:
         self._format = table.format
         self._lines, self._tokens = lines, tokens
         self._result = Result()

@@ -138,7 +138,21 @@ class GateOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions(MessageOptions):
-    """How results and messages are shown."""
+    """How the results of many files and messages are shown."""
+
+    format: Annotated[
+        TableFormat,
+        typer.Option(
+            parser=parsing.one_of(TableFormat),
+            rich_help_panel=GENERAL,
+            help="How the result is written.",
+        ),
+    ] = TableFormat.TEXT
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewOptions(TableOptions):
+    """What else shows the surprise of files, and whether results are kept."""
 
     heatmap: Annotated[
         bool,
@@ -159,13 +173,4 @@ class TableOptions(MessageOptions):
             help="Also write a page with the coloured source and its most surprising lines.",
         ),
     ] = None
-
-    format: Annotated[
-        TableFormat,
-        typer.Option(
-            parser=parsing.one_of(TableFormat),
-            rich_help_panel=GENERAL,
-            help="How the result is written.",
-        ),
-    ] = TableFormat.TEXT
     no_cache: NoCache = False

@@ -19,7 +19,7 @@ from bigcode_cli.progress import Progress
 from bigcode_cli.remembering import Memory, Remembered
 from bigcode_cli.reports import Entry, Report, surprise_values
 from bigcode_cli.result_cache import ResultCache, model_scope
-from bigcode_cli.score_options import ScoringOptions, TableOptions, Window
+from bigcode_cli.score_options import ScoringOptions, ViewOptions, Window
 from bigcode_cli.sources import SKIPPED, Source
 from bigcode_cli.views import keep_text
 from gpt_bigcode.errors import GPTBigCodeError
@@ -45,7 +45,7 @@ class ScoreRun:
 
     options: ScoringOptions
     gates: Gates
-    table: TableOptions
+    table: ViewOptions
     notes: Notes
     found: Found
     model: ModelOptions

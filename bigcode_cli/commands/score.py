@@ -21,7 +21,7 @@ from bigcode_cli.score_options import (
     ScoringOptions,
     Staged,
     TableFormat,
-    TableOptions,
+    ViewOptions,
     Window,
 )
 from bigcode_cli.score_run import ScoreRun
@@ -35,7 +35,7 @@ def score(
     scoring: ScoringOptions,
     gates: GateOptions,
     model: ModelOptions,
-    table: TableOptions,
+    table: ViewOptions,
 ) -> None:
     """Tell how surprising files are to a model, in bits per byte.
 
@@ -93,7 +93,7 @@ def _is_same(path: str, page: Path) -> bool:
     return os.path.exists(path) and os.path.exists(page) and os.path.samefile(path, page)  # noqa: PTH110, PTH121
 
 
-def _refuse_contradictions(scoring: ScoringOptions, table: TableOptions) -> None:
+def _refuse_contradictions(scoring: ScoringOptions, table: ViewOptions) -> None:
     if scoring.stride is not None and scoring.window is not Window.STRIDED:
         raise UsageFailure(f"--stride: --window {scoring.window} has none")
     if table.format is TableFormat.CSV and scoring.lines and scoring.tokens:
