@@ -26,6 +26,14 @@ class Order(StrEnum):
     SPM = "spm"
 
 
+class ColumnUnit(StrEnum):
+    """What the column of --at counts: editors differ."""
+
+    CHARACTER = "character"
+    UTF_16 = "utf-16"
+    BYTE = "byte"
+
+
 class Shown(StrEnum):
     """What of the answer is written."""
 
@@ -62,9 +70,18 @@ class PlaceOptions:
             metavar="LINE:COLUMN",
             parser=line_and_column,
             rich_help_panel=PLACE,
-            help="Before this character; lines and columns count from 1, columns in characters.",
+            help="Before this character; lines and columns count from 1.",
         ),
     ] = None
+    column_unit: Annotated[
+        ColumnUnit,
+        typer.Option(
+            parser=parsing.one_of(ColumnUnit),
+            rich_help_panel=PLACE,
+            help="What the column of --at counts: characters, code units of UTF-16 as editors do"
+            " that speak the language server protocol, or bytes of UTF-8.",
+        ),
+    ] = ColumnUnit.CHARACTER
     offset: Annotated[
         int | None,
         typer.Option(

@@ -27,7 +27,8 @@ PAGE_CHARACTERS = 20 * 10**6
 _BEGINNING = b'<!DOCTYPE html>\n<html lang="en">\n'
 _TOP_OF_ALL, _TOP_OF_FILE = 20, 10
 _SHOWN_OF_LINE = 160  # characters, in a list
-_STRIP_COLUMNS, _STRIP_ROWS = 240, 24
+_LONGEST_NUMBER = 1e7
+_STRIP_COLUMNS, _STRIP_ROWS, _LEAST_STRIP_LINES = 240, 24, 30
 _STRIP_BITS = 4.0  # bits per byte of a full bar, unless one is higher; also of a hot one
 
 
@@ -160,15 +161,15 @@ def _head(summary: dict[str, Any]) -> Iterator[str]:
 def _table(files: Sequence[_File]) -> Iterator[str]:
     yield '<nav aria-labelledby="files">\n<h2 id="files">Files</h2>\n<table>\n'
     yield "<caption>The most surprising first</caption>\n<thead><tr><th>file</th>"
-    for name in ("bits per byte", "perplexity", "tokens"):
-        yield f'<th class="num">{name}</th>'
+    for name, kind in (("bits per byte", ""), ("perplexity", " wide"), ("tokens", " wide")):
+        yield f'<th class="num{kind}">{name}</th>'
     yield "<th>result</th></tr></thead>\n<tbody>\n"
     for file in sorted(files, key=lambda file: -(_judged_bits(file.entry) or -1.0)):
         part = _judged(file.entry)
         yield f'<tr><td><a href="#f{file.number}">{_text(file.entry.path)}</a></td>'
         yield f'<td class="num">{_number(_judged_bits(file.entry), 3)}</td>'
-        yield f'<td class="num">{_number(part.perplexity if part else None, 2)}</td>'
-        yield f'<td class="num">{part.tokens if part else 0:,}</td>'
+        yield f'<td class="num wide">{_number(part.perplexity if part else None, 2)}</td>'
+        yield f'<td class="num wide">{part.tokens if part else 0:,}</td>'
         yield f"<td>{_verdict(file.entry)}</td></tr>\n"
     yield "</tbody>\n</table>\n</nav>\n"
 
@@ -246,8 +247,9 @@ def _source(
     lines: Sequence[ShownLine], name: str, ranks: dict[int, int], hidden: int
 ) -> Iterator[str]:
     """The lines of a file: number, bits per byte, text, and a way back from those in its list."""
-    if lines:
+    if len(lines) >= _LEAST_STRIP_LINES:
         yield _strip(lines)
+    if lines:
         yield '<div class="src">\n'
     before = 0
     for line in lines:
@@ -308,4 +310,6 @@ def _text(text: str | None) -> str:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "none" if value is None else f"{value:,.{digits}f}"
+    if value is None:
+        return "none"
+    return f"{value:,.{digits}f}" if value < _LONGEST_NUMBER else f"{value:.2e}"

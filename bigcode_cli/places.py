@@ -9,9 +9,20 @@ from pathlib import Path
 
 from bigcode_cli import inputs
 from bigcode_cli.failures import Failure, UsageFailure
-from bigcode_cli.infill_options import PlaceOptions
+from bigcode_cli.infill_options import ColumnUnit, PlaceOptions
 from bigcode_cli.inputs import InputText
 
+_ENCODINGS = {
+    ColumnUnit.CHARACTER: "utf-32-le",
+    ColumnUnit.UTF_16: "utf-16-le",
+    ColumnUnit.BYTE: "utf-8",
+}
+_UNIT_BYTES = {ColumnUnit.CHARACTER: 4, ColumnUnit.UTF_16: 2, ColumnUnit.BYTE: 1}
+_COUNTED = {
+    ColumnUnit.CHARACTER: "",
+    ColumnUnit.UTF_16: ", counted in UTF-16",
+    ColumnUnit.BYTE: ", counted in bytes",
+}
 _CONTINUATION = frozenset(range(0x80, 0xC0))
 _WAYS = "--at, --offset, --marker, or --prefix-file and --suffix-file"
 
@@ -90,7 +101,7 @@ def find_place(file: Path | None, options: PlaceOptions) -> Place:
     elif options.offset is not None:
         start = end = _check_offset(source, options.offset)
     else:
-        start = end = _find_position(source, str(options.at))
+        start = end = _find_position(source, str(options.at), options.column_unit)
     return Place(
         source=source, data=source.data, before=source.data[:start], after=source.data[end:]
     )
@@ -129,7 +140,7 @@ def _check_offset(source: InputText, offset: int) -> int:
     return offset
 
 
-def _find_position(source: InputText, at: str) -> int:
+def _find_position(source: InputText, at: str, unit: ColumnUnit) -> int:
     """The offset of LINE:COLUMN; a line ends with LF or CRLF, and the end of it is a column too."""
     line, column = map(int, at.split(":"))
     data = source.data
@@ -143,8 +154,15 @@ def _find_position(source: InputText, at: str) -> int:
     content = data[start : len(data) if end < 0 else end]
     if end >= 0:
         content = content.removesuffix(b"\r")
-    text = content.decode()
-    if column > len(text) + 1:
-        most = f"line {line} has columns 1 to {len(text) + 1}"
-        raise UsageFailure(f"--at: {at} is not in {source.name}: {most}")
-    return start + len(text[: column - 1].encode())
+    encoded = content.decode().encode(_ENCODINGS[unit])
+    size = _UNIT_BYTES[unit]
+    most = len(encoded) // size + 1
+    if column > most:
+        why = f"line {line} has columns 1 to {most}{_COUNTED[unit]}"
+        raise UsageFailure(f"--at: {at} is not in {source.name}: {why}")
+    try:
+        before = encoded[: (column - 1) * size].decode(_ENCODINGS[unit])
+    except UnicodeDecodeError:
+        message = f"--at: column {column} of line {line} of {source.name} is inside a character"
+        raise UsageFailure(f"{message}{_COUNTED[unit]}") from None
+    return start + len(before.encode())

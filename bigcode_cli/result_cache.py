@@ -154,8 +154,6 @@ def _own_folder() -> Path | None:
     import platformdirs
 
     folder = Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / "results"
-    if not folder.is_absolute():
-        return None  # a relative XDG_CACHE_HOME would mean the current directory
     try:
         folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         status = folder.stat()

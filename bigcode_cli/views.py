@@ -134,8 +134,8 @@ def _values(
 
 def _runs(content: str, values: Iterator[tuple[int, float]]) -> Iterator[Run]:
     keyed = (
-        (char, (place if (level := _level_of(bits)) else -1, level, bits if level else 0.0))
+        (char, (place, bits) if bits >= LEVEL_BITS[0] else (-1, 0.0))
         for char, (place, bits) in zip(content, values, strict=True)
     )
-    for (_, level, bits), group in groupby(keyed, key=itemgetter(1)):
-        yield Run("".join(map(itemgetter(0), group)), level, bits)
+    for (_, bits), group in groupby(keyed, key=itemgetter(1)):
+        yield Run("".join(map(itemgetter(0), group)), _level_of(bits), bits)

@@ -7,7 +7,7 @@ import pytest
 
 from bigcode_cli import inputs
 from bigcode_cli.failures import Failure, UsageFailure
-from bigcode_cli.infill_options import PlaceOptions
+from bigcode_cli.infill_options import ColumnUnit, PlaceOptions
 from bigcode_cli.places import find_place
 from infill_program import Infill
 from program import Run
@@ -19,6 +19,9 @@ TEXT = "a\té中\n\U0001f600e\u0301 = 1\n\nz"
 @pytest.fixture
 def infill(run: Run) -> Infill:
     return Infill(run)
+
+
+UNITS = (("character", "utf-32-le", 4), ("utf-16", "utf-16-le", 2), ("byte", "utf-8", 1))
 
 
 def _sides(file: Path, **options: object) -> tuple[str, str]:
@@ -33,7 +36,7 @@ def _sides(file: Path, **options: object) -> tuple[str, str]:
 def test_b8_every_position_in_every_unit(
     text: str, mark: str, newline: str, tmp_path: Path
 ) -> None:
-    """Columns are characters, offsets bytes; both sides together are always the file."""
+    """Columns in each unit, and offsets; both sides together are always the file."""
     text = text.replace("\n", newline)
     file = tmp_path / "a"
     file.write_bytes((mark + text).encode())
@@ -44,6 +47,10 @@ def test_b8_every_position_in_every_unit(
             place = before + column - 1
             expected = (text[:place], text[place:])
             assert _sides(file, at=f"{number}:{column}") == expected
+            for unit, encoding, size in UNITS:
+                units = len(line[: column - 1].encode(encoding)) // size + 1
+                at = f"{number}:{units}"
+                assert _sides(file, at=at, column_unit=ColumnUnit(unit)) == expected
             assert _sides(file, offset=start + len(text[:place].encode())) == expected
         with pytest.raises(UsageFailure, match=f"line {number} has columns 1 to {len(line) + 1}"):
             _sides(file, at=f"{number}:{len(line) + 2}")
@@ -52,6 +59,41 @@ def test_b8_every_position_in_every_unit(
         _sides(file, at=f"{lines + 1}:1")
     with pytest.raises(UsageFailure, match=f"which is {len(file.read_bytes())} bytes long"):
         _sides(file, offset=len(file.read_bytes()) + 1)
+
+
+@pytest.mark.parametrize(
+    ("unit", "good", "inside", "most", "counted"),
+    [
+        ("character", {1: "", 2: "é", 3: "é😀", 4: "é😀e", 5: "é😀e\u0301"}, (), 5, ""),
+        ("utf-16", {1: "", 2: "é", 4: "é😀", 5: "é😀e"}, (3,), 6, ", counted in UTF-16"),
+        ("byte", {1: "", 3: "é", 7: "é😀", 8: "é😀e"}, (2, 4, 5, 6, 9), 10, ", counted in bytes"),
+    ],
+    ids=["character", "utf-16", "byte"],
+)
+def test_b8_a_column_of_another_unit(  # noqa: PLR0913  # a table
+    unit: str,
+    good: dict[int, str],
+    inside: tuple[int, ...],
+    most: int,
+    counted: str,
+    infill: Infill,
+    run: Run,
+) -> None:
+    data = "é😀e\u0301\nx\n".encode()
+    infill.write(data)
+    model = infill.model("|", data)
+    shared = ("infill", "-m", model, f"--column-unit={unit}", "--print=file", "a.py")
+    for column, before in good.items():
+        done = run(*shared, f"--at=1:{column}")
+        assert done.stdout == data[: len(before.encode())] + b"|" + data[len(before.encode()) :]
+    for column in inside:
+        done = run(*shared, f"--at=1:{column}")
+        assert (done.status, done.stdout) == (2, b"")
+        where = f"column {column} of line 1 of a.py is inside a character{counted}"
+        assert done.stderr == f"bigcode: error[usage]: --at: {where}\n"
+    done = run(*shared, f"--at=1:{most + 1}")
+    assert done.status == 2
+    assert f"line 1 has columns 1 to {most}{counted}" in done.stderr
 
 
 def test_an_offset_inside_a_character_or_a_line_break(tmp_path: Path) -> None:

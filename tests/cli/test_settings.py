@@ -46,6 +46,12 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
     "no_healing": (False, ("", True), ("1", True), ("true", True)),
     "echo": (False, ("", True), ("1", True), ("true", True)),
     "at": (None, ("1:2", "1:2"), ("3:4", "3:4"), ('"5:6"', "5:6")),
+    "column_unit": (
+        I.ColumnUnit.CHARACTER,
+        ("utf-16", I.ColumnUnit.UTF_16),
+        ("byte", I.ColumnUnit.BYTE),
+        ('"character"', I.ColumnUnit.CHARACTER),
+    ),
     "offset": (None, ("0", 0), ("6", 6), ("7", 7)),
     "marker": (None, ("a", "a"), ("b  c", "b  c"), ('"c"', "c")),
     "prefix_file": (None, ("a b", Path("a b")), ("c", Path("c")), ('"e"', Path("e"))),
