@@ -11,7 +11,13 @@ from typing import Annotated, TypeAlias
 import typer
 
 from bigcode_cli import parsing
-from bigcode_cli.catalog import BUILT_IN, BUILT_IN_PACKAGES, find_model, repository_and_revision
+from bigcode_cli.catalog import (
+    BUILT_IN,
+    BUILT_IN_PACKAGES,
+    find_model,
+    repository_and_revision,
+    setting_of,
+)
 from bigcode_cli.confirmation import confirm
 from bigcode_cli.failures import Failure
 from bigcode_cli.hub.cache import (
@@ -269,7 +275,7 @@ def default_model(name: DefaultName = None, *, format: Format = OutputFormat.TEX
     """Choose the model that is used where none is named.
 
     Without NAME, the present choice is shown. A new one is written into config.toml, whose
-    other lines stay as they are.
+    other lines stay as they are. A classifier becomes the default of the command that it is for.
     """
     from bigcode_cli import settings_file
 
@@ -277,14 +283,16 @@ def default_model(name: DefaultName = None, *, format: Format = OutputFormat.TEX
         from bigcode_cli.hub.description import describe
 
         found = find_model(name, option="NAME")
-        describe(found.directory)
+        setting = setting_of(describe(found.directory).tasks)
         is_folder = found.revision is None and found.name not in BUILT_IN_PACKAGES
         chosen = str(found.directory.absolute()) if is_folder else full_name(name)
-        settings_file.write_setting("model", chosen)
+        settings_file.write_setting(setting, chosen)
     else:
-        chosen = settings_file.read_setting("model") or BUILT_IN
+        setting = setting_of(())
+        chosen = settings_file.read_setting(setting) or BUILT_IN
     if format is not OutputFormat.TEXT:
-        write_document({"model": chosen, "config": str(config_path())}, format)
+        document = {"model": chosen, "setting": setting, "config": str(config_path())}
+        write_document(document, format)
         return
     Result().write_bytes(os.fsencode(chosen) + b"\n")
 
