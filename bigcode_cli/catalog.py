@@ -5,7 +5,7 @@ Knows nothing of what is in the folder, and never uses the network.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,6 +36,7 @@ BUILT_IN_PACKAGES: Mapping[str, str] = MappingProxyType(
 )
 """The package that each built-in model lies in; an installation need not have all of them."""
 
+_SETTINGS = MappingProxyType({"classify": "classify-model", "tag": "tag-model"})
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _LONGEST_NAME = 200
 
@@ -53,6 +54,11 @@ class Found:
     name: str
     directory: Path
     revision: str | None = None
+
+
+def setting_of(tasks: Sequence[str]) -> str:
+    """The key of config.toml that names the model for these commands."""
+    return next((_SETTINGS[task] for task in tasks if task in _SETTINGS), "model")
 
 
 def find_model(name: str | None, *, option: str = "--model", built_in: str = BUILT_IN) -> Found:

@@ -5,7 +5,6 @@ Knows nothing of how labels are computed or shown.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from bigcode_cli.classify_options import LabelGateOptions
@@ -73,6 +72,8 @@ class LabelGates:
 
 def _hint(label: str, names: Sequence[str]) -> str:
     """Name the label that was meant, or the first ones that there are."""
+    from difflib import get_close_matches
+
     folded = {name.casefold(): name for name in names}
     near = get_close_matches(label.casefold(), folded, n=1)
     if near:

@@ -176,6 +176,8 @@ def _place(window: "WindowLabels") -> str:
 
 
 def _total(summary: dict[str, Any]) -> str:
+    """What all files come to, and how many of them failed the gates."""
     if summary["labels"] is None:
         return f"mean {summary['mean']:.6g}" if summary["mean"] is not None else "numbers"
-    return safe(shown_counts(Counter(summary["labels"])))
+    failed = f"; {summary['failed']} failed" if summary["failed"] else ""
+    return safe(shown_counts(Counter(summary["labels"]))) + failed

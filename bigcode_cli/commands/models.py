@@ -185,10 +185,10 @@ def default_model(name: DefaultName = None, *, format: Format = OutputFormat.TEX
     """Choose the model that is used where none is named.
 
     Without NAME, the present choice is shown. A new one is written into config.toml, whose
-    other lines stay as they are.
+    other lines stay as they are. A classifier becomes the default of the command that it is for.
     """
     from bigcode_cli import settings_file
-    from bigcode_cli.catalog import BUILT_IN, BUILT_IN_PACKAGES, find_model
+    from bigcode_cli.catalog import BUILT_IN, BUILT_IN_PACKAGES, find_model, setting_of
     from bigcode_cli.hub.family import full_name
     from bigcode_cli.output import Result
     from bigcode_cli.settings import config_path
@@ -198,14 +198,16 @@ def default_model(name: DefaultName = None, *, format: Format = OutputFormat.TEX
         from bigcode_cli.hub.description import describe
 
         found = find_model(name, option="NAME")
-        describe(found.directory)
+        setting = setting_of(describe(found.directory).tasks)
         is_folder = found.revision is None and found.name not in BUILT_IN_PACKAGES
         chosen = str(found.directory.absolute()) if is_folder else full_name(name)
-        settings_file.write_setting("model", chosen)
+        settings_file.write_setting(setting, chosen)
     else:
-        chosen = settings_file.read_setting("model") or BUILT_IN
+        setting = setting_of(())
+        chosen = settings_file.read_setting(setting) or BUILT_IN
     if format is not OutputFormat.TEXT:
-        write_document({"model": chosen, "config": str(config_path())}, format)
+        document = {"model": chosen, "setting": setting, "config": str(config_path())}
+        write_document(document, format)
         return
     Result().write_bytes(os.fsencode(chosen) + b"\n")
 

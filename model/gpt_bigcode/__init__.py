@@ -4,6 +4,7 @@ The library never prints, never exits and knows nothing of the command line. Imp
 
     from gpt_bigcode.pipeline import TextModel      text in, completions out
     from gpt_bigcode.scoring import TextScorer      text in, surprise out
+    from gpt_bigcode.classification import TextClassifier   text in, labels out
 
     errors                 every error, drawn as a tree
     config                 config.json, checked before anything is built
@@ -41,6 +42,11 @@ The library never prints, never exits and knows nothing of the command line. Imp
     ledger                 adds them up, with the place of each token in the file
     scores                 what scoring gives back
     scoring                TextScorer: all of that together
+    labelers               logits of a classification head, and their engine
+    torch_labeler          the same from PyTorch
+    row_pool               rows of similar length, computed together
+    classifications        what classifying gives back
+    classification         TextClassifier: all of that together
 
 Shapes in docstrings: B batch, T new tokens, S tokens seen (cache + new), H heads, K key/value
 heads, D head size, E width, V vocabulary, L layers.

@@ -114,6 +114,9 @@ def test_h2_many_files_load_one_model_once(classify: Classify, run: Run) -> None
     assert done.status == 0
     assert done.stdout.count(b": Python 0.965\n") == 200
     assert done.stdout.endswith(b"200 files: Python 200\n")
+    failed = classify(*names, "--expect", "C")
+    assert failed.status == 1
+    assert failed.stdout.endswith(b"200 files: Python 200; 200 failed\n")
     assert done.stderr.count(" s to load") == 1
 
 
@@ -186,6 +189,14 @@ def test_the_model_that_writes_text_is_another_setting(
     assert run("classify", "a", env=chosen).stdout == b"a: C 0.965\n"
     done = run("classify", "a", "-m", label, env=chosen)
     assert done.stdout.startswith(b"a: Other ")
+
+
+def test_a_classifier_becomes_the_default_of_its_command(run: Run, model: Path) -> None:
+    _write(run, a="c")
+    done = run("models", "default", model, "--format", "json")
+    assert (done.status, done.json["setting"]) == (0, "classify-model")
+    assert run("classify", "a").stdout == b"a: C 0.965\n"
+    assert run("models", "default").stdout == b"pocket-coder\n"
 
 
 def test_every_engine_gives_the_same_labels(classify: Classify, run: Run) -> None:
