@@ -157,6 +157,7 @@ def _parse(data: bytes) -> tuple[str, frozenset[Known]]:
     known = frozenset(
         Known(entry["path"], entry["label"], entry["fingerprint"]) for entry in document["findings"]
     )
-    if not all(isinstance(value, str) for entry in known for value in (document["salt"], *entry)):
+    texts = [document["salt"], *(value for entry in known for value in entry)]
+    if not all(isinstance(text, str) for text in texts):
         raise TypeError("not a text")
     return document["salt"], known

@@ -73,4 +73,4 @@ def _targets(wanted: list[tuple[int, float]], count: int) -> NDArray[np.float64]
     for row, (label, share) in enumerate(wanted):
         shares[row, 0] = 1 - share
         shares[row, label] = share
-    return np.log(shares)
+    return np.asarray(np.log(shares))

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, InputError, NonFiniteError, OptionError
 from gpt_bigcode.labelers import Logits
-from gpt_bigcode.tagging import Span, Tagging, TagOptions, TextTagger
+from gpt_bigcode.spans import Span
+from gpt_bigcode.tagging import Tagging, TagOptions, TextTagger
 from gpt_bigcode.tokenizer import CodeTokenizer
 from scripted_models import write_checkpoint
 from scripted_taggers import write_tagger
@@ -64,7 +65,7 @@ class FakeLabeler:
         shares = np.full((len(row), self.label_count), rest)
         for place in range(len(row)):
             shares[place, self.rule(row, place)] = self.share
-        return np.log(shares).astype(np.float32)
+        return np.asarray(np.log(shares), np.float32)
 
 
 @pytest.fixture(scope="module")
