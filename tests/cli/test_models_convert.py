@@ -117,7 +117,7 @@ def test_what_cannot_be_converted(
 def test_a_folder_needs_a_target(pickled: Path, run: Run) -> None:
     done = run("models", "convert", pickled)
     assert done.status == 2
-    assert "error[usage]: FOLDER: " in done.stderr
+    assert "error[usage]: PATH: " in done.stderr
 
 
 @pytest.mark.parametrize("form", ["archive", "legacy", "raw", "packed"])
