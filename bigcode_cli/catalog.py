@@ -85,7 +85,7 @@ def find_model(name: str | None, *, option: str = "--model", built_in: str = BUI
     folder = found.directory if found.revision is None else derived.usable_folder(found.directory)
     if folder == found.directory and derived.is_convertible(folder):
         what = "a pickle" if derived.has_pickles(folder) else "of bigcode/santacoder's layout"
-        target = " FOLDER" if found.revision is None else ""
+        target = " PATH" if found.revision is None else ""
         hint = f"bigcode models convert {name}{target} turns it into safetensors, shut in"
         raise Failure("model-unsafe", f"{name}: its weights are only {what}", hint=hint)
     return replace(found, directory=folder)

@@ -85,7 +85,7 @@ Convert: TypeAlias = Annotated[
 UpdatedNames: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="NAME...",
+        metavar="NAME",
         show_default=False,
         parser=parsing.text,
         help="Repositories OWNER/NAME[@BRANCH] of the cache; without any, all of them.",
@@ -103,9 +103,9 @@ SourceName: TypeAlias = Annotated[
 Target: TypeAlias = Annotated[
     Path | None,
     typer.Argument(
-        metavar="FOLDER",
+        metavar="PATH",
         show_default=False,
         parser=parsing.path,
-        help="Where the converted model goes; without it, where NAME finds it.",
+        help="The folder to make for the result; without it, it goes where NAME finds it.",
     ),
 ]

@@ -123,7 +123,7 @@ def convert_model(
     found = find_source(name, option="NAME")
     notes = Notes()
     if target is None and found.revision is None:
-        raise failures.UsageFailure("FOLDER: where should the converted model go?")
+        raise failures.UsageFailure("PATH: where should the converted model go?")
     if target is None:
         folder = convert_snapshot(
             CachedRepository(found.name, cache_root()), str(found.revision), notes

@@ -54,7 +54,7 @@ def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None: 
     from bigcode_cli.catalog import find_model
     from bigcode_cli.hub import description
     from bigcode_cli.hub.cache import file_sizes
-    from bigcode_cli.hub.views import facts_of, shown_facts
+    from bigcode_cli.hub.views import converted_from, facts_of, shown_facts
     from bigcode_cli.tables import write_document, write_facts
 
     found = find_model(name, option="NAME")
@@ -62,6 +62,7 @@ def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None: 
     document = facts_of(found, facts)
     document["precision"] = description.stored_precision(found.directory)
     document["licence"] = description.licence(found.directory)
+    document["converted_from"] = converted_from(found)
     document["files"] = [
         {"name": path, "bytes": size} for path, size in file_sizes(found.directory).items()
     ]

@@ -28,7 +28,7 @@ from bigcode_cli.output import Notes
 from bigcode_cli.private_folders import make_private_folder, readable_mode
 from bigcode_cli.tables import shown_bytes
 
-_KEPT_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
+_KEPT_VARIABLES = ("PATH", "HOME", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 _SHA256 = "0" * 64
 _CHILD = ("-P", "-m", "bigcode_cli.hub.conversion_child")
 
@@ -199,7 +199,7 @@ def _run_child(source: Source, folder: Path, files: list[str], progress: Progres
 
 
 def child_environment() -> dict[str, str]:
-    """Give the process nothing that it does not need: no token, no home."""
+    """Give the process nothing that it does not need: no token above all."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return {**kept, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 

@@ -27,7 +27,7 @@ class Progress:
         self._name = name
         self._total = total_bytes
         self._notes = notes
-        self._done = 0
+        self._done = self._elsewhere = 0
         self._began = self._shown = time.monotonic()
         self._bar: Bar | None = None
         self._task: TaskID | None = None
@@ -67,17 +67,26 @@ class Progress:
     def advance(self, count: int) -> None:
         """Count bytes that have come, or that are needed again if negative."""
         self._done += count
-        now = time.monotonic()
+        self._elsewhere = 0
+        self._show()
+
+    def follow(self, count: int) -> None:
+        """Show what another process has brought so far of a file that we wait for."""
+        self._elsewhere = count
+        self._show()
+
+    def _show(self) -> None:
+        now, there = time.monotonic(), max(self._done + self._elsewhere, 0)
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._done)
+            self._bar.update(self._task, completed=there)
             if now - self._shown > _REDRAW_SECONDS:
                 self._shown = now
                 self._bar.refresh()
         elif now - self._shown > _LINE_SECONDS:
             self._shown = now
-            rate = max(self._done, 0) / (now - self._began)
-            left = (self._total - self._done) / rate if rate else 0.0
-            done, total = shown_bytes(max(self._done, 0)), shown_bytes(self._total)
+            rate = there / (now - self._began)
+            left = (self._total - there) / rate if rate else 0.0
+            done, total = shown_bytes(there), shown_bytes(self._total)
             self._notes.note(
                 f"{self._name}: {done} of {total}, {shown_bytes(rate)}/s, {_duration(left)} left"
             )
@@ -100,13 +109,17 @@ def _new_bar() -> "Bar":
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
+    from rich.table import Column
+
+    def one_line() -> Column:
+        return Column(no_wrap=True)
 
     return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False, table_column=one_line()),
+        BarColumn(),  # the one that gives way on a narrow terminal
+        DownloadColumn(table_column=one_line()),
+        TransferSpeedColumn(table_column=one_line()),
+        TimeRemainingColumn(compact=True, table_column=one_line()),
         console=Console(stderr=True, markup=False, highlight=False),
         auto_refresh=False,
         transient=True,

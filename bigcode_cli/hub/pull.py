@@ -122,7 +122,7 @@ def _fetch_all(
     store.require_space(missing)
     store.note_strangers()
     with Progress(repository.name, total, notes) as progress:
-        store.say = progress.say
+        store.say, store.watch = progress.say, progress.follow
         transfer = Transfer(
             hub=hub, repository=repository.name, commit=commit, known=known, progress=progress
         )

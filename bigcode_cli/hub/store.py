@@ -9,7 +9,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class Store:
         self.repository = repository
         self.notes = notes
         self.say = notes.note
+        self.watch: Callable[[int], None] = lambda _: None
 
     def note_strangers(self) -> None:
         """Say so if the cache is somebody else's and others may change it."""
@@ -129,6 +130,7 @@ class Store:
             except Timeout:
                 now, seen = time.monotonic(), self._incomplete_bytes(file)
                 moved, size = (now, seen) if seen != size else (moved, size)
+                self.watch(seen)
                 if now - moved > _STALLED_SECONDS:
                     message = f"{file.name}: another process holds its lock and does not move"
                     raise Failure("locked", message) from None

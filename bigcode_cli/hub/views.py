@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.catalog import Found
+from bigcode_cli.hub.cache import CachedRepository, cache_root
 from bigcode_cli.hub.description import BYTES_PER_NUMBER, Description
 from bigcode_cli.hub.inventory import Installed, source_of, total_bytes
 from bigcode_cli.tables import shown_bytes, shown_count
@@ -100,12 +101,26 @@ def shown_update(entry: dict[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
+def converted_from(found: Found) -> dict[str, Any] | None:
+    """Describe the files of the cache that a model was converted from, which take space too."""
+    if found.revision is None:
+        return None
+    folder = CachedRepository(found.name, cache_root()).snapshots / found.revision
+    if folder == found.directory:
+        return None
+    return {"path": str(folder.absolute()), "bytes": total_bytes(folder)}
+
+
 def shown_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Write the description of one model for people."""
     cache = {p: shown_bytes(count) for p, count in document["cache_bytes_per_token"].items()}
     memory = {p: shown_bytes(count) for p, count in document["memory_bytes"].items()}
     files = [f"{entry['name']} {_shown_size(entry['bytes'])}" for entry in document["files"]]
     revision = () if document["revision"] is None else (("revision", document["revision"]),)
+    before = document["converted_from"]
+    source = []
+    if before is not None:
+        source = [("converted from", f"{before['path']}, {shown_bytes(before['bytes'])}")]
     return [
         ("name", document["name"]),
         *revision,
@@ -120,6 +135,7 @@ def shown_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("cache per token", ", ".join(f"{size} {p}" for p, size in cache.items())),
         ("memory, full context", ", ".join(f"{size} {p}" for p, size in memory.items())),
         ("disk", shown_bytes(document["bytes"])),
+        *source,
         *(("file" if not place else "", line) for place, line in enumerate(files)),
     ]
 

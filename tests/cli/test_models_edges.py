@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from bigcode_cli.hub.progress import Progress
+from bigcode_cli.output import Notes
 from cached_models import COMMIT, add_to_cache
 from fake_hub import TOKEN, FakeHub, Handler
 from program import BIGCODE, Outcome, Run
@@ -300,3 +302,16 @@ def test_59_our_own_files_are_the_user_s(umask: int, run: Run, checkpoint: Path)
         ".config/bigcode/config.toml": 0o600,
     }
     assert run("models", "default").stdout == b"acme/tiny\n"
+
+
+def test_36_a_waiting_process_shows_what_the_other_brings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bigcode_cli.hub.progress._LINE_SECONDS", -1.0)
+    with Progress("acme/tiny", 1000, Notes()) as progress:
+        progress.advance(100)
+        progress.follow(400)
+        progress.advance(900)
+    lines = capsys.readouterr().err.splitlines()
+    shown = [line.partition("acme/tiny: ")[2].partition(",")[0] for line in lines]
+    assert shown == ["100 B of 1 kB", "500 B of 1 kB", "1 kB of 1 kB"]

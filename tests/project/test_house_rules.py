@@ -70,8 +70,8 @@ def test_what_is_declared_is_pinned() -> None:
     assert sorted({_canonical(name) for name in declared} - names) == []
 
 
-def test_nothing_falls_back_to_an_unsafe_load() -> None:
-    """Pickles are never opened, whatever the reason."""
+def test_14_pickles_are_opened_in_one_place_for_tensors_alone() -> None:
+    """Nothing falls back to an unsafe load, whatever the reason."""
     pattern = re.compile(r"weights_only=False|pickle\.loads?\(|torch\.load\(")
     found = [
         f"{_name(path)}: {line.strip()}"
@@ -80,4 +80,5 @@ def test_nothing_falls_back_to_an_unsafe_load() -> None:
         for line in path.read_text("utf-8").splitlines()
         if pattern.search(line)
     ]
-    assert found == []
+    call = 'torch.load(path, map_location="cpu", weights_only=True, mmap=True)'
+    assert found == [f"model/gpt_bigcode/unpickling.py: content = {call}"]
