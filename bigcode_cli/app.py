@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from bigcode_cli import __version__, failures, interruption
 from bigcode_cli.commands import models
+from bigcode_cli.commands.bench import bench
 from bigcode_cli.commands.classify import classify
 from bigcode_cli.commands.complete import complete
 from bigcode_cli.commands.infill import infill
@@ -29,6 +30,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     grouped(score),
     grouped(classify),
     grouped(tag),
+    grouped(bench),
 )
 EXAMPLES = {
     "complete": """
@@ -66,11 +68,19 @@ EXAMPLES = {
     $ bigcode tag --redact < server.log
     $ bigcode tag --staged --baseline .bigcode-baseline.json
     """,
+    "bench": """
+    \b
+    Examples:
+    $ bigcode bench
+    $ bigcode bench --shape santacoder --precision float32 --repeat 1
+    $ bigcode bench -m bigcode/tiny_starcoder_py --context 4000 --format json
+    """,
 }
 MODELS: dict[str, Callable[..., None]] = {
     name: grouped(command) for name, command in models.COMMANDS.items()
 }
 ARGUMENTS = frozenset({"file", "paths"})
+ONLY_ON_THE_COMMAND_LINE = frozenset({"shape", "prompt_tokens", "repeat"})
 
 app = typer.Typer(
     name="bigcode",
@@ -150,7 +160,7 @@ def options(*names: str) -> dict[str, Any]:
         for command in COMMANDS
         if command.__name__ in names or not names
         for parameter in inspect.signature(command).parameters.values()
-        if parameter.name not in ARGUMENTS
+        if parameter.name not in ARGUMENTS | ONLY_ON_THE_COMMAND_LINE
     }
 
 

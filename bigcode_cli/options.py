@@ -321,3 +321,11 @@ class GenerationOptions:
             help="Compute one token at a time, without guessing ahead; the text is the same.",
         ),
     ] = False
+    no_prefix_cache: Annotated[
+        bool,
+        typer.Option(
+            "--no-prefix-cache",
+            rich_help_panel=GENERATION,
+            help="Keep nothing of the prompt for the next call, and use nothing that was kept.",
+        ),
+    ] = False

@@ -18,6 +18,7 @@ from bigcode_cli.options import (
     ReportOptions,
 )
 from bigcode_cli.output import Notes
+from bigcode_cli.prefixes import kept_prefixes
 
 
 def complete(
@@ -43,7 +44,8 @@ def complete(
     options = replace(requests.completion_options(generation, source), heal=not no_healing)
     text_model = requests.load_text_model(found, model, notes)
     presenter = Presenter(source=source, format=report.format, echo=echo, notes=notes)
-    if report.format is OutputFormat.TEXT and options.samples == 1:
-        presenter.stream(text_model.stream(source.text, options))
-    else:
-        presenter.write(text_model.complete(source.text, options))
+    with kept_prefixes(text_model, found, notes, enabled=not generation.no_prefix_cache):
+        if report.format is OutputFormat.TEXT and options.samples == 1:
+            presenter.stream(text_model.stream(source.text, options))
+        else:
+            presenter.write(text_model.complete(source.text, options))

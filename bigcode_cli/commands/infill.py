@@ -20,9 +20,10 @@ from bigcode_cli.options import (
 )
 from bigcode_cli.output import Notes
 from bigcode_cli.places import check_way, find_place
+from bigcode_cli.prefixes import kept_prefixes
 
 if TYPE_CHECKING:
-    from gpt_bigcode.pipeline import CompletionOptions, InfillOptions
+    from gpt_bigcode.pipeline import CompletionOptions, InfillOptions, TextModel
 
 
 def infill(
@@ -56,7 +57,19 @@ def infill(
         place=gap,
         shown=answer.print or Shown.MIDDLE,
     )
-    text = report.format is OutputFormat.TEXT
+    with kept_prefixes(text_model, found, notes, enabled=not generation.no_prefix_cache):
+        _answer(text_model, options, presenter, target)
+
+
+def _answer(
+    text_model: "TextModel",
+    options: "InfillOptions",
+    presenter: InfillPresenter,
+    target: rewriting.Target | None,
+) -> None:
+    """Fill the gap, and show the answer or write it into the file."""
+    gap, notes = presenter.place, presenter.notes
+    text = presenter.format is OutputFormat.TEXT
     if text and options.samples == 1 and presenter.shown is not Shown.DIFF and target is None:
         presenter.stream(text_model.stream_infill(gap.prefix, gap.suffix, options))
         return

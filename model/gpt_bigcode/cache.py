@@ -100,6 +100,19 @@ class KeyValueCache:
         """Count `tokens` more as seen, after every layer has appended them."""
         self._length += tokens
 
+    def tokens(self, start: int, end: int) -> bytes:
+        """The keys and values of some tokens of the only row."""
+        part = self._store[:, 0, :, start:end].contiguous().cpu()
+        return part.view(torch.uint8).numpy().tobytes()
+
+    def restore(self, data: bytearray, tokens: int) -> None:
+        """Append tokens to the only row that `tokens` gave."""
+        layers, _, heads, _, size = self._store.shape
+        part = torch.frombuffer(data, dtype=self._store.dtype).view(layers, heads, tokens, size)
+        self.reserve(self._length + tokens)
+        self._store[:, 0, :, self._length : self._length + tokens] = part.to(self._store.device)
+        self._length += tokens
+
     def truncate(self, length: int) -> None:
         """Forget every token after the first `length`.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from gpt_bigcode.cache import KeyValueCache
 from gpt_bigcode.devices import memory_errors
 from gpt_bigcode.heads import GPTBigCodeForCausalLM
+from gpt_bigcode.threads import processor_name
 
 PREFILL_CHUNK_TOKENS = 512
 _SPARE_TOKENS = 256
@@ -104,6 +105,51 @@ class TorchDecoder:
         ids = torch.tensor([list(tokens)], device=self._device)
         with memory_errors(f"{len(tokens)} tokens"):
             return self._head(self._read_all(ids, self._filled())[0])
+
+    @property
+    def block_tokens(self) -> int:
+        """How many tokens of a prompt are read at once."""
+        return self._chunk
+
+    @property
+    def block_bytes(self) -> int:
+        """How many bytes the keys and values of a block take."""
+        config = self._model.config
+        numbers = config.n_layer * config.kv_heads * 2 * config.head_dim * self._chunk
+        return numbers * self._dtype.itemsize
+
+    @property
+    def identity(self) -> str:
+        """What else the numbers depend on."""
+        layers = sorted({type(module).__name__ for module in self._model.transformer.h.modules()})
+        how = f"{self._dtype}, {torch.get_num_threads()} threads, {processor_name()}"
+        return f"PyTorch {torch.__version__}, {self._device}, {layers}, {how}"
+
+    @torch.inference_mode()
+    def prefill_behind(self, blocks: Sequence[bytes], prompt: Sequence[int]) -> NDArray[np.float32]:
+        """Forget everything, take over the prompt's first blocks and read the rest. [1, V].
+
+        Raises:
+            MemoryLimitError: the cache does not fit.
+        """
+        self._padding = torch.zeros(1, dtype=torch.long, device=self._device)
+        ids = torch.tensor([list(prompt)], device=self._device)
+        with memory_errors(f"{len(prompt)} tokens"):
+            self._cache = KeyValueCache(
+                self._model.config,
+                dtype=self._dtype,
+                device=self._device,
+                capacity=len(prompt) + _SPARE_TOKENS,
+            )
+            for block in blocks:
+                self._cache.restore(bytearray(block), self._chunk)
+            for start in range(self._cache.length, len(prompt), self._chunk):
+                hidden = self._read(ids[:, start : start + self._chunk], self._cache)
+            return self._head(hidden)
+
+    def block(self, index: int) -> bytes:
+        """The keys and values of a whole block of the only row."""
+        return self._filled().tokens(index * self._chunk, (index + 1) * self._chunk)
 
     def truncate(self, length: int) -> None:
         """Forget all tokens of the only row after the first `length`."""

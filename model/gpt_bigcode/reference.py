@@ -5,6 +5,7 @@ before `import torch` would have returned.
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from gpt_bigcode.config import ACTIVATIONS, GPTBigCodeConfig
 from gpt_bigcode.errors import CheckpointMismatchError, ContextError, InputError
+from gpt_bigcode.threads import processor_name
 from gpt_bigcode.weights import CONFIG_FILE, HEAD, PREFIX, TOKENS, StoredTensor, Task, find_tensors
 
 Floats = NDArray[np.float32]
@@ -147,6 +149,44 @@ class NumpyDecoder:
             return self.head(self._read([row], [tokens]))
         finally:
             self._stepwise = False
+
+    @property
+    def block_tokens(self) -> int:
+        """How many tokens of a prompt are read at once."""
+        return _CHUNK_TOKENS
+
+    @property
+    def block_bytes(self) -> int:
+        """How many bytes the keys and values of a block take."""
+        layers, heads, _, size = self._empty_row().store.shape
+        return int(layers * heads * _CHUNK_TOKENS * size * np.dtype(np.float32).itemsize)
+
+    @property
+    def identity(self) -> str:
+        """What else the numbers depend on."""
+        threads = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS")
+        return f"NumPy {np.__version__}, float32, {threads} threads, {processor_name()}"
+
+    def prefill_behind(self, blocks: Sequence[bytes], prompt: Sequence[int]) -> Floats:
+        """Forget everything, take over the prompt's first blocks and read the rest. [1, V]."""
+        row = self._empty_row()
+        for block in blocks:
+            layers, heads, _, size = row.store.shape
+            row.reserve(row.length + _CHUNK_TOKENS)
+            row.store[:, :, row.length : row.length + _CHUNK_TOKENS] = np.frombuffer(
+                block, np.float32
+            ).reshape(layers, heads, _CHUNK_TOKENS, size)
+            row.length += _CHUNK_TOKENS
+        for start in range(row.length, len(prompt), _CHUNK_TOKENS):
+            logits = self._forward([row], [prompt[start : start + _CHUNK_TOKENS]])
+        self._rows = [row]
+        return logits
+
+    def block(self, index: int) -> bytes:
+        """The keys and values of a whole block of the only row."""
+        (row,) = self._rows
+        start = index * _CHUNK_TOKENS
+        return row.store[:, :, start : start + _CHUNK_TOKENS].tobytes()
 
     def truncate(self, length: int) -> None:
         """Forget all tokens of the only row after the first `length`."""

@@ -1,12 +1,14 @@
 """How many processor threads to compute with; imports nothing heavy."""
 
 import os
+import platform
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
 
 from gpt_bigcode.errors import OptionError
 
+_CPU_INFO = Path("/proc/cpuinfo")
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _MAX_THREADS = 1024
@@ -29,6 +31,14 @@ def choose_threads(threads: int | None = None) -> int:
     if asked.isascii() and asked.isdigit() and 1 <= int(asked) <= _MAX_THREADS:
         return int(asked)
     return max(1, min(_cores(), _quota()))
+
+
+def processor_name() -> str:
+    """Which processor this is, as far as the system tells: libraries choose their code by it."""
+    lines = (line.partition(":") for line in _read(_CPU_INFO).splitlines())
+    names = (value.strip() for key, _, value in lines if key.strip() in ("model name", "flags"))
+    found = " ".join(value for _, value in zip(range(2), names, strict=False))
+    return f"{platform.machine()} {found}"
 
 
 def _cores() -> int:

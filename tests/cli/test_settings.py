@@ -35,6 +35,8 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
     "min_confidence": (None, ("0.5", 0.5), ("0", 0.0), ("1", 1.0)),
     "context": (None, ("a b", [Path("a b")]), ("c d", [Path("c d")]), ('"e"', [Path("e")])),
     "no_truncate": (False, ("", True), ("1", True), ("true", True)),
+    "no_prefix_cache": (False, ("", True), ("1", True), ("true", True)),
+    "no_speculation": (False, ("", True), ("1", True), ("true", True)),
     "model": (None, ("a", "a"), ("b", "b"), ('"c"', "c")),
     "device": ("auto", ("cpu", "cpu"), ("cuda", "cuda"), ('"cuda:1"', "cuda:1")),
     "precision": (P.AUTO, ("float16", P.FLOAT16), ("float32", P.FLOAT32), ('"auto"', P.AUTO)),

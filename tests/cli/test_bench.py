@@ -1,0 +1,120 @@
+"""`bench`: a card, a line of JSON, refusals before anything is written, and nothing left behind."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from bigcode_cli.bench_options import Shape
+from bigcode_cli.bench_run import random_checkpoint
+from bigcode_cli.failures import Failure
+from gpt_bigcode import measuring
+from gpt_bigcode import random_checkpoint as library
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.reference import NumpyDecoder
+from program import Run
+
+QUICK = ("bench", "--device=cpu", "--precision=float32", "--context=40")
+
+
+def test_one_line_of_json(run: Run, checkpoint: Path) -> None:
+    done = run(*QUICK, "--repeat=2", "--format=json", "-m", str(checkpoint))
+    assert (done.status, done.stderr, done.stdout.count(b"\n")) == (0, "", 1)
+    document = done.json
+    assert document["model"] == str(checkpoint)
+    assert (document["context"], document["repeat"], document["threads"]) == (40, 2, 1)
+    assert document["bandwidth_bytes_per_second"] > 1e8
+    assert document["auto"]["engine"] == "numpy"
+    (row,) = document["precisions"]
+    assert (row["precision"], row["engine"]) == ("float32", "numpy")
+    for name in ("prefill_tokens_per_second", "decode_tokens_per_second", "first_token_seconds"):
+        assert 0 < row[name]["lowest"] <= row[name]["median"] <= row[name]["highest"]
+    first, read = row["first_token_seconds"], row["prefill_tokens_per_second"]
+    assert first["highest"] == pytest.approx(40 / read["lowest"])
+    assert row["memory_bytes"] >= 0
+    parameters = (
+        275 * 64 + 8192 * 64 + 3 * 64 * 64 + 64 * 64 + 64 * 64 + 64 + 64 * 2 + 64 * 3 + 6 * 64
+    )
+    assert abs(document["parameters"] - parameters) < 0.05 * parameters
+
+
+def test_a_card(run: Run, checkpoint: Path) -> None:
+    done = run(*QUICK, "--repeat=1", "-m", str(checkpoint))
+    assert (done.status, done.stderr) == (0, "")
+    lines = done.stdout.decode().splitlines()
+    assert [line.split()[0] for line in lines if line] == [
+        *("model", "device", "memory", "prompt", "auto", "precision", "float32"),
+    ]
+    assert "40 tokens, 1 run" in done.stdout.decode()
+    assert lines[-1].startswith("float32 (auto)  ")
+    assert lines[-1].endswith("%")
+
+
+def test_a_prompt_that_does_not_fit_is_a_usage_error(run: Run, checkpoint: Path) -> None:
+    done = run("bench", "--device=cpu", "--precision=float32", "--context=8191", "-m", checkpoint)
+    assert (done.status, done.stdout) == (2, b"")
+    assert done.stderr.startswith("bigcode: error[context]: ")
+
+
+def test_a_shape_is_no_model(run: Run, checkpoint: Path) -> None:
+    done = run("bench", "--shape=santacoder", "-m", checkpoint)
+    assert (done.status, done.stdout) == (2, b"")
+    assert "--shape" in done.stderr
+
+
+@pytest.fixture
+def tiny_family(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The smallest size has two layers, and temporary folders lie in an empty one."""
+    fields = {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 300, "n_positions": 64}
+    monkeypatch.setattr(library, "FAMILY", {"tiny_starcoder_py": fields})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_random_weights_are_a_checkpoint_and_are_removed(tiny_family: Path) -> None:
+    with random_checkpoint(Shape.TINY_STARCODER_PY, ["float32"]) as (folder, config):
+        assert folder.parent == tiny_family
+        assert GPTBigCodeConfig.from_json_file(folder / "config.json") == config
+        rates = measuring.measure_decoder(NumpyDecoder.load(folder), context=20, repeat=1)
+        assert rates.decode_tokens_per_second.median > 0
+    assert list(tiny_family.iterdir()) == []
+    with (
+        pytest.raises(KeyboardInterrupt),
+        random_checkpoint(Shape.TINY_STARCODER_PY, ["float32"]),
+    ):
+        raise KeyboardInterrupt
+    assert list(tiny_family.iterdir()) == []
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(
+    tiny_family: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = int(
+        GPTBigCodeConfig.from_dict(dict(library.FAMILY["tiny_starcoder_py"])).parameter_count()
+        * 4
+        * 1.15
+    )
+    monkeypatch.setattr(measuring, "available_bytes", lambda: needed - 1)
+    with (
+        pytest.raises(Failure, match="tiny_starcoder_py: float32 needs"),
+        random_checkpoint(Shape.TINY_STARCODER_PY, ["float32"]),
+    ):
+        pass
+    assert list(tiny_family.iterdir()) == []
+    with random_checkpoint(Shape.TINY_STARCODER_PY, ["float32", "bfloat16"]):
+        pass  # one of them fits
+
+
+def test_the_family_has_the_published_sizes() -> None:
+    billions = {
+        name: library.family_config(name).parameter_count() / 1e9 for name in library.FAMILY
+    }
+    assert {name: round(count, 2) for name, count in billions.items()} == {
+        "tiny_starcoder_py": 0.16,
+        "santacoder": 1.12,
+        "starcoderbase-3b": 3.04,
+        "starcoder": 15.52,
+    }
+    assert set(library.FAMILY) == set(Shape)
+    assert json.dumps(library.family_config("santacoder").to_dict())

@@ -1,0 +1,256 @@
+"""Warm = cold, bit for bit; and whatever is wrong with the files, only time is lost."""
+
+import os
+import stat
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpt_bigcode.prefix_cache import (
+    BlockDecoder,
+    PrefixDecoder,
+    PrefixFolder,
+    weights_identity,
+)
+from gpt_bigcode.reference import NumpyDecoder
+
+ENGINES = ("numpy", "numpy-multi-head", "torch", "torch-multi-head", "torch-bfloat16")
+
+
+def checkpoint(folder: Path, engine: str = "numpy", seed: int = 3) -> Path:
+    # Imported here, because other processes import this file too.
+    from gpt_bigcode.checkpoint import save_model
+    from reference_models import make_ours, tiny_fields
+
+    folder.mkdir(exist_ok=True)
+    fields = tiny_fields(n_positions=1200, multi_query="multi-head" not in engine)
+    save_model(make_ours(fields, seed=seed), folder)
+    return folder
+
+
+def open_decoder(folder: Path, engine: str = "numpy") -> BlockDecoder:
+    if engine.startswith("numpy"):
+        return NumpyDecoder.load(folder)
+    import torch
+
+    from gpt_bigcode.checkpoint import load_model
+    from gpt_bigcode.decoder import TorchDecoder
+
+    dtype = torch.bfloat16 if "bfloat16" in engine else torch.float32
+    return TorchDecoder(load_model(folder, dtype=dtype), chunk_tokens=64)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def kept(tmp_path: Path, **options: Any) -> PrefixFolder:
+    return PrefixFolder(path=tmp_path / "prefixes", least_seconds=0.0, **options)
+
+
+def ids(length: int, seed: int = 1) -> list[int]:
+    tokens: list[int] = np.random.default_rng(seed).integers(0, 53, length).tolist()
+    return tokens
+
+
+def answer(decoder: Any, prompt: Sequence[int], steps: int = 6) -> np.ndarray:
+    """The logits behind a prompt and behind each of some greedy tokens."""
+    rows = [decoder.prefill([prompt])[0]]
+    for _ in range(steps):
+        rows.append(decoder.decode([int(rows[-1].argmax())])[0])
+    return np.stack(rows)
+
+
+def test_warm_is_cold_bit_for_bit(tmp_path: Path, engine: str) -> None:
+    folder = checkpoint(tmp_path / "model", engine)
+    warm = PrefixDecoder(open_decoder(folder, engine), kept(tmp_path), "weights")
+    cold = open_decoder(folder, engine)
+    size = cold.block_tokens
+    start = ids(3 * size + 9)
+    prompts = [
+        (start, 0),
+        (start, 3),
+        ([*start, *ids(50, 2)], 3),  # more was written
+        ([*start[:-4], *ids(30, 3)], 3),  # the end was changed
+        ([*start[: 2 * size + 5], *ids(100, 4)], 2),  # the middle was
+        (start[: 2 * size], 1),  # the last token is always read
+        (start[: 2 * size + 1], 2),
+        (start[:7], 0),
+        ([52 - start[0], *start[1:]], 0),  # the beginning was
+    ]
+    for prompt, blocks in prompts:
+        expected = answer(cold, prompt)
+        np.testing.assert_array_equal(answer(warm, prompt), expected)
+        assert warm.reused_tokens == blocks * size
+        warm.save()
+        fresh = PrefixDecoder(open_decoder(folder, engine), kept(tmp_path), "weights")
+        np.testing.assert_array_equal(answer(fresh, prompt), expected)
+        assert fresh.reused_tokens == (len(prompt) - 1) // size * size
+
+
+def test_several_rows_are_read_plainly(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "model")
+    decoder = PrefixDecoder(open_decoder(folder), kept(tmp_path), "weights")
+    decoder.prefill([ids(300), ids(300)])
+    decoder.save()
+    assert not (tmp_path / "prefixes").exists()
+
+
+def test_what_numbers_depend_on_is_part_of_the_name(tmp_path: Path) -> None:
+    folder, prompt = checkpoint(tmp_path / "model"), ids(300)
+    first = PrefixDecoder(open_decoder(folder), kept(tmp_path), "weights")
+    first.prefill([prompt])
+    first.save()
+    for weights, decoder in (
+        ("others", open_decoder(folder)),
+        ("weights", open_decoder(folder, "torch")),
+        ("weights", open_decoder(folder, "torch-bfloat16")),
+    ):
+        other = PrefixDecoder(decoder, kept(tmp_path), weights)
+        other.prefill([prompt])
+        assert other.reused_tokens == 0
+
+
+def test_other_weights_have_another_identity(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "model")
+    first = weights_identity(folder)
+    assert weights_identity(folder) == first
+    path = folder / "model.safetensors"
+    facts = path.stat()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert weights_identity(folder) != first  # a sample; in a large file the time has to tell
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert weights_identity(folder) != first
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert weights_identity(folder) == first
+    config = folder / "config.json"
+    config.write_bytes(config.read_bytes() + b"\n")
+    assert weights_identity(folder) != first
+
+
+def damage(path: Path, how: str) -> None:
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(
+        {
+            "flipped": data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :],
+            "cut": data[:middle],
+            "longer": data + b"\0",
+            "empty": b"",
+            "foreign": b"x" * len(data),
+        }[how]
+    )
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "longer", "empty", "foreign"])
+def test_a_damaged_file_is_removed_and_read_anew(tmp_path: Path, how: str) -> None:
+    folder, prompt = checkpoint(tmp_path / "model"), ids(600)
+    decoder = PrefixDecoder(open_decoder(folder), kept(tmp_path), "weights")
+    expected = answer(decoder, prompt)
+    decoder.save()
+    files = sorted((tmp_path / "prefixes").iterdir())
+    assert len(files) == 2
+    for path in files:
+        damage(path, how)
+    np.testing.assert_array_equal(answer(decoder, prompt), expected)
+    assert decoder.reused_tokens == 0
+    assert len(list((tmp_path / "prefixes").iterdir())) < 2
+    decoder.save()
+    np.testing.assert_array_equal(answer(decoder, prompt), expected)
+    assert decoder.reused_tokens == 512
+
+
+@pytest.mark.parametrize("place", ["a-file", "below-a-file", "read-only"])
+def test_a_folder_that_cannot_be_used_costs_nothing(tmp_path: Path, place: str) -> None:
+    folder, prompt = checkpoint(tmp_path / "model"), ids(300)
+    path = tmp_path / "prefixes"
+    if place == "read-only":
+        path = Path("/proc/prefixes")
+    else:
+        path.write_bytes(b"mine")
+        path = path if place == "a-file" else path / "below"
+    decoder = PrefixDecoder(
+        open_decoder(folder), PrefixFolder(path=path, least_seconds=0.0), "weights"
+    )
+    expected = answer(open_decoder(folder), prompt)
+    np.testing.assert_array_equal(answer(decoder, prompt), expected)
+    decoder.save()
+    np.testing.assert_array_equal(answer(decoder, prompt), expected)
+    assert place == "read-only" or (tmp_path / "prefixes").read_bytes() == b"mine"
+
+
+def test_the_files_are_the_owner_s_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        (tmp_path / "prefixes").mkdir(mode=0o777)
+        decoder = PrefixDecoder(
+            open_decoder(checkpoint(tmp_path / "model")), kept(tmp_path), "weights"
+        )
+        decoder.prefill([ids(300)])
+        decoder.save()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "prefixes").stat().st_mode) == 0o700
+    (path,) = (tmp_path / "prefixes").iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_longest_unused_go_first(tmp_path: Path) -> None:
+    decoder = open_decoder(checkpoint(tmp_path / "model"))
+    room = 3 * (decoder.block_bytes + 100)
+    ahead = PrefixDecoder(decoder, kept(tmp_path, limit_bytes=room), "weights")
+    for seed in range(3):
+        ahead.prefill([ids(300, seed)])
+        ahead.save()
+    for age, path in enumerate(sorted((tmp_path / "prefixes").iterdir())):
+        os.utime(path, (age, age))
+    reused = []
+    ahead.prefill([ids(300, 0)])  # is used again, and so the newest
+    assert ahead.reused_tokens == 256
+    ahead.prefill([ids(300, 7)])
+    ahead.save()
+    assert len(list((tmp_path / "prefixes").iterdir())) == 3
+    for seed in (0, 7):
+        ahead.prefill([ids(300, seed)])
+        reused.append(ahead.reused_tokens)
+    assert reused == [256, 256]
+
+
+def test_what_is_read_in_no_time_is_not_kept(tmp_path: Path) -> None:
+    slow = PrefixFolder(path=tmp_path / "prefixes", least_seconds=1e9)
+    decoder = PrefixDecoder(open_decoder(checkpoint(tmp_path / "model")), slow, "weights")
+    decoder.prefill([ids(300)])
+    decoder.save()
+    assert not slow.path.exists()
+
+
+def _work(arguments: tuple[Path, Path, int]) -> list[bool]:
+    """One of several processes that read and write the same blocks."""
+    model, path, seed = arguments
+    folder = PrefixFolder(path=path, least_seconds=0.0, limit_bytes=40_000)
+    decoder = PrefixDecoder(NumpyDecoder.load(model), folder, "weights")
+    cold = NumpyDecoder.load(model)
+    same = []
+    for turn in range(12):
+        prompt = ids(300 + turn, seed=(turn + seed) % 4)
+        same.append(np.array_equal(answer(decoder, prompt, 1), answer(cold, prompt, 1)))
+        decoder.save()
+    return same
+
+
+def test_processes_share_a_folder(tmp_path: Path) -> None:
+    model, path = checkpoint(tmp_path / "model"), tmp_path / "prefixes"
+    with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:
+        results = list(pool.map(_work, [(model, path, seed) for seed in range(3)]))
+    assert all(all(same) for same in results)
+    assert not [entry for entry in path.iterdir() if entry.name.startswith(".")]
