@@ -20,6 +20,8 @@ class Precision(StrEnum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
+    INT8 = "int8"
+    INT4 = "int4"
 
 
 class OutputFormat(StrEnum):
@@ -103,6 +105,14 @@ class ModelOptions:
             help="CPU threads (default: one for each physical core).",
         ),
     ] = None
+    no_weights_cache: Annotated[
+        bool,
+        typer.Option(
+            "--no-weights-cache",
+            rich_help_panel=MODEL,
+            help="Do not keep int8 or int4 weights on disk for the next start.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
