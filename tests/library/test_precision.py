@@ -99,7 +99,8 @@ def opened(folder: Path, name: str, policy: LoadingPolicy) -> Any:
     config = GPTBigCodeConfig.from_json_file(folder / "config.json")
     decoder = open_decoder(folder, config, device="cpu", precision=name, policy=policy)
     assert isinstance(decoder, TorchDecoder)
-    return decoder.model.transformer.h[0].mlp.c_proj
+    model: Any = decoder.model
+    return model.transformer.h[0].mlp.c_proj
 
 
 def test_the_decoder_computes_in_what_was_chosen_and_says_why(
