@@ -20,6 +20,8 @@ class Precision(StrEnum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
+    INT8 = "int8"
+    INT4 = "int4"
 
 
 class OutputFormat(StrEnum):
@@ -85,6 +87,14 @@ Threads: TypeAlias = Annotated[
         help="CPU threads (default: one for each physical core).",
     ),
 ]
+NoWeightsCache: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--no-weights-cache",
+        rich_help_panel=MODEL,
+        help="Do not keep int8 or int4 weights on disk for the next start.",
+    ),
+]
 NoCache: TypeAlias = Annotated[
     bool,
     typer.Option(
@@ -120,6 +130,7 @@ class ModelOptions:
     device: Device = "auto"
     precision: NumberFormat = Precision.AUTO
     threads: Threads = None
+    no_weights_cache: NoWeightsCache = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from bigcode_cli.output import Notes, safe
 if TYPE_CHECKING:
     from gpt_bigcode.classification import TextClassifier
     from gpt_bigcode.pipeline import CompletionOptions, TextModel
+    from gpt_bigcode.precision import LoadingPolicy
     from gpt_bigcode.scoring import TextScorer
 
 
@@ -39,10 +40,28 @@ def load_text_model(found: Found, options: ModelOptions, notes: Notes) -> "TextM
         device=options.device,
         precision=options.precision.value,
         threads=options.threads,
+        policy=_policy(options, notes),
     )
     model.name, model.revision = found.name, found.revision
     notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
     return model
+
+
+def weights_folder() -> Path:
+    """Return where quantized weights are kept, whether it exists or not."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / "weights"
+
+
+def _policy(options: ModelOptions, notes: Notes) -> "LoadingPolicy":
+    from gpt_bigcode.precision import LoadingPolicy
+
+    folder = weights_folder()
+    kept = not options.no_weights_cache and folder.is_absolute()
+    return LoadingPolicy(
+        cache_folder=folder if kept else None, detail=notes.detail, note=notes.note
+    )
 
 
 def load_text_scorer(found: Found, options: ModelOptions, notes: Notes) -> "TextScorer":
@@ -56,6 +75,7 @@ def load_text_scorer(found: Found, options: ModelOptions, notes: Notes) -> "Text
         device=options.device,
         precision=options.precision.value,
         threads=options.threads,
+        policy=_policy(options, notes),
     )
     model.name, model.revision = found.name, found.revision
     notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")

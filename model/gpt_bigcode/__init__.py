@@ -25,7 +25,12 @@ The library never prints, never exits and knows nothing of the command line. Imp
     generation             prefill and decode over token ids, for any engine
     decoder                the PyTorch model behind the interface that generation needs
     engines                chooses NumPy or PyTorch
-    devices                which device and precision
+    devices                which device
+    precision              which number format, and why
+    loading                a checkpoint on its device, in its number format
+    quantization           linear layers of 8 and 4 bits
+    quantized_checkpoint   a checkpoint whose matrices have become such layers
+    quantized_store        quantized weights on disk, kept for the next start
     threads                how many processor threads
     context                text and other files -> the ids that a model reads, within its context
     infilling              the same for a gap in a text

@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -73,12 +74,19 @@ def load_model(
     """
     folder = Path(directory)
     config = GPTBigCodeConfig.from_json_file(folder / CONFIG_FILE)
-    stored = find_tensors(folder, config, Task(task), _same)
-    target = dtype or _read(stored[TOKENS]).dtype
-    with torch.device("meta"), _NoInitialValues():
-        model = _MODELS[Task(task)](config)
-    _fill(model, stored, dtype=target, device=torch.device(device))
+    stored = find_tensors(folder, config, Task(task), same_numbers)
+    target = dtype or read_tensor(stored[TOKENS]).dtype
+    model = build_empty(config, Task(task))
+    fill(model, stored, dtype=target, device=torch.device(device))
+    if isinstance(model, GPTBigCodeForCausalLM):
+        model.tie_weights()
     return model.eval()
+
+
+def build_empty(config: GPTBigCodeConfig, task: Task) -> nn.Module:
+    """The model of a task without memory for its parameters."""
+    with torch.device("meta"), _NoInitialValues():
+        return _MODELS[task](config)
 
 
 class _NoInitialValues(TorchFunctionMode):
@@ -98,55 +106,70 @@ class _NoInitialValues(TorchFunctionMode):
         return func(*args, **named)
 
 
-def _fill(
+def fill(
     model: nn.Module,
     stored: Mapping[str, StoredTensor],
     *,
     dtype: torch.dtype,
     device: torch.device,
 ) -> None:
-    """Give every parameter its tensor; the head follows the token table if they are tied."""
+    """Give parameters their tensors, named as in `find_tensors`; others stay as they are."""
     prefix = PREFIX if isinstance(model, GPTBigCodeModel) else ""
     for path in {tensor.path for tensor in stored.values()}:
         with safe_open(path, framework="pt") as stream:
             for full, tensor in stored.items():
                 if tensor.path != path:
                     continue
-                value = _as_float(full, stream.get_tensor(tensor.name))
+                value = as_float(full, stream.get_tensor(tensor.name))
                 if value.dtype != dtype:
                     value = _converted(tensor, dtype)
                 parent, _, leaf = full.removeprefix(prefix).rpartition(".")
                 setattr(model.get_submodule(parent), leaf, nn.Parameter(value.to(device)))
-    if isinstance(model, GPTBigCodeForCausalLM):
-        model.tie_weights()
 
 
 def _converted(tensor: StoredTensor, dtype: torch.dtype) -> Tensor:
     """A stored tensor in another type, with only a piece of the file in memory besides."""
     result = torch.empty(tensor.shape, dtype=dtype)
-    row_bytes = 4 * max(1, result[:1].numel())
-    rows = max(1, _PIECE_BYTES // row_bytes)
-    for start in range(0, len(result), rows):
-        # The pages that a mapping has read stay resident until it ends.
-        with safe_open(tensor.path, framework="pt") as stream:
-            piece = stream.get_slice(tensor.name)[start : start + rows]
-            result[start : start + rows] = piece
+    for start, piece in pieces_of(tensor):
+        result[start : start + len(piece)] = piece
     return result
 
 
-def _as_float(name: str, value: Tensor) -> Tensor:
+def pieces_of(tensor: StoredTensor, multiple: int = 1) -> Iterator[tuple[int, Tensor]]:
+    """The rows of a stored tensor, a few MiB at a time, each with the number of its first row.
+
+    Args:
+        tensor: what is read.
+        multiple: every piece but the last has a multiple of so many rows.
+    """
+    row_bytes = 4 * max(1, prod(tensor.shape[1:]))
+    rows = max(1, _PIECE_BYTES // row_bytes // multiple) * multiple
+    for start in range(0, tensor.shape[0], rows):
+        # The pages that a mapping has read stay resident until it ends.
+        with safe_open(tensor.path, framework="pt") as stream:
+            yield start, stream.get_slice(tensor.name)[start : start + rows]
+
+
+def as_float(name: str, value: Tensor) -> Tensor:
+    """The same tensor, if it holds weights.
+
+    Raises:
+        CheckpointMismatchError: it holds integers.
+    """
     if value.dtype not in _FLOATS:
         raise CheckpointMismatchError(f"{name}: {value.dtype} is not a type of weights")
     return value
 
 
-def _read(tensor: StoredTensor) -> Tensor:
+def read_tensor(tensor: StoredTensor) -> Tensor:
+    """A stored tensor as it is, mapped."""
     with safe_open(tensor.path, framework="pt") as stream:
-        return _as_float(tensor.name, stream.get_tensor(tensor.name))
+        return as_float(tensor.name, stream.get_tensor(tensor.name))
 
 
-def _same(first: StoredTensor, second: StoredTensor) -> bool:
-    return torch.equal(_read(first), _read(second))
+def same_numbers(first: StoredTensor, second: StoredTensor) -> bool:
+    """Whether two stored tensors are equal."""
+    return torch.equal(read_tensor(first), read_tensor(second))
 
 
 def save_model(model: nn.Module, directory: Path | str, **extra: Any) -> None:

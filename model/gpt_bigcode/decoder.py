@@ -33,8 +33,8 @@ class TorchDecoder:
     ) -> None:
         self._model = model
         self._chunk = chunk_tokens
-        table = model.transformer.wte.weight
-        self._device, self._dtype = table.device, table.dtype
+        scale = model.transformer.ln_f.weight  # of the type of activations; tables may differ
+        self._device, self._dtype = scale.device, scale.dtype
         self._cache: KeyValueCache | None = None
         self._padding = torch.zeros(0, dtype=torch.long)  # [B], tokens of padding on the left
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
 from gpt_bigcode.errors import DeviceError, MemoryLimitError
+from gpt_bigcode.precision import BFLOAT16_FLAGS, cpu_flags
 from gpt_bigcode.threads import choose_threads
 
 _PRECISIONS = {
@@ -14,11 +14,6 @@ _PRECISIONS = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-# Processors that multiply bfloat16 in hardware: Intel and AMD, Arm.
-_BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
-_CPU_INFO = Path("/proc/cpuinfo")
-_CGROUPS = Path("/sys/fs/cgroup")
-_MAX_THREADS = 1024
 
 
 def choose_device(name: str) -> torch.device:
@@ -58,7 +53,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
-    return torch.bfloat16 if _BFLOAT16_FLAGS & _cpu_flags() else torch.float32
+    return torch.bfloat16 if BFLOAT16_FLAGS & cpu_flags() else torch.float32
 
 
 def set_threads(threads: int | None = None) -> None:
@@ -83,14 +78,3 @@ def memory_errors(what: str) -> Iterator[None]:
         if "allocate memory" not in str(error):
             raise
         raise MemoryLimitError(f"not enough memory for {what}") from None
-
-
-def _cpu_flags() -> frozenset[str]:
-    """What the processor can do, by Linux's names; empty elsewhere."""
-    try:
-        lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    listed = (line.partition(":") for line in lines)
-    found = (flags for name, _, flags in listed if name.strip() in ("flags", "Features"))
-    return frozenset(next(found, "").split())

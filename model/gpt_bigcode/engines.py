@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import MemoryLimitError
 from gpt_bigcode.generation import Decoder
+from gpt_bigcode.precision import LoadingPolicy
 from gpt_bigcode.reference import NumpyDecoder
 from gpt_bigcode.threads import choose_threads
 from gpt_bigcode.weights import weight_files
@@ -28,6 +29,7 @@ def open_decoder(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    policy: LoadingPolicy | None = None,
 ) -> Decoder:
     """Load the weights of a language model where they are computed best.
 
@@ -35,8 +37,9 @@ def open_decoder(
         directory: the checkpoint.
         config: its configuration.
         device: auto, cpu, cuda or cuda:N.
-        precision: auto, float32, bfloat16 or float16.
+        precision: auto, float32, bfloat16, float16, int8 or int4.
         threads: processor threads of PyTorch; NumPy reads OPENBLAS_NUM_THREADS when it is imported.
+        policy: what it is for, where quantized weights are kept, who is told what was chosen.
 
     Raises:
         CheckpointError: the directory's files.
@@ -45,20 +48,19 @@ def open_decoder(
         MemoryLimitError: the weights do not fit.
     """
     choose_threads(threads)
+    policy = policy or LoadingPolicy()
     if is_instant(directory, config, device=device, precision=precision):
+        policy.detail("float32 in NumPy: a small checkpoint, PyTorch would take longer to start")
         try:
             return NumpyDecoder.load(directory)
         except MemoryError:
             raise MemoryLimitError("not enough memory for the model's weights") from None
-    from gpt_bigcode.checkpoint import load_model
     from gpt_bigcode.decoder import TorchDecoder
-    from gpt_bigcode.devices import choose_device, choose_precision, memory_errors, set_threads
+    from gpt_bigcode.devices import set_threads
+    from gpt_bigcode.loading import load_computable
 
     set_threads(threads)
-    target = choose_device(device)
-    dtype = choose_precision(precision, target)
-    with memory_errors("the model's weights"):
-        model = load_model(directory, task="causal-lm", dtype=dtype, device=target)
+    model = load_computable(directory, config, device=device, precision=precision, policy=policy)
     return TorchDecoder(cast("GPTBigCodeForCausalLM", model))
 
 

@@ -20,6 +20,7 @@ from gpt_bigcode.generation import Decoder, GeneratedToken, Generation, Limits
 from gpt_bigcode.healing import Healing
 from gpt_bigcode.infilling import Gap, InfillOrder, build_infill_prompt
 from gpt_bigcode.outcomes import Choice, Completion, FinishReason, Timings
+from gpt_bigcode.precision import LoadingPolicy
 from gpt_bigcode.sampling import Sampler
 from gpt_bigcode.scopes import Scope, ScopeRule
 from gpt_bigcode.speculation import SpeculativeDecoder, StepDecoder
@@ -141,14 +142,16 @@ class TextModel:
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
+        policy: LoadingPolicy | None = None,
     ) -> Self:
         """Read config.json, tokenizer.json and the weights of a directory.
 
         Args:
             directory: the checkpoint; its name becomes the model's (`name` may be set afterwards).
             device: auto, cpu, cuda or cuda:N.
-            precision: auto, float32, bfloat16 or float16.
+            precision: auto, float32, bfloat16, float16, int8 or int4.
             threads: processor threads; default: see `threads.choose_threads`.
+            policy: where quantized weights are kept, and who is told what was chosen.
 
         Raises:
             ConfigError, CheckpointError, TokenizerError: the directory's files.
@@ -162,7 +165,7 @@ class TextModel:
         tokenizer = CodeTokenizer.from_file(directory / "tokenizer.json")
         tokenizer.validate_against(config)
         decoder = open_decoder(
-            directory, config, device=device, precision=precision, threads=threads
+            directory, config, device=device, precision=precision, threads=threads, policy=policy
         )
         return cls(
             decoder,

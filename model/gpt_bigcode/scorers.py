@@ -5,7 +5,7 @@ length, and only for positions that are scored.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.engines import open_decoder
 from gpt_bigcode.errors import NonFiniteError
+from gpt_bigcode.precision import Job, LoadingPolicy
 from gpt_bigcode.reference import NumpyDecoder
 
 LogProbabilities = NDArray[np.float64]
@@ -115,12 +116,16 @@ def open_scorer(
     device: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    policy: LoadingPolicy | None = None,
 ) -> Scorer:
     """Load the weights of a language model where they are computed best.
 
     Arguments and errors are those of `engines.open_decoder`, whose choice this is.
     """
-    decoder = open_decoder(directory, config, device=device, precision=precision, threads=threads)
+    policy = replace(policy or LoadingPolicy(), job=Job.SCORING)
+    decoder = open_decoder(
+        directory, config, device=device, precision=precision, threads=threads, policy=policy
+    )
     if isinstance(decoder, NumpyDecoder):
         return NumpyScorer(decoder)
     from gpt_bigcode.torch_scorer import TorchScorer

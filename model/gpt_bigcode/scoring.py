@@ -13,6 +13,7 @@ from typing import Self
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.ledger import Ledger
 from gpt_bigcode.pieces import encode_pieces
+from gpt_bigcode.precision import LoadingPolicy
 from gpt_bigcode.scorers import LogProbabilities, Row, Scorer, open_scorer
 from gpt_bigcode.scores import Score
 from gpt_bigcode.tokenizer import CodeTokenizer
@@ -66,6 +67,7 @@ class TextScorer:
         device: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
+        policy: LoadingPolicy | None = None,
     ) -> Self:
         """Read a checkpoint directory; arguments and errors are those of `TextModel.load`."""
         started = perf_counter()
@@ -73,7 +75,9 @@ class TextScorer:
         config = GPTBigCodeConfig.from_json_file(directory / "config.json")
         tokenizer = CodeTokenizer.from_file(directory / "tokenizer.json")
         tokenizer.validate_against(config)
-        scorer = open_scorer(directory, config, device=device, precision=precision, threads=threads)
+        scorer = open_scorer(
+            directory, config, device=device, precision=precision, threads=threads, policy=policy
+        )
         return cls(
             scorer,
             tokenizer,

@@ -10,11 +10,13 @@ from typing import Self, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from gpt_bigcode.checkpoint import load_model
-from gpt_bigcode.devices import choose_device, choose_precision, memory_errors, set_threads
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.devices import memory_errors, set_threads
 from gpt_bigcode.heads import GPTBigCodeForSequenceClassification, GPTBigCodeForTokenClassification
 from gpt_bigcode.labelers import Logits, check_rows, finite
-from gpt_bigcode.weights import Task
+from gpt_bigcode.loading import load_computable
+from gpt_bigcode.precision import Job, LoadingPolicy
+from gpt_bigcode.weights import CONFIG_FILE, Task
 
 _BATCH_TOKENS, _GPU_BATCH_TOKENS = 2048, 16_384
 _PADDING = 0  # any id: it stands after what is read, where causal attention does not look
@@ -41,10 +43,11 @@ class TorchLabeler:
     ) -> Self:
         """Read a checkpoint directory; arguments and errors are those of `open_labeler`."""
         set_threads(threads)
-        target = choose_device(device)
-        dtype = choose_precision(precision, target)
-        with memory_errors("the model's weights"):
-            model = load_model(directory, task=task, dtype=dtype, device=target)
+        config = GPTBigCodeConfig.from_json_file(directory / CONFIG_FILE)
+        policy = LoadingPolicy(job=Job.SCORING)
+        model = load_computable(
+            directory, config, task=task, device=device, precision=precision, policy=policy
+        )
         return cls(cast("Classifier", model))
 
     @property

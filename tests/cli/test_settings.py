@@ -40,6 +40,7 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
     "model": (None, ("a", "a"), ("b", "b"), ('"c"', "c")),
     "device": ("auto", ("cpu", "cpu"), ("cuda", "cuda"), ('"cuda:1"', "cuda:1")),
     "precision": (P.AUTO, ("float16", P.FLOAT16), ("float32", P.FLOAT32), ('"auto"', P.AUTO)),
+    "no_weights_cache": (False, ("", True), ("1", True), ("true", True)),
     "threads": (None, ("5", 5), ("6", 6), ("7", 7)),
     "format": (F.TEXT, ("json", F.JSON), ("jsonl", F.JSONL), ('"text"', F.TEXT)),
     "quiet": (False, ("", True), ("true", True), ("true", True)),

@@ -19,7 +19,7 @@ RANGES = {
     "--samples": ("1 to 128", ["0", "-1", "1000000", "2.5"]),
     "--min-confidence": ("0.0 to 1.0", ["-0.1", "1.1", "nan"]),
     "--threads": ("1 to 1024", ["0", "-1", "1025", "many"]),
-    "--precision": ("auto, float32, bfloat16, float16", ["int3", "", "FLOAT32"]),
+    "--precision": ("auto, float32, bfloat16, float16, int8, int4", ["int3", "", "FLOAT32"]),
     "--format": ("text, json, jsonl", ["xml", ""]),
     "--until": ("line, block, function, file", ["end"]),
     "--device": ("auto, cpu, cuda, cuda:N", ["gpu", "cuda:", "cuda:x", ""]),

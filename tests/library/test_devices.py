@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt_bigcode import devices, threads
+from gpt_bigcode import devices, precision, threads
 from gpt_bigcode.errors import DeviceError, MemoryLimitError, OptionError
 
 
@@ -19,7 +19,7 @@ def test_cuda_without_a_device_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("flags", "precision"),
+    ("flags", "wanted"),
     [
         ("flags\t\t: fpu avx2 avx512f", torch.float32),
         ("flags\t\t: fpu avx2 avx512_bf16", torch.bfloat16),
@@ -30,15 +30,15 @@ def test_cuda_without_a_device_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_the_processor_decides_the_precision(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, precision: torch.dtype
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, wanted: torch.dtype
 ) -> None:
     path = tmp_path / "cpuinfo"
     path.write_text(f"processor\t: 0\n{flags}\n", "utf-8")
-    monkeypatch.setattr(devices, "_CPU_INFO", path)
+    monkeypatch.setattr(precision, "_CPU_INFO", path)
     cpu = torch.device("cpu")
-    assert devices.choose_precision("auto", cpu) == precision
+    assert devices.choose_precision("auto", cpu) == wanted
     assert devices.choose_precision("float16", cpu) == torch.float16
-    monkeypatch.setattr(devices, "_CPU_INFO", tmp_path / "missing")
+    monkeypatch.setattr(precision, "_CPU_INFO", tmp_path / "missing")
     assert devices.choose_precision("auto", cpu) == torch.float32
 
 

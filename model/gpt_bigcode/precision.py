@@ -1,0 +1,172 @@
+"""Which number format to compute in, and why; knows the processor, no model and no PyTorch."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+_CPU_INFO = Path("/proc/cpuinfo")
+_MEMORY_INFO = Path("/proc/meminfo")
+_CGROUPS = Path("/sys/fs/cgroup")
+_UNLIMITED = 1 << 60
+# Processors that multiply bfloat16 in hardware: Intel and AMD, Arm.
+BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
+# ... and those with matrix units, where it is the fastest format for many rows.
+MATRIX_FLAGS = frozenset({"amx_bf16"})
+# What is left of the memory for the cache of keys and values, activations and the rest.
+_SHARE_FOR_WEIGHTS = 0.9
+
+
+class Precision(StrEnum):
+    """The format of the weights; activations follow from it."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
+class Job(StrEnum):
+    """What is computed: token after token, or many tokens at once."""
+
+    GENERATION = "generation"
+    SCORING = "scoring"
+
+
+QUANTIZED = frozenset({Precision.INT8, Precision.INT4})
+# Bits of one weight, with the scales of its group.
+_BITS = {
+    Precision.FLOAT32: 32.0,
+    Precision.BFLOAT16: 16.0,
+    Precision.FLOAT16: 16.0,
+    Precision.INT8: 8.05,
+    Precision.INT4: 4.7,
+}
+
+
+def _ignore(_text: str) -> None:
+    """The notes of a caller who wants none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadingPolicy:
+    """How weights are loaded, beyond device and precision.
+
+    Attributes:
+        job: decides what `auto` means.
+        cache_folder: where quantized weights are kept for the next start; None: nowhere.
+        detail: is told what was chosen and why.
+        note: is told what could not be had.
+    """
+
+    job: Job = Job.GENERATION
+    cache_folder: Path | None = None
+    detail: Callable[[str], None] = _ignore
+    note: Callable[[str], None] = _ignore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processor:
+    """What counts for the choice.
+
+    Attributes:
+        flags: instruction sets by Linux's names; empty where they are not known.
+        int8: whether the fast operators of 8 bits are there.
+        int4: whether those of 4 bits are.
+        free_bytes: memory that can be had without swapping.
+    """
+
+    flags: frozenset[str]
+    int8: bool
+    int4: bool
+    free_bytes: int = _UNLIMITED
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A precision and the reason for it, as a phrase."""
+
+    precision: Precision
+    reason: str
+
+
+def choose_for_processor(
+    wanted: Precision, processor: Processor, parameters: int, job: Job
+) -> Choice:
+    """The precision on a processor.
+
+    `auto` writes text in int8 wherever its operators are, because every token reads all weights and
+    they are the fewest bytes that keep the quality. It scores in bfloat16 where that is computed in
+    hardware, else in int8. Where the weights would not fit, it goes on to the next smaller format.
+
+    Args:
+        wanted: a precision that is not there is replaced by the next larger one.
+        processor: where it is computed.
+        parameters: how many weights there are.
+        job: what is computed.
+    """
+    if wanted is not Precision.AUTO:
+        return _available(wanted, processor)
+    native = bool(BFLOAT16_FLAGS & processor.flags)
+    if native and (job is Job.SCORING or not processor.int8):
+        first = Choice(Precision.BFLOAT16, "this processor multiplies it in hardware")
+    elif processor.int8:
+        first = Choice(Precision.INT8, "the fewest bytes a token that keep the quality")
+    else:
+        first = Choice(Precision.FLOAT32, "this processor has no faster format")
+    room = processor.free_bytes * _SHARE_FOR_WEIGHTS
+    if weight_bytes(first.precision, parameters) <= room:
+        return first
+    for smaller in (Precision.INT8, Precision.INT4):
+        there = _available(smaller, processor).precision is smaller
+        if there and weight_bytes(smaller, parameters) <= room:
+            return Choice(smaller, f"the weights do not fit into memory in {first.precision}")
+    return first
+
+
+def weight_bytes(precision: Precision, parameters: int) -> int:
+    """About how many bytes so many weights take."""
+    return int(parameters * _BITS[precision] / 8)
+
+
+def _available(wanted: Precision, processor: Processor) -> Choice:
+    if wanted is Precision.INT4 and not processor.int4:
+        found = _available(Precision.INT8, processor)
+        return Choice(found.precision, "there are no operators for int4 here")
+    if wanted is Precision.INT8 and not processor.int8:
+        native = BFLOAT16_FLAGS & processor.flags
+        larger = Precision.BFLOAT16 if native else Precision.FLOAT32
+        return Choice(larger, "there are no operators for int8 here")
+    return Choice(wanted, "as asked")
+
+
+def cpu_flags() -> frozenset[str]:
+    """What the processor can do, by Linux's names; empty elsewhere."""
+    lines = _read(_CPU_INFO).splitlines()
+    listed = (line.partition(":") for line in lines)
+    found = (flags for name, _, flags in listed if name.strip() in ("flags", "Features"))
+    return frozenset(next(found, "").split())
+
+
+def free_bytes() -> int:
+    """Memory that can be had: of the machine, and of the control group if that is less."""
+    available = re.search(r"^MemAvailable:\s+(\d+) kB$", _read(_MEMORY_INFO), re.MULTILINE)
+    free = int(available[1]) * 1024 if available else _UNLIMITED
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        most, now = _read(_CGROUPS / limit).strip(), _read(_CGROUPS / used).strip()
+        if most.isdigit() and now.isdigit():
+            free = min(free, max(int(most) - int(now), 0))
+    return free
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

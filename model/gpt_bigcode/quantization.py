@@ -1,0 +1,271 @@
+"""Linear layers whose weights have 8 or 4 bits; they stand where `nn.Linear` stood.
+
+Knows matrices, no checkpoint and no transformer. int8: each row of the matrix (an output) has a
+scale, each row of the input is quantized when it arrives, so that a token computes the same in
+every batch. int4: groups of 64 weights have a scale and an offset, the input is bfloat16.
+"""
+
+import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from gpt_bigcode.errors import NonFiniteError
+
+GROUP = 64
+# The packed formats of 4 bits have whole blocks of 32 or 64 rows.
+INT4_ROWS = 64
+# 7 bits: pairs of products are added in 16 bits where there is no VNNI, and 8 bits would saturate.
+_LEVELS = 127
+_WEIGHT_TOP = 127
+_TINY = 1e-30
+# From so many rows on, unpacking a matrix once is cheaper than the product of packed weights.
+_INT4_ROWS_UNPACKED = 48
+_INT8_ROWS_UNPACKED = 128
+_ENGINE = "fbgemm"
+
+
+def has_int8() -> bool:
+    """Whether PyTorch has the operators that `Int8Linear` needs, on this processor."""
+    return _ENGINE in torch.backends.quantized.supported_engines and _works(
+        lambda: Int8Linear(*quantize_int8(torch.ones(8, 8)))(torch.ones(1, 8))
+    )
+
+
+def has_int4() -> bool:
+    """Whether PyTorch has those that `Int4Linear` needs."""
+    return _works(
+        lambda: Int4Linear(*quantize_int4(torch.ones(INT4_ROWS, GROUP)))(torch.ones(1, GROUP))
+    )
+
+
+def _works(attempt: Callable[[], Tensor]) -> bool:
+    try:
+        with torch.inference_mode():
+            return bool(attempt().isfinite().all())
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+
+
+def fits_int4(outputs: int, inputs: int) -> bool:
+    """Whether a matrix of that shape can have 4 bits."""
+    return outputs % INT4_ROWS == 0 and inputs % GROUP == 0
+
+
+def quantize_int8(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Quantize rows of a matrix, any number of them.
+
+    Args:
+        weight: float [O, I].
+
+    Returns:
+        int8 [O, I], their scales float32 [O], and the sums of the rows, scaled, float32 [O].
+
+    Raises:
+        NonFiniteError: NaN or infinity among the weights.
+    """
+    weight = weight.float()
+    scale = _finite(weight.abs().amax(1)).clamp(min=_TINY) / _WEIGHT_TOP
+    rounded = (weight / scale.unsqueeze(1)).round_().to(torch.int8)
+    return rounded, scale, rounded.sum(1, dtype=torch.int32) * scale
+
+
+def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantize rows of a matrix, a multiple of 64 of them, and pack them for the processor.
+
+    Args:
+        weight: float [O, I], I a multiple of 64.
+
+    Returns:
+        uint8 [O, I / 2] in an order of PyTorch's own, bfloat16 [I / 64, O, 2]: scale and offset.
+
+    Raises:
+        NonFiniteError: NaN or infinity among the weights.
+    """
+    rows, columns = weight.shape
+    groups = weight.float().view(rows, columns // GROUP, GROUP)
+    low, high = torch.aminmax(groups, dim=-1)
+    scale = ((_finite(high) - _finite(low)) / 15).clamp(min=_TINY).bfloat16()
+    offset = (low + 8 * scale.float()).bfloat16()
+    steps = (groups - offset.float().unsqueeze(-1)) / scale.float().unsqueeze(-1)
+    numbers = (steps.round_() + 8).clamp_(0, 15).to(torch.int32).view(rows, columns)
+    return _pack_int4(numbers), torch.stack((scale, offset), -1).transpose(0, 1).contiguous()
+
+
+class Int8Linear(nn.Module):
+    """A matrix of 8 bits with a scale for each output.
+
+    A row x of the input becomes x = low + step * n with n in 0..127; then the product is
+    low * (sums of the rows) + step * (integers). Integers add up exactly, in any order.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        scale: Tensor,
+        sums: Tensor,
+        *,
+        bias: Tensor | None = None,
+        keep: bool = False,
+    ) -> None:
+        """Pack what `quantize_int8` made.
+
+        Args:
+            weight: int8 [O, I].
+            scale: float32 [O].
+            sums: float32 [O].
+            bias: float32 [O], or None for none.
+            keep: keep `weight` itself for many rows, which are then multiplied in bfloat16: for
+                processors with matrix units, and for weights that lie in a mapped file.
+        """
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        self._packed = _pack_int8(weight, scale)
+        self._weight = weight if keep else None
+        self._scale = scale
+        self._sums = sums
+        self._bias = torch.zeros_like(scale) if bias is None else bias
+        self._multiply = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[..., I] -> [..., O], float32."""
+        rows = hidden.reshape(-1, self.in_features)
+        if self._weight is not None and len(rows) >= _INT8_ROWS_UNPACKED:
+            product = F.linear(rows.bfloat16(), self._weight.bfloat16()).float()
+            result = torch.addcmul(self._bias, product, self._scale)
+        else:
+            low, high = torch.aminmax(rows, dim=-1, keepdim=True)
+            step = (high - low).clamp_(min=_TINY).div_(_LEVELS)
+            product = self._multiply((rows - low).div_(step), 1.0, 0, self._packed)
+            result = torch.addcmul(self._bias, low, self._sums).addcmul_(step, product)
+        return result.view(*hidden.shape[:-1], self.out_features)
+
+
+class Int4Linear(nn.Module):
+    """A matrix of 4 bits; each group of 64 weights of an output has a scale and an offset.
+
+    One row is multiplied with the packed weights; for many rows they are unpacked first, in blocks.
+    Both round input and output to bfloat16, so that they differ by no more than that.
+    """
+
+    def __init__(
+        self,
+        packed: Tensor,
+        scales: Tensor,
+        *,
+        bias: Tensor | None = None,
+        matrix_units: bool = False,
+    ) -> None:
+        """Take what `quantize_int4` made.
+
+        Args:
+            packed: uint8 [O, I / 2].
+            scales: bfloat16 [I / 64, O, 2].
+            bias: float32 [O], or None for none.
+            matrix_units: multiply unpacked weights in bfloat16.
+        """
+        super().__init__()
+        self.out_features, self.in_features = scales.shape[1], scales.shape[0] * GROUP
+        self._packed, self._scales, self._bias = packed, scales, bias
+        self._dtype = torch.bfloat16 if matrix_units else torch.float32
+        self._multiply = torch.ops.aten._weight_int4pack_mm_for_cpu  # noqa: SLF001 - its name
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[..., I] -> [..., O], float32."""
+        rows = hidden.reshape(-1, self.in_features).bfloat16()
+        block = _block_rows()
+        if block and len(rows) >= _INT4_ROWS_UNPACKED:
+            product = self._multiply_unpacked(rows, block)
+        else:
+            product = self._multiply(rows, self._packed, GROUP, self._scales)
+        result = product.float() if self._bias is None else product.float() + self._bias
+        return result.view(*hidden.shape[:-1], self.out_features)
+
+    def _multiply_unpacked(self, rows: Tensor, block: int) -> Tensor:
+        """bfloat16 [T, I] -> [T, O], with about 16 MiB of unpacked weights at a time."""
+        inputs = rows.to(self._dtype)
+        result = rows.new_empty((len(rows), self.out_features))
+        size = max(block, (1 << 22) // self.in_features // block * block)
+        for start in range(0, self.out_features, size):
+            part = slice(start, start + size)
+            numbers = _unpack_int4(self._packed[part], block)
+            groups = numbers.view(len(numbers), -1, GROUP)
+            scale, offset = self._scales[:, part].float().permute(2, 1, 0).unsqueeze(-1)
+            weight = torch.addcmul(offset, groups.sub_(8.0), scale).flatten(1)
+            result[:, part] = F.linear(inputs, weight.to(self._dtype))
+        return result
+
+
+class StoredEmbedding(nn.Embedding):
+    """A table that stays as it is stored, mapped if it can be; its rows come out as float32."""
+
+    def __init__(self, rows: Tensor) -> None:
+        count, width = rows.shape
+        super().__init__(count, width, _weight=rows, _freeze=True)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """[...] -> [..., E], float32."""
+        return super().forward(ids).float()
+
+
+def _pack_int8(weight: Tensor, scale: Tensor) -> Any:
+    with warnings.catch_warnings():
+        # Deprecated, but the only way to these operators; `has_int8` asks whether it is still open.
+        warnings.simplefilter("ignore", UserWarning)
+        zeros = torch.zeros(len(weight), dtype=torch.long)
+        make = torch._make_per_channel_quantized_tensor  # noqa: SLF001 - its name
+        matrix = make(weight, scale.double(), zeros, 0)
+        torch.backends.quantized.engine = _ENGINE
+        return torch.ops.quantized.linear_prepack(matrix, None)
+
+
+def _pack_int4(numbers: Tensor) -> Tensor:
+    """int32 [O, I], 0..15 -> uint8 [O, I / 2]; O is a multiple of 64."""
+    pack = torch.ops.aten._convert_weight_to_int4pack_for_cpu  # noqa: SLF001 - its name
+    return pack(numbers, 2)  # type: ignore[no-any-return]
+
+
+def packing_of_int4() -> bytes:
+    """A known matrix packed: equal where packed weights mean the same."""
+    return _packed_sample()[1].numpy().tobytes()
+
+
+@cache
+def _block_rows() -> int:
+    """How many rows the packed format of 4 bits takes together; 0 if it is not one of ours."""
+    numbers, packed = _packed_sample()
+    for block in (INT4_ROWS, INT4_ROWS // 2):
+        if torch.equal(_unpack_int4(packed, block).to(torch.int32), numbers):
+            return block
+    return 0
+
+
+def _packed_sample() -> tuple[Tensor, Tensor]:
+    """All kinds of numbers [128, 64], and the same packed."""
+    rows, columns = torch.arange(2 * INT4_ROWS), torch.arange(GROUP)
+    numbers = ((rows.unsqueeze(1) * 7 + columns * 5 + rows.unsqueeze(1) // 16) % 16).int()
+    return numbers, _pack_int4(numbers)
+
+
+def _unpack_int4(packed: Tensor, block: int) -> Tensor:
+    """uint8 [O, I / 2] -> float32 [O, I], 0..15.
+
+    A block of rows lies column by column, 16 bytes for each two groups of 16 rows. With blocks of
+    32 the low half bytes are rows 0 to 15 and the high ones 16 to 31; with blocks of 64 a column
+    has 32 bytes, whose low half bytes are rows 0 to 31.
+    """
+    half = block // 2
+    columns = packed.numel() * 2 // len(packed)
+    pairs = packed.view(-1, columns, half)
+    both = torch.cat((pairs & 15, pairs >> 4), dim=2)  # [blocks, I, block]
+    return both.transpose(1, 2).reshape(len(packed), columns).float()
+
+
+def _finite(values: Tensor) -> Tensor:
+    if not bool(values.isfinite().all()):
+        raise NonFiniteError("weights are NaN or infinite")
+    return values

@@ -1,0 +1,166 @@
+"""Layers of 8 and 4 bits against the float product, and their laws."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from gpt_bigcode import quantization
+from gpt_bigcode.errors import NonFiniteError
+from gpt_bigcode.quantization import (
+    GROUP,
+    Int4Linear,
+    Int8Linear,
+    StoredEmbedding,
+    fits_int4,
+    quantize_int4,
+    quantize_int8,
+)
+
+OUTPUTS, INPUTS = 192, 128
+
+
+@pytest.fixture
+def layer() -> torch.nn.Linear:
+    torch.manual_seed(4)
+    return torch.nn.Linear(INPUTS, OUTPUTS)
+
+
+def inputs(*shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(*shape, INPUTS, generator=generator) + 0.3
+
+
+def int8_of(layer: torch.nn.Linear, *, keep: bool = False) -> Int8Linear:
+    return Int8Linear(*quantize_int8(layer.weight.data), bias=layer.bias.data, keep=keep)
+
+
+def int4_of(layer: torch.nn.Linear, *, matrix_units: bool = False) -> Int4Linear:
+    values = quantize_int4(layer.weight.data)
+    return Int4Linear(*values, bias=layer.bias.data, matrix_units=matrix_units)
+
+
+def relative_error(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).norm() / wanted.norm())
+
+
+@torch.inference_mode()
+def test_int8_is_near_the_float_product(layer: torch.nn.Linear) -> None:
+    hidden = inputs(2, 5)
+    found = int8_of(layer)(hidden)
+    assert found.shape == (2, 5, OUTPUTS)
+    assert found.dtype == torch.float32
+    assert relative_error(found, layer(hidden)) < 0.02
+
+
+@torch.inference_mode()
+def test_int8_is_the_product_of_the_rounded_numbers(layer: torch.nn.Linear) -> None:
+    rounded, scale, sums = quantize_int8(layer.weight.data)
+    assert int(rounded.abs().amax()) == 127
+    assert torch.allclose(sums, (rounded.double().sum(1) * scale).float())
+    row = inputs(1)
+    low, step = row.amin(), (row.amax() - row.amin()) / 127
+    numbers = ((row - low) / step).round()
+    weight = rounded.double() * scale.double().unsqueeze(1)
+    wanted = (numbers.double() * step + low) @ weight.T + layer.bias.data
+    assert torch.allclose(int8_of(layer)(row).double(), wanted, atol=1e-4)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("count", [1, 7, 60, 200])
+def test_a_row_computes_the_same_in_any_batch(layer: torch.nn.Linear, count: int) -> None:
+    hidden = inputs(200)
+    hidden[0] *= 1000  # one token's outliers must not cost the others their precision
+    quantized = int8_of(layer)
+    assert torch.equal(quantized(hidden[:count]), quantized(hidden)[:count])
+    assert relative_error(quantized(hidden)[1:], layer(hidden)[1:]) < 0.02
+
+
+@torch.inference_mode()
+def test_many_rows_may_use_matrix_units(layer: torch.nn.Linear) -> None:
+    hidden = inputs(200)
+    kept, plain = int8_of(layer, keep=True), int8_of(layer)
+    assert relative_error(kept(hidden), layer(hidden)) < 0.02
+    assert torch.equal(kept(hidden[:8]), plain(hidden[:8]))
+    assert not torch.equal(kept(hidden), plain(hidden))
+
+
+@torch.inference_mode()
+def test_int4_is_near_the_float_product(layer: torch.nn.Linear) -> None:
+    hidden = inputs(3)
+    assert relative_error(int4_of(layer)(hidden), layer(hidden)) < 0.15
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("matrix_units", [False, True])
+def test_unpacked_int4_is_the_packed_product(layer: torch.nn.Linear, matrix_units: bool) -> None:  # noqa: FBT001
+    assert quantization._block_rows() in (32, 64)
+    hidden = inputs(200)
+    quantized = int4_of(layer, matrix_units=matrix_units)
+    alone = torch.cat([quantized(hidden[place : place + 8]) for place in range(0, 200, 8)])
+    assert torch.allclose(quantized(hidden), alone, atol=0.03)
+    assert relative_error(quantized(hidden), alone) < 0.005
+
+
+@torch.inference_mode()
+def test_a_packing_that_is_not_known_is_never_unpacked(
+    layer: torch.nn.Linear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantized, hidden = int4_of(layer), inputs(200)
+    known = quantized(hidden)
+    monkeypatch.setattr(quantization, "_block_rows", lambda: 0)
+    assert torch.allclose(quantized(hidden), known, atol=0.03)
+
+
+@torch.inference_mode()
+def test_rows_without_a_spread_are_exact_enough(layer: torch.nn.Linear) -> None:
+    for value in (0.0, 3.0, -1e-20):
+        hidden = torch.full((1, INPUTS), value)
+        assert torch.allclose(int8_of(layer)(hidden), layer(hidden), atol=0.1)
+    empty = Int8Linear(*quantize_int8(torch.zeros(OUTPUTS, INPUTS)))
+    assert not empty(inputs(1)).any()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_is_not_hidden(layer: torch.nn.Linear, bad: float) -> None:
+    hidden = inputs(2)
+    hidden[0, 3] = bad
+    found = int8_of(layer)(hidden)
+    assert not found[0].isfinite().any()
+    assert found[1].isfinite().all()
+    weight = layer.weight.data.clone()
+    weight[5, 5] = bad
+    for quantize in (quantize_int8, quantize_int4):
+        with pytest.raises(NonFiniteError):
+            quantize(weight)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [((64, 64), True), ((96, 64), False), ((64, 96), False), ((50257, 64), False)],
+)
+def test_shapes_for_int4(shape: tuple[int, int], fits: bool) -> None:  # noqa: FBT001
+    assert fits_int4(*shape) == fits
+
+
+def test_operators_that_are_missing_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert quantization.has_int8()
+    assert quantization.has_int4()
+
+    def missing(*_: object) -> None:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(quantization, "_pack_int8", missing)
+    monkeypatch.setattr(quantization, "_pack_int4", missing)
+    assert not quantization.has_int8()
+    assert not quantization.has_int4()
+
+
+def test_a_stored_table_gives_float32_rows() -> None:
+    rows = torch.randn(10, 4).bfloat16()
+    table = StoredEmbedding(rows)
+    found = table(torch.tensor([[3, 9]]))
+    assert found.dtype == torch.float32
+    assert torch.equal(found[0], rows[[3, 9]].float())
+    assert table.weight.data_ptr() == rows.data_ptr()
+    assert GROUP == 64
