@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.devices import memory_errors, set_threads
+from gpt_bigcode.devices import choose_device, memory_errors, set_threads
 from gpt_bigcode.heads import GPTBigCodeForSequenceClassification, GPTBigCodeForTokenClassification
 from gpt_bigcode.labelers import Logits, check_rows, finite
 from gpt_bigcode.loading import load_computable
-from gpt_bigcode.precision import Job, LoadingPolicy
 from gpt_bigcode.weights import CONFIG_FILE, Task
 
 _BATCH_TOKENS, _GPU_BATCH_TOKENS = 2048, 16_384
@@ -44,10 +43,9 @@ class TorchLabeler:
         """Read a checkpoint directory; arguments and errors are those of `open_labeler`."""
         set_threads(threads)
         config = GPTBigCodeConfig.from_json_file(directory / CONFIG_FILE)
-        policy = LoadingPolicy(job=Job.SCORING)
-        model = load_computable(
-            directory, config, task=task, device=device, precision=precision, policy=policy
-        )
+        if precision == "auto" and choose_device(device).type == "cpu":
+            precision = "float32"  # a label near a threshold must not depend on the processor
+        model = load_computable(directory, config, task=task, device=device, precision=precision)
         return cls(cast("Classifier", model))
 
     @property
