@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from contest import Contender, machine, serve, table, take_turns
 
+from contest import Contender, machine, serve, table, take_turns
 from gpt_bigcode.scorers import Row
 from gpt_bigcode.scoring import TextScorer
 from gpt_bigcode.tokenizer import CodeTokenizer
@@ -63,7 +63,7 @@ def theirs(directory: Path, rows: list[list[int]], *, batch: int) -> Callable[[]
     import transformers
 
     model = transformers.GPTBigCodeForCausalLM.from_pretrained(directory, dtype=torch.float32)
-    model.eval()
+    model.eval()  # type: ignore[no-untyped-call]
     ordered = sorted(rows, key=len)
 
     @torch.inference_mode()
