@@ -136,11 +136,10 @@ class TextClassifier:
                 pool.add(row, partial(text.add, row))
                 if pool.full:
                     pool.flush()
-            while open_texts and open_texts[0].complete:
-                yield open_texts.popleft().outcome()
+                    yield from _finished(open_texts)
+            yield from _finished(open_texts)
         pool.flush()
-        for text in open_texts:
-            yield text.outcome()
+        yield from _finished(open_texts)
 
     def scores(self, logits: NDArray[np.float64]) -> tuple[float, ...]:
         """What the problem makes of logits, [C]."""
@@ -194,6 +193,12 @@ def window_sizes(waiting: int, context_length: int, *, ended: bool) -> Iterator[
         waiting //= 2
     if ended and waiting:
         yield waiting
+
+
+def _finished(texts: "deque[_Text]") -> Iterator[Classification | Exception]:
+    """Take away the first texts as long as they are complete; what came of them."""
+    while texts and texts[0].complete:
+        yield texts.popleft().outcome()
 
 
 class _Text:

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -290,6 +291,24 @@ def test_head_ends_the_work(run: Run, model: Path) -> None:
     command = f"'{BIGCODE}' classify -m '{model}' --windows {'a ' * 400} | head -1"
     done = run(program=("bash", "-c", f"set -o pipefail; {command}"))
     assert (done.status, done.stdout.count(b"\n"), done.stderr) == (141, 1, "")
+
+
+def test_ctrl_c_keeps_what_was_written(run: Run, model: Path) -> None:
+    _write(run, a="p", b="word " * 1_000_000)
+    with subprocess.Popen(
+        [BIGCODE, "classify", "-m", str(model), "a", "b"],
+        cwd=run.folder,
+        env=dict(run.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.read(16)
+        process.send_signal(signal.SIGINT)
+        rest, stderr = process.communicate(timeout=30)
+    assert (process.returncode, first + rest, stderr) == (130, b"a: Python 0.965\n", b"")
 
 
 def test_nothing_heavy_before_the_model(run: Run) -> None:

@@ -226,6 +226,19 @@ def test_one_bad_text_does_not_stop_the_others(model: TextClassifier) -> None:
         model.classify("\ud800")
 
 
+def test_a_result_does_not_wait_for_a_long_text_behind_it(model: TextClassifier) -> None:
+    read: list[int] = []
+
+    def endless() -> Iterator[str]:
+        while len(read) < 10_000:
+            read.append(1)
+            yield "word " * 100
+
+    outcomes = model.classify_many([["x"], endless()])
+    assert isinstance(next(outcomes), Classification)
+    assert len(read) < 1000
+
+
 def test_special_tokens_of_a_text_are_text(model: TextClassifier) -> None:
     ids = model.tokenizer.encode("<|endoftext|>")
     assert 0 not in ids
