@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from bigcode_cli import requests, sources
-from bigcode_cli.allowing import Allowances
-from bigcode_cli.baselines import Baseline
 from bigcode_cli.catalog import BUILT_IN_TAGGER, Found, find_model
 from bigcode_cli.discretion import discreet
 from bigcode_cli.failures import ExitStatus, UsageFailure
-from bigcode_cli.fingerprints import DEFAULT_SALT, Fingerprints
 from bigcode_cli.output import Notes
 from bigcode_cli.sources import STANDARD_INPUT, Source, file_source
 from bigcode_cli.tag_options import (
@@ -59,8 +56,7 @@ def tag(  # noqa: PLR0913  # one dataclass for each group of options
     requests.set_numpy_threads(model.threads)
     status = ExitStatus.DONE
     with discreet():
-        allowances = Allowances.of(silencing.allow or [], silencing.exclude or [])
-        run = _run(finding, silencing, table, allowances, staged=staged)
+        run = _run(finding, silencing, table, staged=staged)
         found = find_model(model.tag_model, built_in=BUILT_IN_TAGGER)
         if redaction.redact and not redaction.in_place:
             text = file_source(str(paths[0]) if paths else STANDARD_INPUT)
@@ -113,10 +109,14 @@ def _run(
     finding: FindingOptions,
     silencing: SilencingOptions,
     table: TagTableOptions,
-    allowances: Allowances,
     *,
     staged: bool,
 ) -> "TagRun":
+    from bigcode_cli.allowing import Allowances
+    from bigcode_cli.baselines import Baseline
+    from bigcode_cli.fingerprints import DEFAULT_SALT, Fingerprints
+
+    allowances = Allowances.of(silencing.allow or [], silencing.exclude or [])
     baseline = None
     if silencing.tag_baseline is not None:
         baseline = Baseline.read(

@@ -175,101 +175,17 @@ def test_g5_an_error_does_not_quote_the_text(run: Run, model: Path) -> None:
         "CodeTokenizer._probe = lambda self: None\n"
         f"sys.exit(main(['tag', '-m', {str(model)!r}, *sys.argv[1:]]))\n"
     )
-    for key in KEYS:
-        for debug in ("0", "1"):
-            for redact in ((), ("--redact",)):
-                done = run(
-                    *("-c", code, *redact),
-                    program=(sys.executable,),
-                    input=f"password = {key}\n".encode(),
-                    env={"BIGCODE_DEBUG": debug},
-                )
-                assert done.status == 3
-                assert "error[internal]: ValueError in fail, line 2" in done.stderr
-                assert ("Traceback" in done.stderr) == (debug == "1")
-                assert _no_piece(done.stderr.encode())
-                assert done.stdout == b""
-
-
-def test_g6_a_score_for_all_labels_and_for_one(run: Run, tag: Any) -> None:
-    text = b"XQXQ ABCD 1@2"
-    assert len(_spans(tag("--format=json", input=text))) == 3
-    done = tag("--format=json", "--min-score", "0.7", input=text)
-    assert _spans(done) == [("KEY", 5, 9), ("EMAIL", 10, 13)]
-    done = tag("--format=json", "--labels", "EMAIL=0.5,KEY=0.999", input=text)
-    assert _spans(done) == [("EMAIL", 10, 13)]
-    done = tag("--format=json", "--labels=KEY", "--min-score=0.7", input=text)
-    assert _spans(done) == [("KEY", 5, 9)]
-    done = tag("--format=json", "--labels", "EMAIL", "--labels", "KEY", input=text)
-    assert len(_spans(done)) == 3
-
-
-@pytest.mark.parametrize(
-    ("name", "line"),
-    [
-        ("a.py", "{}  # bigcode: allow"),
-        ("a.js", "{}  // bigcode:allow"),
-        ("a.md", "{} <!-- bigcode: allow-->"),
-        ("a.yaml", "key: {} # BigCode: Allow"),
-        (".env", "KEY={} # pragma: allowlist secret"),
-        ("a.html", "<p>{}</p><!-- pragma: allowlist secret -->"),
-        ("a.sql", "{} -- gitleaks:allow"),
-        ("a.css", "{} /* bigcode: allow=EMAIL,KEY */"),
-        ("a.tex", "% bigcode: allow-next-line\n{}"),
-        ("a.lisp", ";; bigcode: allow next line\r\n{}"),
-        ("a.rs", "// pragma: allowlist nextline secret\n{}"),
-    ],
-)
-def test_g6_a_comment_allows_a_finding(run: Run, tag: Any, name: str, line: str) -> None:
-    for data in (line.format("abc ABCD"), f"\ufefffirst\r\n\r\n{line.format('ABCD')}\nlast"):
-        _write(run, name, data)
-        done = tag("--format", "json", name)
-        assert (done.status, _spans(done)) == (0, [])
-        assert done.json["files"][0]["allowed"] >= 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "ABCD # bigcode: allowed",
-        "ABCD # bigcode: allow-list",
-        "ABCD # bigcode: allow=EMAIL",
-        "ABCD # pragma: allowlist",
-        "bigcode: allow\nABCD",
-        "ABCD\nbigcode: allow",
-        "bigcode: allow-next-line\n\nABCD",
-        "ABCD # bigcode: allow-next-line",
-    ],
-)
-def test_g6_other_comments_do_not(tag: Any, text: str) -> None:
-    done = tag("--format", "json", input=text.encode())
-    assert (done.status, done.json["summary"]["allowed"]) == (1, 0)
-
-
-def test_g6_a_comment_is_found_wherever_pieces_of_the_file_end(run: Run, tag: Any) -> None:
-    for shift in range(0, 24, 5):
-        filler = "x" * 79 + "\n"
-        text = filler * 819 + "y" * (16 - shift) + "ABCD # bigcode: allow\nABCD\n"
-        _write(run, f"{shift}.py", text)
-    done = tag("--format", "json", ".")
-    assert done.json["summary"]["allowed"] == 5
-    assert [[s["start_line"] for s in e["spans"]] for e in done.json["files"]] == [[821]] * 5
-
-
-def test_g6_expressions_and_patterns_allow(run: Run, tag: Any) -> None:
-    for name in ("src/a.py", "tests/b.py", "c.lock"):
-        _write(run, name, "EXAMPLE OTHER\n")
-    options = ("--format", "json", "--allow", "^EXAM", "--exclude", "tests/", "--exclude=*.lock")
-    done = tag(*options, "src", "tests", "c.lock")
-    assert [entry["path"] for entry in done.json["files"]] == ["src/a.py"]
-    assert _spans(done) == [("KEY", 8, 13)]
-    assert done.json["files"][0]["allowed"] == 1
-    done = tag(*options, "--allow", "OTHER", "src")
-    assert done.status == 0
-    done = tag("--exclude", "*", "-q", "src")
-    assert (done.status, done.stdout, done.stderr) == (0, b"", "")
-    elsewhere = tag("--format=json", "--exclude", "tests/", run.folder / "tests" / "b.py", cwd="/")
-    assert elsewhere.json["files"] == []
+    for debug, arguments in (("0", ()), ("1", ()), ("1", ("--redact",))):
+        done = run(
+            *("-c", code, *arguments),
+            program=(sys.executable,),
+            input=f"password = {' '.join(KEYS)}\n".encode(),
+            env={"BIGCODE_DEBUG": debug},
+        )
+        assert (done.status, done.stdout) == (3, b"")
+        assert "error[internal]: ValueError in fail, line 2" in done.stderr
+        assert ("Traceback" in done.stderr) == (debug == "1")
+        assert _no_piece(done.stderr.encode())
 
 
 def test_folders_are_searched_hidden_files_too(run: Run, tag: Any) -> None:
@@ -410,23 +326,6 @@ def test_a_terminal_is_not_waited_for(run: Run, model: Path) -> None:
     assert done.status == 2
     assert b"no PATH given, and stdin is a terminal" in done.stdout
     assert b"bigcode tag PATH" in done.stdout
-
-
-def test_the_same_fingerprint_wherever_a_secret_stands(run: Run, tag: Any) -> None:
-    _write(run, "a.py", "ABCD\nx ABCD EFGH\n")
-    _write(run, "b.py", "\n\n  ABCD")
-
-    def prints(*options: str) -> list[str]:
-        files = tag("--format=json", *options, "a.py", "b.py").json["files"]
-        return [span["fingerprint"] for entry in files for span in entry["spans"]]
-
-    first = prints()
-    assert first == prints()
-    assert (first[0], first[0]) == (first[1], first[3])
-    assert first[2] != first[0]
-    salted = prints("--salt", "pepper")
-    assert salted == prints("--salt", "pepper")
-    assert set(salted).isdisjoint(first)
 
 
 def test_one_file_alone_or_among_others_in_any_order(run: Run, tag: Any) -> None:
