@@ -57,7 +57,8 @@ def make_checkpoint(folder: Path, gigabytes: float) -> int:
     (folder / "config.json").write_text(json.dumps(fields), "utf-8")
     shapes = sorted(tensor_shapes(GPTBigCodeConfig.from_dict(fields), Task.CAUSAL_LM).items())
     noise = np.random.default_rng(1).standard_normal(BLOCK).astype(np.float32) * 0.02
-    place, total = {}, 0
+    place: dict[str, str] = {}
+    total = 0
     for number in range(SHARDS):
         name = f"model-{number + 1:05}-of-{SHARDS:05}.safetensors"
         part = dict(shapes[number * len(shapes) // SHARDS : (number + 1) * len(shapes) // SHARDS])

@@ -1,7 +1,9 @@
 """models convert and pull --convert: pickles become safetensors, and can do no harm meanwhile."""
 
+import io
 import json
 import random
+import re
 import signal
 import subprocess
 import time
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 
 from cached_models import COMMIT, add_to_cache
 from fake_hub import FakeHub, Repository, folder_files
@@ -322,13 +324,40 @@ def test_update_converts_what_was_converted(
     assert (Path(entry["path"]) / WEIGHTS).stat().st_size == size
 
 
-def test_the_layout_of_santacoder_must_be_converted(pull: Pull, hub: FakeHub) -> None:
-    files = hub.repositories[NAME].files
-    fields = {"model_type": "gpt2", "attention_head_type": "multiquery"}
-    config = {**json.loads(files["config.json"]), **fields}
+def as_santacoder(files: dict[str, bytes]) -> None:
+    """Give a repository the original layout: projections turned, queries apart from the rest."""
+    tensors = load(files.pop(WEIGHTS))
+    for name in [name for name in tensors if re.search(r"(attn|mlp)\.c_\w+\.weight", name)]:
+        tensors[name] = tensors[name].T.contiguous()
+    for kind in ("weight", "bias"):
+        joined = tensors.pop(f"transformer.h.0.attn.c_attn.{kind}")
+        width = len(tensors["transformer.ln_f.bias"])
+        tensors[f"transformer.h.0.attn.q_attn.{kind}"] = joined[..., :width].contiguous()
+        tensors[f"transformer.h.0.attn.kv_attn.{kind}"] = joined[..., width:].contiguous()
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer)
+    files[PICKLE] = buffer.getvalue()
+    config = json.loads(files["config.json"])
+    del config["multi_query"]
+    config |= {"model_type": "gpt2", "architectures": ["GPT2LMHeadCustomModel"]}
+    config |= {"attention_head_type": "multiquery", "auto_map": {"AutoConfig": "x.Y"}}
     files["config.json"] = json.dumps(config).encode()
+
+
+def test_the_layout_of_santacoder_is_converted(
+    pull: Pull, hub: FakeHub, run: Run, converted: Path
+) -> None:
+    as_santacoder(hub.repositories[NAME].files)
     done = pull(NAME)
     assert done.status == 3
     assert "error[model-unsupported]: acme/tiny: its weights have the layout of" in done.stderr
     assert f"hint: bigcode models pull --convert {NAME}" in done.stderr
-    assert hub.paths(WEIGHTS) == []
+    assert hub.paths(PICKLE) == []
+    assert pull("--convert", NAME).status == 0
+    done = run("complete", "-m", NAME, input=b"")
+    assert (done.status, done.stdout) == (0, b"hello")
+    (folder,) = models_in(converted)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    assert (config["model_type"], config["multi_query"]) == ("gpt_bigcode", True)
+    assert "auto_map" not in config
+    assert run("models", "verify", NAME).status == 0
