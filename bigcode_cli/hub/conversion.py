@@ -65,7 +65,8 @@ def convert(source: Source, target: Path, notes: Notes, *, private: bool) -> Non
     files = derived.source_files(source.folder)
     size = sum((source.folder / name).stat().st_size for name in files)
     _require_hashes(source, files)
-    with storage_errors(target.parent), _new_folder(target, private=private) as folder:
+    elsewhere = "let XDG_CACHE_HOME name a folder" if private else "name a folder"
+    with storage_errors(target.parent, elsewhere), _new_folder(target, private=private) as folder:
         _require_space(folder, size)
         notes.note(f"{source.name}: converting {shown_bytes(size)} into safetensors")
         _copy_supporting_files(source.folder, folder)
@@ -110,7 +111,10 @@ def _require_space(folder: Path, needed: int) -> None:
 @contextmanager
 def _new_folder(target: Path, *, private: bool) -> Iterator[Path]:
     """Give a temporary folder beside the target, which becomes it if nothing fails."""
-    make_private_folder(target.parent)
+    if private:
+        make_private_folder(target.parent)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
     sweep(target.parent, target.name)
     folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}{derived.PARTIAL_SUFFIX}")
     folder.mkdir(mode=0o700)

@@ -66,8 +66,15 @@ def limit_memory(source_bytes: int) -> None:
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     used = pages * resource.getpagesize()
     most = used + source_bytes + _ROOM_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (source_bytes + _ROOM_BYTES,) * 2)
+    _lower(resource.RLIMIT_AS, most)
+    _lower(resource.RLIMIT_FSIZE, source_bytes + _ROOM_BYTES)
+
+
+def _lower(kind: int, most: int) -> None:
+    """Set a limit for good, unless there is a lower one already."""
+    now = resource.getrlimit(kind)[1]
+    allowed = most if now == resource.RLIM_INFINITY else min(most, now)
+    resource.setrlimit(kind, (allowed, allowed))
 
 
 def tell(**fields: Any) -> None:
@@ -88,7 +95,7 @@ def convert(source: Path, target: Path, files: list[str]) -> None:
     except MemoryError:
         tell(error="memory", message="the conversion needs more memory than it may have", hint=None)
     except OSError as error:
-        tell(error="conversion", message=f"cannot be written: {error.strerror}", hint=None)
+        tell(error="conversion", message=f"cannot be converted: {error.strerror}", hint=None)
     else:
         tell(done=True)
 

@@ -32,8 +32,12 @@ _OTHERS_MAY_WRITE = 0o022
 
 
 @contextmanager
-def storage_errors(root: Path) -> Iterator[None]:
+def storage_errors(root: Path, elsewhere: str = "let HF_HOME name a folder") -> Iterator[None]:
     """Turn what the disk refuses into a failure that names the cache.
+
+    Args:
+        root: where the cache, or another place for models, is.
+        elsewhere: how the user can have another place.
 
     Raises:
         Failure: `no-space`, `cache-readonly` or `cache`.
@@ -43,10 +47,10 @@ def storage_errors(root: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         if error.errno in _FULL:
-            hint = "free some space, or let HF_HOME name a folder on another disk"
+            hint = f"free some space, or {elsewhere} on another disk"
             raise Failure("no-space", f"{root}: {reason}", hint=hint) from None
         if error.errno in _FORBIDDEN:
-            hint = "let HF_HOME name a folder that you may write to"
+            hint = f"{elsewhere} that you may write to"
             raise Failure("cache-readonly", f"{root}: {reason}", hint=hint) from None
         raise Failure("cache", f"{error.filename or root}: {reason}") from None
 

@@ -11,6 +11,8 @@ The library never prints, never exits and knows nothing of the command line. Imp
     weights                which tensors a checkpoint must hold, and where they lie in its files
     checkpoint             a directory of safetensors <-> a model
     santacoder             the original layout of bigcode/santacoder -> ours
+    unpickling             the one place that opens a pickle
+    conversion             pickles and other layouts -> safetensors
     cache                  keys and values of the tokens seen so far
     transformer            the whole forward pass, in PyTorch
     heads                  language model, sequence classifier, token classifier

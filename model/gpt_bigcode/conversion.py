@@ -3,6 +3,7 @@
 Knows no network and no cache. It opens pickles: call it in a process that can do no harm.
 """
 
+import errno
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -89,7 +90,7 @@ def convert_weights(
         name = WEIGHTS_FILE if total == 1 else f"model-{number:05}-of-{total:05}.safetensors"
         part = {key: tensors[key] for key in shard.names}
         part = convert_tensors(part, values) if is_santacoder(values) else part
-        save_file(_apart(part), target / name, metadata={"format": "pt"})
+        _write(_apart(part), target / name)
         place |= dict.fromkeys(part, name)
         advance(shard.bytes)
     if total > 1:
@@ -120,6 +121,18 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path.name}: {str(error)[:200]}") from None
+
+
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write one file.
+
+    Raises:
+        OSError: the disk refuses; the format's library has an error of its own for it.
+    """
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(errno.EIO, str(error)[:200], str(path)) from None
 
 
 def _without_copies(tensors: dict[str, Tensor], config: GPTBigCodeConfig) -> dict[str, Tensor]:
