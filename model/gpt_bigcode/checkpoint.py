@@ -135,15 +135,18 @@ def _converted(tensor: StoredTensor, dtype: torch.dtype) -> Tensor:
     return result
 
 
-def pieces_of(tensor: StoredTensor, multiple: int = 1) -> Iterator[tuple[int, Tensor]]:
-    """The rows of a stored tensor, a few MiB at a time, each with the number of its first row.
+def pieces_of(
+    tensor: StoredTensor, *, multiple: int = 1, piece_bytes: int = _PIECE_BYTES
+) -> Iterator[tuple[int, Tensor]]:
+    """The rows of a stored tensor, piece by piece, each with the number of its first row.
 
     Args:
         tensor: what is read.
         multiple: every piece but the last has a multiple of so many rows.
+        piece_bytes: about how large a piece is in float32.
     """
     row_bytes = 4 * max(1, prod(tensor.shape[1:]))
-    rows = max(1, _PIECE_BYTES // row_bytes // multiple) * multiple
+    rows = max(1, piece_bytes // row_bytes // multiple) * multiple
     for start in range(0, tensor.shape[0], rows):
         # The pages that a mapping has read stay resident until it ends.
         with safe_open(tensor.path, framework="pt") as stream:

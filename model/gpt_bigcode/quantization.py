@@ -99,8 +99,8 @@ def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
 class Int8Linear(nn.Module):
     """A matrix of 8 bits with a scale for each output.
 
-    A row x of the input becomes x = low + step * n with n in 0..127; then the product is
-    low * (sums of the rows) + step * (integers). Integers add up exactly, in any order.
+    A row x of the input becomes low + spread * n / 127 with n in 0..127; then the product is
+    low * (sums of the rows) + spread * (integers) / 127. Integers add up exactly, in any order.
     """
 
     def __init__(
@@ -126,8 +126,8 @@ class Int8Linear(nn.Module):
         self.out_features, self.in_features = weight.shape
         self._packed = _pack_int8(weight, scale)
         self._weight = weight if keep else None
-        self._scale = scale
-        self._sums = sums
+        # Copies: a view of a mapped file would keep all of it in memory.
+        self._scale, self._sums = scale.clone(), sums.clone()
         self._bias = torch.zeros_like(scale) if bias is None else bias
         self._multiply = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
 
@@ -139,9 +139,10 @@ class Int8Linear(nn.Module):
             result = torch.addcmul(self._bias, product, self._scale)
         else:
             low, high = torch.aminmax(rows, dim=-1, keepdim=True)
-            step = (high - low).clamp_(min=_TINY).div_(_LEVELS)
-            product = self._multiply((rows - low).div_(step), 1.0, 0, self._packed)
-            result = torch.addcmul(self._bias, low, self._sums).addcmul_(step, product)
+            # A row without a spread becomes 0 / 0: whatever integers that gives are taken 0 times.
+            spread = high - low
+            product = self._multiply((rows - low).div_(spread), 1 / _LEVELS, 0, self._packed)
+            result = torch.addcmul(self._bias, low, self._sums).addcmul_(spread, product)
         return result.view(*hidden.shape[:-1], self.out_features)
 
 

@@ -4,6 +4,7 @@ Matrices are read, quantized and packed one by one, so that the peak of memory i
 stays. Quantized ones are kept on disk where that is wanted, and mapped at the next start.
 """
 
+import ctypes
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +41,8 @@ from gpt_bigcode.quantized_store import QuantizedStore, TensorPlan, source_key
 from gpt_bigcode.transformer import GPTBigCodeModel
 from gpt_bigcode.weights import CONFIG_FILE, HEAD, PREFIX, TOKENS, StoredTensor, Task, find_tensors
 
+# Quantizing takes about six times a piece: little enough to stay in a processor's cache.
+_PIECE_BYTES = 1 << 20
 _HEADS_OF_LABELS = frozenset({"score", "classifier"})
 
 
@@ -175,7 +178,10 @@ class _Quantized:
         values, mapped = self._values(matrix)
         if matrix.four_bits:
             return Int4Linear(*values, bias=bias, matrix_units=self._matrix_units)
-        return Int8Linear(*values, bias=bias, keep=mapped and self._matrix_units)
+        layer = Int8Linear(*values, bias=bias, keep=mapped and self._matrix_units)
+        del values
+        _return_freed_memory()
+        return layer
 
     def _values(self, matrix: _Matrix) -> tuple[tuple[Tensor, ...], bool]:
         """What a matrix has become, and whether that is mapped."""
@@ -192,7 +198,7 @@ def _quantize(matrix: _Matrix) -> tuple[Tensor, ...]:
     """A matrix's quantized tensors, in the order of its plans, with a piece of it in memory."""
     made = tuple(torch.empty(plan.shape, dtype=plan.dtype) for plan in matrix.plans)
     quantize = quantize_int4 if matrix.four_bits else quantize_int8
-    for start, piece in pieces_of(matrix.weight, INT4_ROWS):
+    for start, piece in pieces_of(matrix.weight, multiple=INT4_ROWS, piece_bytes=_PIECE_BYTES):
         rows = slice(start, start + len(piece))
         try:
             values = quantize(as_float(matrix.name, piece))
@@ -204,6 +210,13 @@ def _quantize(matrix: _Matrix) -> tuple[Tensor, ...]:
             else:
                 whole[rows] = part
     return made
+
+
+def _return_freed_memory() -> None:
+    """Give back what was freed: the C library would keep about a second copy of the weights."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU library only
+    if trim is not None:
+        trim(0)
 
 
 def _put(model: nn.Module, place: str, module: nn.Module) -> None:
