@@ -324,6 +324,16 @@ class GenerationOptions:
             help="Refuse a prompt that is too long instead of keeping its end.",
         ),
     ] = False
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            "--draft",
+            metavar="NAME|PATH|REPO[@REVISION]",
+            parser=parsing.text,
+            rich_help_panel=GENERATION,
+            help="A smaller model with the same tokens that guesses ahead; the text is the same.",
+        ),
+    ] = None
     no_speculation: Annotated[
         bool,
         typer.Option(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from bigcode_cli import inputs, requests
 from bigcode_cli.answers import Presenter
 from bigcode_cli.catalog import find_model
+from bigcode_cli.drafts import load_draft
 from bigcode_cli.options import (
     Echo,
     GenerationOptions,
@@ -43,6 +44,7 @@ def complete(
     source = inputs.read_text(file, whole=echo)
     options = replace(requests.completion_options(generation, source), heal=not no_healing)
     text_model = requests.load_text_model(found, model, notes)
+    load_draft(text_model, generation, model, notes)
     presenter = Presenter(source=source, format=report.format, echo=echo, notes=notes)
     with kept_prefixes(text_model, found, notes, enabled=not generation.no_prefix_cache):
         if report.format is OutputFormat.TEXT and options.samples == 1:

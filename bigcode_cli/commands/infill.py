@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bigcode_cli import requests, rewriting
 from bigcode_cli.catalog import find_model
+from bigcode_cli.drafts import load_draft
 from bigcode_cli.failures import UsageFailure
 from bigcode_cli.infill_answers import InfillPresenter
 from bigcode_cli.infill_options import AnswerOptions, PlaceOptions, Shown
@@ -49,6 +50,7 @@ def infill(
     gap = find_place(file, place)
     options = _infill_options(requests.completion_options(generation, gap.source), answer)
     text_model = requests.load_text_model(found, model, notes)
+    load_draft(text_model, generation, model, notes)
     presenter = InfillPresenter(
         source=gap.source,
         format=report.format,

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from gpt_bigcode.generation import StepDecoder
+from gpt_bigcode.sampling import FloatArray, probabilities
+
 LONGEST_DRAFT = 8
 LONGEST_MATCH = 8
 _SHORTEST_MATCH = 2
@@ -14,6 +19,8 @@ _SHORTEST_MATCH = 2
 # model wrote into and behind files of installed packages: where counting starts.
 _MATCH_SHARES = {2: 0.38, 3: 0.55, 4: 0.62, 5: 0.7, 6: 0.72, 7: 0.78, 8: 0.92}
 _PRIOR_WEIGHT = 6.0
+_SURE_MATCH = 6  # a copy after so long a match needs no model
+_LEAST_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,59 @@ class PromptLookup:
         ):
             length += 1
         return length
+
+
+class ModelDrafter:
+    """Lets a smaller model with the same tokenizer write; a long copy from the text goes first."""
+
+    def __init__(self, decoder: StepDecoder) -> None:
+        self._decoder = decoder
+        self._lookup = PromptLookup()
+        self._text: list[int] = []
+        self._cached: list[int] = []  # what the decoder has read: the text, then guesses
+        self._certain = 0  # tokens of the text among them
+
+    def read(self, tokens: Sequence[int]) -> None:
+        """Append tokens that are certain."""
+        self._text += tokens
+        self._lookup.read(tokens)
+
+    def propose(self, most: int) -> Draft:
+        """Guess up to `most` tokens, fewer where the model is in doubt."""
+        copied = self._lookup.propose(most)
+        most = min(most, self._decoder.context_length - len(self._text))
+        if most < 1 or copied.grades[:1] >= (_SURE_MATCH,):
+            return copied
+        logits = self._read_on()
+        tokens: list[int] = []
+        grades: list[int] = []
+        reached = 1.0
+        while True:
+            token = int(logits.argmax())
+            share = float(probabilities(logits)[token])
+            reached *= share
+            if reached < _LEAST_SHARE:
+                break
+            tokens.append(token)
+            grades.append(min(max(int(share * 10) * 10 + 5, 15), 95))
+            if len(tokens) == most:
+                break
+            logits = self._decoder.decode([token])[0]
+            self._cached.append(token)
+        return Draft(tuple(tokens), tuple(grades))
+
+    def _read_on(self) -> FloatArray:
+        """The smaller model's logits behind the text, [V]."""
+        text, cached = self._text, self._cached
+        same, most = self._certain, min(len(text) - 1, len(cached))
+        while same < most and cached[same] == text[same]:
+            same += 1  # guesses that were right
+        self._cached, self._certain = list(text), len(text)
+        if not cached:
+            return np.asarray(self._decoder.prefill([text])[0])
+        same = min(same, len(text) - 1)
+        self._decoder.truncate(same)
+        return np.asarray(self._decoder.extend(text[same:])[-1])
 
 
 class Acceptance:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,24 @@ class Decoder(Protocol):
 
     def keep(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order."""
+        ...
+
+
+@runtime_checkable
+class StepDecoder(Decoder, Protocol):
+    """A decoder that can also read several tokens of its one row in one pass, and forget some."""
+
+    @property
+    def exact_steps(self) -> bool:
+        """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
+        ...
+
+    def extend(self, tokens: Sequence[int]) -> Logits:
+        """Append T tokens to the only row. [T, V]: the logits after each of them."""
+        ...
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens of the only row after the first `length`."""
         ...
 
 

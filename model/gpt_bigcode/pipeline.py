@@ -16,14 +16,14 @@ from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.context import ContextFile, Prompt, PromptLayout, build_prompt
 from gpt_bigcode.engines import open_decoder
 from gpt_bigcode.errors import InfillUnsupportedError, OptionError
-from gpt_bigcode.generation import Decoder, GeneratedToken, Generation, Limits
+from gpt_bigcode.generation import Decoder, GeneratedToken, Generation, Limits, StepDecoder
 from gpt_bigcode.healing import Healing
 from gpt_bigcode.infilling import Gap, InfillOrder, build_infill_prompt
 from gpt_bigcode.outcomes import Choice, Completion, FinishReason, Timings
 from gpt_bigcode.precision import LoadingPolicy
 from gpt_bigcode.sampling import Sampler
 from gpt_bigcode.scopes import Scope, ScopeRule
-from gpt_bigcode.speculation import SpeculativeDecoder, StepDecoder
+from gpt_bigcode.speculation import look_ahead
 from gpt_bigcode.streaming import NewlineRestorer, TextStop
 from gpt_bigcode.suffix_overlap import SuffixOverlap
 from gpt_bigcode.tokenizer import CodeTokenizer
@@ -52,8 +52,7 @@ class CompletionOptions:
         context_files: other files of the repository, put before the prompt.
         path: where the prompt's own text comes from, relative to the repository; read only together
             with `context_files`.
-        speculate: let the model check several guessed tokens at once where that is faster; the
-            text is the same (see `speculation`).
+        speculate: check several guessed tokens at once; the text is the same (`speculation`).
 
     Raises:
         OptionError: a value out of range; it is named.
@@ -133,6 +132,7 @@ class TextModel:
         self.revision = revision
         self.start_id = tokenizer.end_of_text_id if start_id is None else start_id
         self.load_seconds = load_seconds
+        self.draft: StepDecoder | None = None  # a smaller model with the same tokenizer
 
     @classmethod
     def load(
@@ -283,11 +283,8 @@ class _Run:
     def __init__(self, model: TextModel, prompt: Prompt, options: CompletionOptions) -> None:
         self.model, self.prompt, self.options = model, prompt, options
         sampler = self._sampler()
-        self._ahead: SpeculativeDecoder | None = None
-        if options.speculate and options.samples == 1 and isinstance(model.decoder, StepDecoder):
-            self._ahead = SpeculativeDecoder(
-                model.decoder, sampler=sampler, max_tokens=options.max_tokens
-            )
+        ahead = options.speculate and options.samples == 1
+        self._ahead = look_ahead(model, sampler, options.max_tokens) if ahead else None
         self._generation = Generation(
             self._ahead or model.decoder,
             [prompt.ids] * options.samples,
@@ -344,8 +341,7 @@ class _Run:
                 load_seconds=self.model.load_seconds,
                 prefill_seconds=generation.prefill_seconds,
                 decode_seconds=generation.decode_seconds,
-                drafted_tokens=self._ahead.drafted if self._ahead else 0,
-                accepted_tokens=self._ahead.accepted if self._ahead else 0,
+                **(self._ahead.counts if self._ahead else {}),
             ),
         )
 

@@ -21,8 +21,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from gpt_bigcode.generation import Logits
-from gpt_bigcode.speculation import StepDecoder
+from gpt_bigcode.generation import Logits, StepDecoder
 from gpt_bigcode.weights import CONFIG_FILE, weight_files
 
 _MAGIC = b"bigcode prefix 1"  # to be counted up whenever the same tokens give other numbers

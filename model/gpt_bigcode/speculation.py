@@ -9,12 +9,19 @@ that is not confirmed is cut off the cache. How that stays true bit by bit says 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
-from gpt_bigcode.drafting import LONGEST_DRAFT, Acceptance, Draft, Drafter, PromptLookup
-from gpt_bigcode.generation import Decoder, Logits
+from gpt_bigcode.drafting import (
+    LONGEST_DRAFT,
+    Acceptance,
+    Draft,
+    Drafter,
+    ModelDrafter,
+    PromptLookup,
+)
+from gpt_bigcode.generation import Decoder, Logits, StepDecoder
 from gpt_bigcode.sampling import RepetitionPenalty, Sampler
 
 _MIN_GAIN = 1.05  # expected tokens in the time of a plain step; below, a draft is not worth it
@@ -23,24 +30,6 @@ _PAUSE_STEPS = 24
 _NOISE_MARGIN = 16.0  # times the difference that was measured between the two ways to compute
 _LEAST_NOISE = 1e-6  # of the largest logit: one sample can be equal by luck
 _SMOOTHING = 0.3
-
-
-@runtime_checkable
-class StepDecoder(Decoder, Protocol):
-    """A decoder that can also read several tokens of its one row in one pass, and forget some."""
-
-    @property
-    def exact_steps(self) -> bool:
-        """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
-        ...
-
-    def extend(self, tokens: Sequence[int]) -> Logits:
-        """Append T tokens to the only row. [T, V]: the logits after each of them."""
-        ...
-
-    def truncate(self, length: int) -> None:
-        """Forget all tokens of the only row after the first `length`."""
-        ...
 
 
 class Pace:
@@ -56,11 +45,14 @@ class Pace:
         self._pause_until = 0
         self._pauses = 0
 
+    @property
+    def paused(self) -> bool:
+        """Whether no guesses are wanted: not yet, or not for a while."""
+        known = self._plain_seconds > 0 or not self._measured
+        return not known or self._steps < self._pause_until
+
     def length(self, shares: Sequence[float]) -> int:
         """How many guesses to check, given how likely each is right if those before it are."""
-        known = self._plain_seconds > 0 or not self._measured
-        if not known or self._steps < self._pause_until:
-            return 0
         best, length, reached, expected = _MIN_GAIN, 0, 1.0, 1.0
         for count, share in enumerate(shares[:LONGEST_DRAFT], start=1):
             reached *= share
@@ -107,6 +99,23 @@ class _Ahead:
     seconds: float = 0.0
 
 
+class Drafted(Protocol):
+    """A model with a decoder, and perhaps a smaller one that guesses for it."""
+
+    decoder: Decoder
+    draft: StepDecoder | None
+
+
+def look_ahead(model: Drafted, sampler: Sampler, max_tokens: int) -> "SpeculativeDecoder | None":
+    """A speculative decoder for one generation; None if the model's decoder reads single tokens."""
+    if not isinstance(model.decoder, StepDecoder):
+        return None
+    drafter = None if model.draft is None else ModelDrafter(model.draft)
+    return SpeculativeDecoder(
+        model.decoder, sampler=sampler, max_tokens=max_tokens, drafter=drafter
+    )
+
+
 class SpeculativeDecoder:
     """A decoder that looks ahead, for one row; several rows are decoded plainly."""
 
@@ -140,6 +149,11 @@ class SpeculativeDecoder:
         self._single = False
         self._noise = 0.0  # how far logits may be from those of plain steps; 0: not measured yet
         self._exact = 0  # the first tokens, whose cache is that of plain steps
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tokens were guessed, and how many of them were right."""
+        return {"drafted_tokens": self.drafted, "accepted_tokens": self.accepted}
 
     @property
     def context_length(self) -> int:
@@ -217,6 +231,8 @@ class SpeculativeDecoder:
             self.context_length - text - 1,
             LONGEST_DRAFT,
         )
+        if self._pace.paused:
+            return Draft()
         draft = self._drafter.propose(room)
         length = self._pace.length([self._acceptance.share(grade) for grade in draft.grades])
         return Draft(draft.tokens[:length], draft.grades[:length])

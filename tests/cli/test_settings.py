@@ -35,6 +35,7 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
     "min_confidence": (None, ("0.5", 0.5), ("0", 0.0), ("1", 1.0)),
     "context": (None, ("a b", [Path("a b")]), ("c d", [Path("c d")]), ('"e"', [Path("e")])),
     "no_truncate": (False, ("", True), ("1", True), ("true", True)),
+    "draft": (None, ("a", "a"), ("b", "b"), ('"c"', "c")),
     "no_prefix_cache": (False, ("", True), ("1", True), ("true", True)),
     "no_speculation": (False, ("", True), ("1", True), ("true", True)),
     "model": (None, ("a", "a"), ("b", "b"), ('"c"', "c")),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from gpt_bigcode.drafting import Acceptance, PromptLookup
+from gpt_bigcode.drafting import Acceptance, Draft, ModelDrafter, PromptLookup
 
 
 def look_up(text: Sequence[int], most: int = 4) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -73,6 +73,83 @@ def test_a_token_costs_the_same_in_a_long_text() -> None:
         return best
 
     assert seconds(32_768) < 5 * seconds(256)
+
+
+class Counting:
+    """A draft model that counts upwards, and is in doubt before every multiple of `doubt`."""
+
+    vocabulary_size = 100
+    exact_steps = True
+
+    def __init__(self, doubt: int = 1000, context_length: int = 64) -> None:
+        self.doubt, self.context_length = doubt, context_length
+        self.text: list[int] = []
+        self.passes: list[int] = []
+
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> np.ndarray:
+        self.text = []
+        return self.extend(prompts[0])[-1:]
+
+    def decode(self, tokens: Sequence[int]) -> np.ndarray:
+        return self.extend(tokens)
+
+    def extend(self, tokens: Sequence[int]) -> np.ndarray:
+        self.passes.append(len(tokens))
+        self.text += tokens
+        assert len(self.text) <= self.context_length
+        logits = np.zeros((len(tokens), 100), np.float32)
+        for row, token in zip(logits, tokens, strict=True):
+            row[(token + 1) % 100] = 0.1 if (token + 1) % self.doubt == 0 else 20.0
+        return logits
+
+    def truncate(self, length: int) -> None:
+        assert 0 < length <= len(self.text)
+        del self.text[length:]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        raise AssertionError(rows)
+
+
+def test_a_model_guesses_what_it_would_write() -> None:
+    model = Counting()
+    drafter = ModelDrafter(model)
+    drafter.read([3, 4, 5])
+    assert drafter.propose(4) == Draft((6, 7, 8, 9), (95,) * 4)
+    drafter.read([6, 7])  # right so far
+    assert drafter.propose(2).tokens == (8, 9)
+    drafter.read([50, 9, 51])  # all wrong, even where a later token is the same
+    assert drafter.propose(3).tokens == (52, 53, 54)
+    assert model.text == [3, 4, 5, 6, 7, 50, 9, 51, 52, 53]
+    drafter.read([1])
+    drafter.read([2])  # not asked in between
+    assert drafter.propose(1).tokens == (3,)
+    assert model.text == [3, 4, 5, 6, 7, 50, 9, 51, 1, 2]
+    assert sum(model.passes) < 20  # what is right is not read twice
+
+
+def test_a_model_in_doubt_guesses_less() -> None:
+    drafter = ModelDrafter(Counting(doubt=8))
+    drafter.read([3, 4, 5])
+    assert drafter.propose(8).tokens == (6, 7)
+    drafter.read([6, 7])
+    assert drafter.propose(8) == Draft()
+
+
+def test_a_model_guesses_within_its_context() -> None:
+    model = Counting(context_length=10)
+    drafter = ModelDrafter(model)
+    drafter.read([1, 2, 3, 4, 5, 6, 7])
+    assert drafter.propose(8).tokens == (8, 9, 10)
+    drafter.read([8, 9, 1, 2, 3, 4])
+    assert drafter.propose(2).tokens == (5, 6)  # copied
+
+
+def test_a_long_copy_goes_first() -> None:
+    model = Counting()
+    drafter = ModelDrafter(model)
+    drafter.read([1, 2, 3, 4, 5, 6, 9, 1, 2, 3, 4, 5, 6])
+    assert drafter.propose(1) == Draft((9,), (6,))
+    assert model.passes == []
 
 
 def test_shares_follow_what_was_seen() -> None:

@@ -15,12 +15,12 @@ from gpt_bigcode import speculation
 from gpt_bigcode.checkpoint import load_model, save_model
 from gpt_bigcode.config import ACTIVATIONS
 from gpt_bigcode.decoder import TorchDecoder
-from gpt_bigcode.drafting import Draft
-from gpt_bigcode.generation import Generation, Limits
+from gpt_bigcode.drafting import Draft, ModelDrafter
+from gpt_bigcode.generation import Generation, Limits, StepDecoder
 from gpt_bigcode.outcomes import FinishReason
 from gpt_bigcode.reference import NumpyDecoder
 from gpt_bigcode.sampling import Sampler, probabilities
-from gpt_bigcode.speculation import SpeculativeDecoder, StepDecoder
+from gpt_bigcode.speculation import SpeculativeDecoder
 from reference_models import make_ours, tiny_fields
 
 VOCABULARY = 6
@@ -98,6 +98,7 @@ class TextDecoder:
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every guess is checked, so that what is tested does not depend on the clock."""
+    monkeypatch.setattr(speculation.Pace, "paused", False)
     monkeypatch.setattr(speculation.Pace, "length", lambda _self, shares: len(shares))
 
 
@@ -175,6 +176,20 @@ def test_wrong_guesses_change_nothing() -> None:
     written = [token.id for step in batch for token in step]
     assert written == write(TextDecoder(), PERIOD, speculate=False, tokens=50)[0]
     assert ahead.drafted > 3 * ahead.accepted
+
+
+@pytest.mark.parametrize("draft_noise", [0.0, 0.5])
+def test_a_draft_model_changes_nothing(draft_noise: float) -> None:
+    accepted = []
+    for seed in range(8):
+        prompt = [*PERIOD, seed % VOCABULARY]
+        drafter = ModelDrafter(TextDecoder(noise=draft_noise))
+        ahead = SpeculativeDecoder(TextDecoder(), sampler=Sampler(), max_tokens=50, drafter=drafter)
+        batch = Generation(ahead, [prompt], limits=Limits(50))
+        written = [token.id for step in batch for token in step]
+        assert written == write(TextDecoder(), prompt, speculate=False, tokens=50)[0]
+        accepted.append(ahead.accepted / ahead.drafted)
+    assert min(accepted) > 0.3
 
 
 def distribution(prompt: list[int], sampler: Sampler, tokens: int) -> dict[tuple[int, ...], float]:

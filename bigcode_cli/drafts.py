@@ -1,0 +1,47 @@
+"""`--draft`: a smaller model that guesses for the one that writes.
+
+Knows nothing of how guesses are checked.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bigcode_cli import requests
+from bigcode_cli.catalog import find_model
+from bigcode_cli.failures import Failure, UsageFailure
+from bigcode_cli.options import GenerationOptions, ModelOptions
+from bigcode_cli.output import Notes
+
+if TYPE_CHECKING:
+    from gpt_bigcode.pipeline import TextModel
+
+
+def load_draft(
+    model: "TextModel", generation: GenerationOptions, options: ModelOptions, notes: Notes
+) -> None:
+    """Give a model its draft model, if one was asked for.
+
+    Raises:
+        UsageFailure: guesses were switched off.
+        Failure: `model-missing`, `draft-mismatch`.
+    """
+    name = generation.draft
+    if name is None:
+        return
+    if generation.no_speculation:
+        raise UsageFailure("--draft: guesses for the model, --no-speculation wants no guesses")
+    if generation.samples != 1:
+        notes.note("--draft is not used: several samples are written without guesses")
+        return
+    found = find_model(name, option="--draft")
+    draft = requests.load_text_model(found, replace(options, model=name), notes)
+    from gpt_bigcode.generation import StepDecoder
+
+    if draft.tokenizer.spellings != model.tokenizer.spellings or (
+        draft.tokenizer.special_ids != model.tokenizer.special_ids
+    ):
+        why = f"its tokenizer is another one than that of {model.name}"
+        hint = "a draft model must have the same tokens, as tiny_starcoder_py and StarCoder do"
+        raise Failure("draft-mismatch", f"--draft: {found.name}: {why}", hint=hint)
+    if isinstance(draft.decoder, StepDecoder):
+        model.draft = draft.decoder
