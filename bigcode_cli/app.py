@@ -17,11 +17,17 @@ from bigcode_cli.commands import models
 from bigcode_cli.commands.complete import complete
 from bigcode_cli.commands.infill import infill
 from bigcode_cli.commands.score import score
+from bigcode_cli.commands.tag import tag
 from bigcode_cli.grouping import grouped
 from bigcode_cli.parsing import parse_directly
 from bigcode_cli.settings import Settings
 
-COMMANDS: tuple[Callable[..., None], ...] = (grouped(complete), grouped(infill), grouped(score))
+COMMANDS: tuple[Callable[..., None], ...] = (
+    grouped(complete),
+    grouped(infill),
+    grouped(score),
+    grouped(tag),
+)
 EXAMPLES = {
     "complete": """
     \b
@@ -43,6 +49,13 @@ EXAMPLES = {
     $ bigcode score src/
     $ bigcode score --staged --max-bits-per-byte 3
     $ bigcode score --lines --format csv src/app.py
+    """,
+    "tag": """
+    \b
+    Examples:
+    $ bigcode tag src/
+    $ bigcode tag --redact < server.log
+    $ bigcode tag --staged --baseline .bigcode-baseline.json
     """,
 }
 MODELS: dict[str, Callable[..., None]] = {

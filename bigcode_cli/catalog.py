@@ -5,9 +5,11 @@ Knows nothing of what is in the folder, and never uses the network.
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 from bigcode_cli.failures import Failure, UsageFailure
 from bigcode_cli.hub.cache import (
@@ -19,8 +21,19 @@ from bigcode_cli.hub.cache import (
 )
 from bigcode_cli.hub.family import full_name
 
-BUILT_IN = "pocket-coder"
-BUILT_IN_PACKAGE = "pocket_coder"
+BUILT_IN, BUILT_IN_CLASSIFIER, BUILT_IN_TAGGER = (
+    "pocket-coder",
+    "pocket-languages",
+    "pocket-secrets",
+)
+BUILT_IN_PACKAGES: Mapping[str, str] = MappingProxyType(
+    {
+        BUILT_IN: "pocket_coder",
+        BUILT_IN_CLASSIFIER: "pocket_languages",
+        BUILT_IN_TAGGER: "pocket_secrets",
+    }
+)
+"""The package that each built-in model lies in; an installation need not have all of them."""
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _LONGEST_NAME = 200
@@ -41,8 +54,8 @@ class Found:
     revision: str | None = None
 
 
-def find_model(name: str | None, *, option: str = "--model") -> Found:
-    """Find a model by the value of --model; None means the built-in one.
+def find_model(name: str | None, *, option: str = "--model", built_in: str = BUILT_IN) -> Found:
+    """Find a model by the value of --model; None means the built-in one of the command.
 
     A value that starts like a path (`/`, `./`, `../`, `~`) is a folder. Any other is a built-in
     name, else a repository of the cache or the short name of one, else a folder.
@@ -50,13 +63,14 @@ def find_model(name: str | None, *, option: str = "--model") -> Found:
     Args:
         name: the value.
         option: what error lines call the place that it came from.
+        built_in: the model that the command uses where none is named.
 
     Raises:
         UsageFailure: a name that cannot be one.
         Failure: `model-missing`, `model-corrupt`.
     """
-    if name is None or name == BUILT_IN:
-        return _built_in()
+    if name is None or name in BUILT_IN_PACKAGES:
+        return _built_in(name or built_in)
     if "\0" in name or not name:
         raise UsageFailure(f"{option}: {name!r} is not a name")
     if name in (".", "..") or name.startswith(("/", "./", "../", "~")):
@@ -73,14 +87,14 @@ def find_model(name: str | None, *, option: str = "--model") -> Found:
     raise Failure("model-missing", f"{name}: not in the local cache {cache_root()}", hint=hint)
 
 
-def _built_in() -> Found:
-    spec = find_spec(BUILT_IN_PACKAGE)
+def _built_in(name: str) -> Found:
+    spec = find_spec(BUILT_IN_PACKAGES[name])
     places = list(spec.submodule_search_locations or []) if spec is not None else []
     for place in map(Path, places):
         if (place / "config.json").is_file():
-            return Found(name=BUILT_IN, directory=place)
+            return Found(name=name, directory=place)
     hint = "this installation came without its model; -m names another one"
-    raise Failure("model-missing", f"{BUILT_IN}: the built-in model is not here", hint=hint)
+    raise Failure("model-missing", f"{name}: the built-in model is not here", hint=hint)
 
 
 def _folder(name: str) -> Found:

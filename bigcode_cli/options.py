@@ -57,6 +57,34 @@ NoHealing: TypeAlias = Annotated[
 Echo: TypeAlias = Annotated[
     bool, typer.Option("--echo", help="Write the prompt in front of the completion.")
 ]
+Device: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda|cuda:N",
+        parser=parsing.device,
+        rich_help_panel=MODEL,
+        help="Where the model runs.",
+    ),
+]
+NumberFormat: TypeAlias = Annotated[
+    Precision,
+    typer.Option(
+        parser=parsing.one_of(Precision),
+        rich_help_panel=MODEL,
+        help="The number format of weights and arithmetic.",
+    ),
+]
+Threads: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=1024,
+        parser=parsing.bounded(int, low=1, high=1024),
+        rich_help_panel=MODEL,
+        help="CPU threads (default: one for each physical core).",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,34 +103,18 @@ class ModelOptions:
             " (default: the built-in pocket-coder).",
         ),
     ] = None
-    device: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|cpu|cuda|cuda:N",
-            parser=parsing.device,
-            rich_help_panel=MODEL,
-            help="Where the model runs.",
-        ),
-    ] = "auto"
-    precision: Annotated[
-        Precision,
-        typer.Option(
-            parser=parsing.one_of(Precision),
-            rich_help_panel=MODEL,
-            help="The number format of weights and arithmetic.",
-        ),
-    ] = Precision.AUTO
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=1024,
-            parser=parsing.bounded(int, low=1, high=1024),
-            rich_help_panel=MODEL,
-            help="CPU threads (default: one for each physical core).",
-        ),
-    ] = None
+    device: Device = "auto"
+    precision: NumberFormat = Precision.AUTO
+    threads: Threads = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """Where a model runs, for commands that choose it in another way."""
+
+    device: Device = "auto"
+    precision: NumberFormat = Precision.AUTO
+    threads: Threads = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,11 @@ _MEGABYTE = 10**6
 class Progress:
     """Counts bytes, and shows them on stderr if that is a terminal that can erase a line."""
 
-    def __init__(self, total_bytes: int, *, quiet: bool) -> None:
+    def __init__(self, total_bytes: int, *, quiet: bool, work: str = "scoring") -> None:
         terminal = sys.stderr is not None and sys.stderr.isatty()
         self._enabled = terminal and not quiet and os.environ.get("TERM") not in (None, "", "dumb")
         self._total = total_bytes
+        self._work = work
         self._done = 0
         self._next = monotonic() + _FIRST_AFTER_SECONDS
         self._shown = False
@@ -40,9 +41,9 @@ class Progress:
     def _line(self) -> str:
         done = f"{self._done / _MEGABYTE:.1f}"
         if self._total < self._done:
-            return f"scoring: {done} MB"
+            return f"{self._work}: {done} MB"
         share = f"{100 * self._done // self._total} %"
-        return f"scoring: {share} ({done} of {self._total / _MEGABYTE:.1f} MB)"
+        return f"{self._work}: {share} ({done} of {self._total / _MEGABYTE:.1f} MB)"
 
     def _write(self, line: str) -> None:
         self._shown = True

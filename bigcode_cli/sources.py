@@ -78,14 +78,17 @@ def file_source(path: str, *, named: bool = True) -> Source:
     return Source(path=path, open=lambda: _open_file(path), size=size, named=named)
 
 
-def refuse_terminal() -> None:
+def refuse_terminal(command: str = "score") -> None:
     """Refuse to wait for somebody to type a text.
+
+    Args:
+        command: what the hint names.
 
     Raises:
         UsageFailure: standard input is a terminal.
     """
     if sys.stdin is not None and sys.stdin.isatty():
-        hint = "bigcode score PATH, or pipe the text in"
+        hint = f"bigcode {command} PATH, or pipe the text in"
         raise UsageFailure("no PATH given, and stdin is a terminal", hint=hint)
 
 
@@ -144,7 +147,7 @@ def _check(stream: BinaryIO) -> None:
         if not data:
             break
     if total == 0 or (total == len(BOM_UTF8) and head == BOM_UTF8):
-        raise Failure("empty", "nothing to score")
+        raise Failure("empty", "holds no text")
     if head == _LFS_POINTER:
         raise Failure("lfs-pointer", "a pointer of git-lfs, not the file itself")
     stream.seek(start)

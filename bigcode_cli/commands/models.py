@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from bigcode_cli import parsing
-from bigcode_cli.catalog import BUILT_IN, find_model, repository_and_revision
+from bigcode_cli.catalog import BUILT_IN, BUILT_IN_PACKAGES, find_model, repository_and_revision
 from bigcode_cli.confirmation import confirm
 from bigcode_cli.failures import Failure
 from bigcode_cli.hub.cache import (
@@ -95,7 +95,7 @@ Yes: TypeAlias = Annotated[
 def list_models(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  # --format
     """List the models that can be used without network.
 
-    The built-in model and the repositories of the cache that are whole, each with the commands
+    The built-in models and the repositories of the cache that are whole, each with the commands
     that it can run. Repositories of other architectures are left out.
     """
     from bigcode_cli.hub.inventory import installed_models
@@ -278,7 +278,7 @@ def default_model(name: DefaultName = None, *, format: Format = OutputFormat.TEX
 
         found = find_model(name, option="NAME")
         describe(found.directory)
-        is_folder = found.revision is None and found.name != BUILT_IN
+        is_folder = found.revision is None and found.name not in BUILT_IN_PACKAGES
         chosen = str(found.directory.absolute()) if is_folder else full_name(name)
         settings_file.write_setting("model", chosen)
     else:

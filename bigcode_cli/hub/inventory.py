@@ -1,4 +1,4 @@
-"""The models that are on this machine: the built-in one and those of the cache.
+"""The models that are on this machine: the built-in ones and those of the cache.
 
 Knows nothing of how they are shown.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bigcode_cli.catalog import BUILT_IN, Found, find_model
+from bigcode_cli.catalog import BUILT_IN_PACKAGES, Found, find_model
 from bigcode_cli.failures import Failure
 from bigcode_cli.hub.cache import CachedRepository, cache_root, file_sizes, repositories
 from bigcode_cli.hub.description import Description, describe_if_whole
@@ -37,20 +37,21 @@ class Installed:
 
 
 def installed_models() -> Iterator[Installed]:
-    """Iterate over the models that are whole, the built-in one first.
+    """Iterate over the models that are whole, the built-in ones first.
 
     A repository of another architecture, or one that is only partly here, is left out.
     """
-    built_in = _built_in()
-    if built_in is not None:
-        yield built_in
+    for name in BUILT_IN_PACKAGES:
+        built_in = _built_in(name)
+        if built_in is not None:
+            yield built_in
     for repository in repositories(cache_root()):
         yield from _revisions(repository)
 
 
 def source_of(found: Found) -> str:
     """Tell where a model was found: `builtin`, `cache` or `path`."""
-    if found.name == BUILT_IN:
+    if found.name in BUILT_IN_PACKAGES:
         return "builtin"
     return "path" if found.revision is None else "cache"
 
@@ -60,9 +61,9 @@ def total_bytes(folder: Path) -> int:
     return sum(size or 0 for size in file_sizes(folder).values())
 
 
-def _built_in() -> Installed | None:
+def _built_in(name: str) -> Installed | None:
     try:
-        found = find_model(None)
+        found = find_model(name)
     except Failure:
         return None
     description = describe_if_whole(found.directory)

@@ -45,8 +45,7 @@ def open_decoder(
         MemoryLimitError: the weights do not fit.
     """
     choose_threads(threads)
-    plain = device in ("auto", "cpu") and precision in ("auto", "float32")
-    if plain and _is_small(directory, config):
+    if is_instant(directory, config, device=device, precision=precision):
         try:
             return NumpyDecoder.load(directory)
         except MemoryError:
@@ -61,6 +60,16 @@ def open_decoder(
     with memory_errors("the model's weights"):
         model = load_model(directory, task="causal-lm", dtype=dtype, device=target)
     return TorchDecoder(cast("GPTBigCodeForCausalLM", model))
+
+
+def is_instant(directory: Path, config: GPTBigCodeConfig, *, device: str, precision: str) -> bool:
+    """Whether NumPy computes it: a small checkpoint, on the processor, in float32.
+
+    Raises:
+        CheckpointError: there are no weights to tell the size of.
+    """
+    plain = device in ("auto", "cpu") and precision in ("auto", "float32")
+    return plain and _is_small(directory, config)
 
 
 def _is_small(directory: Path, config: GPTBigCodeConfig) -> bool:

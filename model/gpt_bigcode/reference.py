@@ -85,14 +85,19 @@ class NumpyDecoder:
         self._rows: list[_Row] = []
 
     @classmethod
-    def load(cls, directory: Path) -> Self:
+    def load(cls, directory: Path, *, task: Task = Task.CAUSAL_LM) -> Self:
         """Read a checkpoint directory.
+
+        Args:
+            directory: the checkpoint.
+            task: which head it has; other heads than a language model's are applied by
+                `gpt_bigcode.labelers`.
 
         Raises:
             ConfigError, CheckpointError: as for `gpt_bigcode.checkpoint.load_model`.
         """
         config = GPTBigCodeConfig.from_json_file(directory / CONFIG_FILE)
-        stored = find_tensors(directory, config, Task.CAUSAL_LM, _same)
+        stored = find_tensors(directory, config, task, _same)
         return cls(config, _read(stored))
 
     @property
@@ -144,7 +149,15 @@ class NumpyDecoder:
 
     def head(self, states: Floats) -> Floats:
         """Logits: [T, E] -> [T, V]."""
-        return np.asarray(self._norm(states, "ln_f") @ self._weights[HEAD].T)
+        return np.asarray(self.normalized(states) @ self._weights[HEAD].T)
+
+    def normalized(self, states: Floats) -> Floats:
+        """What every head reads: [T, E] -> [T, E]."""
+        return self._norm(states, "ln_f")
+
+    def weight(self, name: str) -> Floats | None:
+        """A tensor by its name without the trunk's prefix; None if there is none."""
+        return self._weights.get(name)
 
     def _forward(self, rows: Sequence[_Row], new: Sequence[Sequence[int]]) -> Floats:
         """Read the new tokens of every row; the logits after the last of each, [B, V]."""

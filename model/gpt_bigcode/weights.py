@@ -98,6 +98,15 @@ def find_tensors(
     return stored
 
 
+def stored_names(folder: Path) -> frozenset[str]:
+    """The full names of a checkpoint's tensors; only headers are read.
+
+    Raises:
+        CheckpointMissingError, UnsafeCheckpointError, CheckpointError: see `find_tensors`.
+    """
+    return frozenset(name for name, _ in _stored_tensors(folder))
+
+
 def tensor_shapes(config: GPTBigCodeConfig, task: Task) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a model's parameters; a tied head is not among them."""
     width, labels = config.n_embd, config.label_count

@@ -111,18 +111,20 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert caught.value.slug == "model-missing"
 
 
-def test_the_built_in_model_is_package_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["pocket-coder", "pocket-languages", "pocket-secrets"])
+def test_the_built_in_models_are_package_data(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "built_in_for_a_test"
     package.mkdir()
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(catalog, "BUILT_IN_PACKAGE", package.name)
-    with pytest.raises(Failure, match="built-in model is not here"):
-        find_model(None)
+    monkeypatch.setattr(catalog, "BUILT_IN_PACKAGES", {name: package.name})
+    for value in (None, name):
+        with pytest.raises(Failure, match=f"{name}: the built-in model is not here"):
+            find_model(value, built_in=name)
     (package / "config.json").touch()
-    assert find_model(None) == find_model("pocket-coder")
-    assert find_model(None) == Found(name="pocket-coder", directory=package)
+    for value in (None, name):
+        assert find_model(value, built_in=name) == Found(name=name, directory=package)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,207 @@
+"""The logits of a classification head, by NumPy or by PyTorch; knows rows of ids, no text.
+
+One head reads the last token of a row, the other every token. Neither ever looks for padding among
+the ids: a row ends where its ids end.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.engines import is_instant
+from gpt_bigcode.errors import (
+    CheckpointMismatchError,
+    ContextError,
+    InputError,
+    MemoryLimitError,
+    NonFiniteError,
+)
+from gpt_bigcode.reference import Floats, NumpyDecoder
+from gpt_bigcode.threads import choose_threads
+from gpt_bigcode.weights import Task, stored_names
+
+Logits = NDArray[np.float32]
+HEADS = {
+    Task.SEQUENCE_CLASSIFICATION: "score",
+    Task.TOKEN_CLASSIFICATION: "classifier",
+}
+"""What the reference calls the head of each task."""
+_KINDS = {
+    "lm_head": "a language model",
+    HEADS[Task.SEQUENCE_CLASSIFICATION]: "a classifier of whole texts",
+    HEADS[Task.TOKEN_CLASSIFICATION]: "a classifier of single tokens",
+}
+
+
+class Labeler(Protocol):
+    """A model with a classification head; its rows have 1 to `context_length` ids."""
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that it reads at once."""
+        ...
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        ...
+
+    @property
+    def label_count(self) -> int:
+        """C, the labels of its head."""
+        ...
+
+    @property
+    def batch_tokens(self) -> int:
+        """How many tokens it reads together at best."""
+        ...
+
+    def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """[C] for every row, read at its last id; other rows change nothing, to rounding.
+
+        Raises:
+            ContextError, InputError: a row that is too long, or empty.
+            MemoryLimitError: the rows do not fit.
+            NonFiniteError: the model computed NaN or infinity.
+        """
+        ...
+
+    def token_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """[T, C] for every row of T ids; errors as above."""
+        ...
+
+
+class NumpyLabeler:
+    """Labels with the trunk of a `NumpyDecoder`, one row after the other."""
+
+    def __init__(self, decoder: NumpyDecoder, task: Task) -> None:
+        self._decoder = decoder
+        weight = decoder.weight(f"{HEADS[task]}.weight")
+        if weight is None:
+            raise CheckpointMismatchError(f"no {HEADS[task]}.weight")
+        self._weight = weight
+        bias = decoder.weight(f"{HEADS[task]}.bias")
+        self._bias = np.zeros(len(weight), np.float32) if bias is None else bias
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that it reads at once."""
+        return self._decoder.context_length
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self._decoder.vocabulary_size
+
+    @property
+    def label_count(self) -> int:
+        """C."""
+        return len(self._weight)
+
+    @property
+    def batch_tokens(self) -> int:
+        """One row after the other: waiting for more would only delay the first results."""
+        return 1
+
+    def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """See `Labeler`."""
+        check_rows(rows, self.context_length)
+        return [finite(self._head(self._last_state(row))[0]) for row in rows]
+
+    def token_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """See `Labeler`."""
+        check_rows(rows, self.context_length)
+        return [
+            finite(np.concatenate([self._head(part) for part in self._decoder.states(row)]))
+            for row in rows
+        ]
+
+    def _last_state(self, row: Sequence[int]) -> Floats:
+        """[1, E]."""
+        for part in self._decoder.states(row):
+            last = part[-1:]
+        return last
+
+    def _head(self, states: Floats) -> Logits:
+        """[T, E] -> [T, C]."""
+        return np.asarray(self._decoder.normalized(states) @ self._weight.T + self._bias)
+
+
+def open_labeler(
+    directory: Path,
+    config: GPTBigCodeConfig,
+    *,
+    task: Task,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+) -> Labeler:
+    """Load the weights of a classifier where they are computed best.
+
+    Args:
+        directory: the checkpoint.
+        config: its configuration.
+        task: SEQUENCE_CLASSIFICATION or TOKEN_CLASSIFICATION.
+        device: as for `engines.open_decoder`, with precision and threads.
+
+    Raises:
+        CheckpointError: the directory's files, or a checkpoint with another head.
+        DeviceError, MemoryLimitError, OptionError: as for `engines.open_decoder`.
+    """
+    require_head(directory, task)
+    choose_threads(threads)
+    if is_instant(directory, config, device=device, precision=precision):
+        try:
+            return NumpyLabeler(NumpyDecoder.load(directory, task=task), task)
+        except MemoryError:
+            raise MemoryLimitError("not enough memory for the model's weights") from None
+    from gpt_bigcode.torch_labeler import TorchLabeler
+
+    return TorchLabeler.load(
+        directory, task=task, device=device, precision=precision, threads=threads
+    )
+
+
+def require_head(directory: Path, task: Task) -> None:
+    """Refuse a checkpoint of another kind, by what it is.
+
+    Raises:
+        CheckpointMismatchError: its tensors make a language model, or another classifier.
+        CheckpointError: see `weights.find_tensors`.
+    """
+    names = stored_names(directory)
+    if f"{HEADS[task]}.weight" in names:
+        return
+    found = next((kind for head, kind in _KINDS.items() if f"{head}.weight" in names), None)
+    kind = found or _KINDS["lm_head"]  # a tied head is not stored
+    raise CheckpointMismatchError(
+        f"is {kind}, not {_KINDS[HEADS[task]]}: it has no {HEADS[task]}.weight"
+    )
+
+
+def check_rows(rows: Sequence[Sequence[int]], context_length: int) -> None:
+    """Refuse what no head can read.
+
+    Raises:
+        ContextError: a row that is longer than the context.
+        InputError: an empty row.
+    """
+    if not all(len(row) for row in rows):
+        raise InputError("a row without tokens has no label")
+    if any(len(row) > context_length for row in rows):
+        raise ContextError(f"more tokens than the model's {context_length} positions")
+
+
+def finite(logits: Logits) -> Logits:
+    """The logits as they are.
+
+    Raises:
+        NonFiniteError: NaN or infinity among them.
+    """
+    if not np.isfinite(logits).all():
+        raise NonFiniteError("the model computed NaN or infinity")
+    return logits

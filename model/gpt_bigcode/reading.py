@@ -1,0 +1,145 @@
+"""How a tagger reads a text that is longer than its context; knows ids and lengths, no text.
+
+A causal model sees nothing that follows a token. What a checkpoint was trained to do about it
+stands in config.json: `"tagging": {"read": "once", "delay": 4}` or `"tagging": {"read": "twice"}`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.errors import ConfigError
+
+FIELD = "tagging"
+"""The object in config.json."""
+_MOST_DELAY = 4  # a delay takes at most a fourth of the context
+_OVERLAP = 4  # windows share a fourth of their tokens
+
+
+class ReadMode(StrEnum):
+    """Where the label of a token is read."""
+
+    ONCE = "once"
+    """`delay` tokens later; as many `<|endoftext|>` follow the window."""
+    TWICE = "twice"
+    """In a second copy of the window, behind an `<|endoftext|>`."""
+
+
+@dataclass(frozen=True)
+class TagWindow:
+    """Tokens start .. stop - 1 are read together, the labels of first .. last - 1 are kept."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The windows of a text, and the row of ids that a model reads for each.
+
+    Windows overlap. A token gets its label from the window in which the model sees most around it:
+    in the middle of what two windows share the later one takes over; with mode once as soon as the
+    earlier one cannot look `delay` tokens ahead.
+
+    Attributes:
+        context_length: the most ids of a row.
+        end_id: the id of `<|endoftext|>`.
+        mode: see `ReadMode`.
+        delay: tokens, for mode once.
+
+    Raises:
+        ConfigError: a delay that is negative or more than a fourth of the context, or one for mode
+            twice; a context without room for a token.
+    """
+
+    context_length: int
+    end_id: int
+    mode: ReadMode = ReadMode.ONCE
+    delay: int = 0
+
+    def __post_init__(self) -> None:
+        most = self.context_length // _MOST_DELAY
+        if not 0 <= self.delay <= most:
+            raise ConfigError(f"{FIELD}: delay: {self.delay} is not 0 to {most}")
+        if self.delay and self.mode is ReadMode.TWICE:
+            raise ConfigError(f"{FIELD}: delay: a text that is read twice has none")
+        if self.window_tokens < 1:
+            raise ConfigError(f"n_positions: {self.context_length} is too short to read twice")
+
+    @classmethod
+    def of(cls, config: GPTBigCodeConfig, end_id: int) -> Self:
+        """What a configuration asks for; once without delay if it is silent.
+
+        Raises:
+            ConfigError: the object `tagging` says something impossible; the field is named.
+        """
+        values: Any = config.extra.get(FIELD)
+        values = {} if values is None else values
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{FIELD}: expected an object, got {str(values)[:80]!r}")
+        unknown = sorted(set(values) - {"read", "delay"})
+        if unknown:
+            raise ConfigError(f"{FIELD}: {str(unknown[0])[:80]}: there is no such field")
+        read, delay = values.get("read", ReadMode.ONCE.value), values.get("delay", 0)
+        if read not in tuple(ReadMode):
+            raise ConfigError(f"{FIELD}: read: {str(read)[:80]!r} is not once or twice")
+        if type(delay) is not int:
+            raise ConfigError(f"{FIELD}: delay: {str(delay)[:80]!r} is not a whole number")
+        length = config.n_positions
+        return cls(context_length=length, end_id=end_id, mode=ReadMode(read), delay=delay)
+
+    @property
+    def window_tokens(self) -> int:
+        """The most tokens of a window."""
+        if self.mode is ReadMode.TWICE:
+            return (self.context_length - 1) // 2
+        return self.context_length - self.delay
+
+    @property
+    def overlap(self) -> int:
+        """How many tokens neighbouring windows share."""
+        return max(self.window_tokens // _OVERLAP, 2 * self.delay)
+
+    def row(self, ids: Sequence[int]) -> list[int]:
+        """What the model reads for the tokens of a window."""
+        if self.mode is ReadMode.TWICE:
+            return [*ids, self.end_id, *ids]
+        return [*ids, *[self.end_id] * self.delay]
+
+    def labels(self, logits: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        """The logits of the `count` tokens of a window among those of its row, [T, C]."""
+        return logits[len(logits) - count :]
+
+    def windows(self, length: int) -> Iterator[TagWindow]:
+        """All windows of a text of known length; none for an empty one."""
+        window = None
+        while (window := self.next(window, length, ended=True)) is not None:
+            yield window
+
+    def next(self, before: TagWindow | None, known: int, *, ended: bool) -> TagWindow | None:
+        """The window after another one (None: the first).
+
+        Args:
+            before: the last window.
+            known: tokens of the text that are known.
+            ended: no more will come.
+
+        Returns:
+            None where nothing is left, or where it depends on tokens that are not known yet.
+        """
+        size, overlap = self.window_tokens, self.overlap
+        start = 0 if before is None else before.start + size - overlap
+        first = 0 if before is None else before.last
+        if known > start + size:
+            margin = self.delay if self.mode is ReadMode.ONCE else overlap // 2
+            return TagWindow(start, start + size, first, start + size - margin)
+        if not ended or first >= known:
+            return None
+        return TagWindow(start, known, first, known)

@@ -1,0 +1,202 @@
+"""Labels of tokens -> labelled spans with exact places in the file; knows no model, no windows.
+
+Tokens are taken together until they make whole characters, so that no span cuts one.
+"""
+
+import codecs
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt_bigcode.label_scheme import LabelScheme, TokenLabels
+from gpt_bigcode.tokenizer import CodeTokenizer
+
+MAX_SPAN_BYTES = 1 << 16
+"""Where a span is cut, so that a model that labels everything needs no memory for it."""
+# What keys, addresses and names are made of: a single piece of it between two labelled ones was
+# missed by the model; anything else separates them.
+_BRIDGE = re.compile(r"[\w+/.~%-]{1,32}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A labelled piece of a text, without white space at its edges.
+
+    Attributes:
+        label: its kind.
+        start: its first byte in the file; a byte order mark counts.
+        end: the byte after it.
+        start_line: its line, from 1; only a line feed ends a line.
+        start_column: its place in the line in characters, from 1; a byte order mark is none.
+        end_line: the line of the place after it.
+        end_column: the column of that place.
+        score: how sure the model is: the upper median of the probabilities of its pieces, which
+            neither a missed piece nor a lucky one moves.
+        text: what it holds; left out of `repr`, so that no message shows it.
+    """
+
+    label: str
+    start: int
+    end: int
+    start_line: int
+    start_column: int
+    end_line: int
+    end_column: int
+    score: float
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Place:
+    byte: int = 0
+    line: int = 1
+    column: int = 1
+
+    def after(self, text: str) -> "_Place":
+        """The place behind a text that begins here."""
+        lines = text.count("\n")
+        column = len(text) - text.rfind("\n") if lines else self.column + len(text)
+        return _Place(self.byte + len(text.encode()), self.line + lines, column)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One or more tokens that make whole characters."""
+
+    text: str = field(repr=False)
+    place: _Place
+    kinds: NDArray[np.float64]
+    outside: float
+    begins: NDArray[np.bool_]
+
+    @cached_property
+    def kind(self) -> int | None:
+        """The likeliest kind, if it is likelier than none."""
+        best = int(self.kinds.argmax())
+        return best if self.kinds[best] > self.outside else None
+
+    @cached_property
+    def begins_span(self) -> bool:
+        """Whether a span of its kind begins here; none begins with a mere hyphen or dot."""
+        return bool(self.begins[self.kind]) and any(map(str.isalnum, self.text))
+
+
+class SpanFinder:
+    """The spans of one text; `add` must be given its tokens in their order.
+
+    Attributes:
+        offset: every span that begins before this byte of the file was given away.
+    """
+
+    def __init__(self, tokenizer: CodeTokenizer, scheme: LabelScheme) -> None:
+        self._tokenizer = tokenizer
+        self._scheme = scheme
+        self._place = _Place()
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._rows: list[tuple[NDArray[np.float64], float, NDArray[np.bool_]]] = []
+        self._text = ""
+        self._run: list[_Piece] = []
+        self._gap: _Piece | None = None
+
+    @property
+    def offset(self) -> int:
+        """See the class."""
+        return self._run[0].place.byte if self._run else self._place.byte
+
+    def begin(self, size: int) -> None:
+        """Let the first bytes of the file pass, a byte order mark."""
+        self._place = _Place(byte=size)
+
+    def add(self, ids: Sequence[int], logits: NDArray[np.float32]) -> Iterator[Span]:
+        """Take tokens and their logits, [T, C]; give the spans that are complete."""
+        labels = self._scheme.read(logits)
+        if not (self._rows or self._run or (labels.outside < labels.kinds.T).any()):
+            with contextlib.suppress(UnicodeDecodeError):
+                self._place = self._place.after(self._tokenizer.decode_bytes(ids).decode())
+                return
+        for piece in self._pieces(ids, labels):
+            yield from self._take(piece)
+
+    def close(self) -> Iterator[Span]:
+        """The spans that the text ends in."""
+        while self._run:
+            yield from self._end_run()
+
+    def _pieces(self, ids: Sequence[int], labels: TokenLabels) -> Iterator[_Piece]:
+        for row, token in enumerate(ids):
+            self._text += self._decoder.decode(self._tokenizer.token_bytes(token))
+            values = (labels.kinds[row], float(labels.outside[row]), labels.begins[row])
+            self._rows.append(values)
+            if self._decoder.getstate()[0]:
+                continue  # it ends inside a character
+            text, rows, place = self._text, self._rows, self._place
+            self._text, self._rows, self._place = "", [], place.after(text)
+            kinds = rows[0][0] if len(rows) == 1 else np.mean([kinds for kinds, *_ in rows], axis=0)
+            outside = sum(one for _, one, _ in rows) / len(rows)
+            yield _Piece(text, place, kinds, outside, rows[0][2])
+
+    def _take(self, piece: _Piece) -> Iterator[Span]:
+        if self._run and self._continues(piece):
+            self._run += [piece] if self._gap is None else [self._gap, piece]
+            self._gap = None
+        elif self._run and self._gap is None and _is_bridge(piece):
+            self._gap = piece
+        else:
+            while self._run and not self._continues(piece):
+                yield from self._end_run()
+            if self._run or piece.kind is not None:
+                self._run.append(piece)
+
+    def _continues(self, piece: _Piece) -> bool:
+        """Whether a piece belongs to the open span, over the gap if there is one.
+
+        Inside a word nothing ends: where the model changes its mind there, it is unsure about one
+        secret, and has not found two.
+        """
+        kind = piece.kind
+        if kind is None or self._place.byte - self._run[0].place.byte > MAX_SPAN_BYTES:
+            return False
+        before = self._run[-1].text
+        between = "" if self._gap is None else self._gap.text
+        inside = _inside_word(before, between or piece.text) and _inside_word(between, piece.text)
+        return inside or (kind == self._run[-1].kind and not piece.begins_span)
+
+    def _end_run(self) -> Iterator[Span]:
+        """Give the open span away; a labelled piece behind it opens the next one."""
+        run, gap, self._run, self._gap = self._run, self._gap, [], None
+        if gap is not None and gap.kind is not None:
+            self._run = [gap]  # it did not belong to the span: it begins one
+        text = "".join(piece.text for piece in run)
+        kept = text.strip()
+        if not kept:
+            return
+        start = run[0].place.after(text[: text.index(kept)])
+        end = start.after(kept)
+        values = np.asarray([piece.kinds for piece in run])
+        chosen = {piece.kind for piece in run} - {None}
+        kind = max(sorted(k for k in chosen if k is not None), key=lambda k: values[:, k].sum())
+        yield Span(
+            label=self._scheme.kinds[kind],
+            start=start.byte,
+            end=end.byte,
+            start_line=start.line,
+            start_column=start.column,
+            end_line=end.line,
+            end_column=end.column,
+            score=float(np.sort(values[:, kind])[len(run) // 2]),
+            text=kept,
+        )
+
+
+def _is_bridge(piece: _Piece) -> bool:
+    """Whether a piece that does not continue a span may yet turn out to lie inside it."""
+    return (piece.kind is None or not piece.begins_span) and bool(_BRIDGE.fullmatch(piece.text))
+
+
+def _inside_word(before: str, after: str) -> bool:
+    return not before or (before[-1].isalnum() and after[:1].isalnum())
