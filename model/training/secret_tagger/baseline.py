@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import tempfile
 from collections import Counter
@@ -28,8 +29,24 @@ SUFFIXES = {
     "ini": ".ini",
     "xml": ".xml",
     "env": ".txt",
-    "document": ".txt",
 }
+# What a made-up file of settings would be called: detect-secrets looks at the name.
+_GUESSES = (
+    (re.compile(r"\A\s*[{\"]"), ".json"),
+    (re.compile(r"\A\s*<"), ".xml"),
+    (re.compile(r"(?m)^[\w-]+ = [\"\[{]"), ".toml"),
+    (re.compile(r"(?m)^\[\w+\]$"), ".ini"),
+    (re.compile(r"(?m)^ *(?:- )?[\w-]+: "), ".yaml"),
+    (re.compile(r"(?m)^(?:export )?\w+="), ".sh"),
+)
+
+
+def suffix_of(case: cases.Case) -> str:
+    """The ending of the name under which a case is scanned."""
+    if case.form in SUFFIXES:
+        return SUFFIXES[case.form]
+    text = case.planted.text
+    return next((suffix for pattern, suffix in _GUESSES if pattern.search(text)), ".txt")
 
 
 def scan(program: str, split: str) -> dict[str, object]:
@@ -38,7 +55,7 @@ def scan(program: str, split: str) -> dict[str, object]:
     kinds: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         for number, case in enumerate(cases.load(split)):
-            target = Path(folder) / f"{number}{SUFFIXES[case.form]}"
+            target = Path(folder) / f"{number}{suffix_of(case)}"
             target.write_text(case.planted.text, encoding="utf-8", newline="")
         command = [program, "-C", folder, "scan", "--all-files", "--no-verify", "."]
         answer = subprocess.run(command, check=True, capture_output=True, text=True)
