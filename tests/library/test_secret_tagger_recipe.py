@@ -12,9 +12,11 @@ from tokenizers import Tokenizer
 
 from gpt_bigcode.heads import GPTBigCodeForTokenClassification
 from training.secret_tagger import decoys, keys, people, tokens, values
+from training.secret_tagger.initial import keep_positions, turned_back, waves
 from training.secret_tagger.passages import Passages
 from training.secret_tagger.planting import (
     FINDINGS,
+    LABELS,
     Draw,
     Finding,
     Planted,
@@ -133,7 +135,7 @@ def test_a_stand_in_is_no_finding() -> None:
     assert 0.5 < sum(labelled) / DRAWS < 0.8
     filled = fill('x = "<<hash>>" # <<KEY>>', draws())
     assert [label for label, _ in texts_of(filled)] == ["KEY"]
-    assert {label for label, _ in FINDINGS.values()} == {*tokens.LABELS}
+    assert {label for label, _ in FINDINGS.values()} == {*LABELS}
 
 
 def test_planting_keeps_every_place() -> None:
@@ -251,6 +253,25 @@ def test_windows_cover_a_text_once(reading: Reading) -> None:
     kept = size - reading.delay
     assert np.allclose(logits[:kept], alone[:kept], atol=1e-5)
     assert window_starts(100, 512) == [0]
+
+
+def test_waves_turned_back_point_to_an_earlier_place() -> None:
+    places = waves(512, 32)
+    for distance in (1, 7, 8, 9):
+        agreement = (places @ turned_back(32, distance).T) @ places.T
+        assert agreement[distance:].argmax(dim=1).tolist() == list(range(512 - distance))
+
+
+def test_no_step_blurs_the_positions() -> None:
+    torch.manual_seed(1)
+    model = GPTBigCodeForTokenClassification(configuration(Shape(16, 1, 2)))
+    torch.autograd.backward(model(torch.arange(9)[None]).logits.square().sum())
+    keep_positions(model)
+    assert model.transformer.wpe.weight.grad is None
+    slope = model.transformer.wte.weight.grad
+    assert slope is not None
+    assert not slope[:, :8].any()
+    assert slope[:, 8:].any()
 
 
 # Measures

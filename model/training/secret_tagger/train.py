@@ -21,18 +21,18 @@ from gpt_bigcode.heads import GPTBigCodeForTokenClassification
 from training.muon import Muon, Settings
 from training.network import block_forward
 from training.secret_tagger.build import END, file_hash, load_tokenizer, note, stream_path
+from training.secret_tagger.initial import begin, keep_positions
 from training.secret_tagger.reading import Reading, ReadMode
 from training.secret_tagger.shape import Shape, configuration
 from training.secret_tagger.sources import HOME
 from training.secret_tagger.tokens import IGNORED
-from training.train import Clock, waves
-from training.warmstart import SCALE, token_table
+from training.train import Clock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MATRIX_RATE, RATE = 4e-3, 3e-3
-WARM_UP, DECAY_FROM = 0.02, 0.35
+MATRIX_RATE, RATE = 2e-3, 2e-3
+WARM_UP, DECAY_FROM = 0.02, 0.30
 LONG_ROWS_FROM, LONG_ROWS_EVERY = 0.8, 3
 ROW_TOKENS = 256
 BATCH_TOKENS, LATER_BATCH_TOKENS, LATER_FROM = 1024, 2048, 0.5
@@ -141,19 +141,12 @@ class Run:
             seconds = saved["elapsed_seconds"]
             note(f"resumed at step {self.step}, {seconds / 60:.1f} min")
         else:
-            self.begin()
+            parts = np.split(self.stream.ids[:600_000], 300)
+            tokenizer = load_tokenizer()
+            texts = [tokenizer.decode(list(part)) for part in parts]
+            begin(self.model, tokenizer, texts, delay=options.delay, seed=options.seed)
         self.model.train()
         self.clock = Clock(seconds)
-
-    @torch.no_grad()
-    def begin(self) -> None:
-        """Token vectors from counts, positions as waves, a head that says O."""
-        trunk, width = self.model.transformer, self.options.width
-        tokenizer = load_tokenizer()
-        texts = [tokenizer.decode(list(part)) for part in np.split(self.stream.ids[:600_000], 300)]
-        trunk.wte.weight.copy_(token_table(tokenizer, texts, width, self.options.seed))
-        trunk.wpe.weight.copy_(waves(trunk.wpe.weight.shape[0], width) * SCALE)
-        self.model.classifier.bias[0] = 2.0
 
     def save(self) -> None:
         """Writes the checkpoint: temporary file, then rename."""
@@ -227,6 +220,7 @@ class Run:
         offsets = [generator.choice([0, generator.randint(0, room)]) for _ in range(count)]
         loss = self.loss(ids, tags, offsets)
         torch.autograd.backward(loss)
+        keep_positions(self.model)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step(
             self.model.named_parameters(),
