@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt_bigcode.tagging import TextTagger
-
 from training.secret_tagger import cases
 from training.secret_tagger.build import file_hash, note
 from training.secret_tagger.planting import LABELS, Finding
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from training.secret_tagger.cases import Case
 
-    Found = dict[int, tuple[Finding, ...]]
+    Pair = tuple[Case, tuple[Finding, ...]]
 
 
 def findings_of(tagger: TextTagger, text: str) -> tuple[Finding, ...]:
@@ -38,7 +37,7 @@ def findings_of(tagger: TextTagger, text: str) -> tuple[Finding, ...]:
     )
 
 
-def planted_report(chosen: Sequence[tuple[Case, tuple[Finding, ...]]]) -> dict[str, Any]:
+def planted_report(chosen: Sequence[Pair]) -> dict[str, Any]:
     """Exact and overlapping spans of planted values."""
     tally = Tally()
     for case, found in chosen:
@@ -46,7 +45,7 @@ def planted_report(chosen: Sequence[tuple[Case, tuple[Finding, ...]]]) -> dict[s
     return {"files": len(chosen), **tally.report()}
 
 
-def unseen_report(chosen: Sequence[tuple[Case, tuple[Finding, ...]]]) -> dict[str, Any]:
+def unseen_report(chosen: Sequence[Pair]) -> dict[str, Any]:
     """Recall of keys in the shapes of providers that were never trained on, and of the others."""
     pattern = unseen_shapes()
     counts: Counter[str] = Counter()
@@ -71,7 +70,7 @@ def unseen_report(chosen: Sequence[tuple[Case, tuple[Finding, ...]]]) -> dict[st
     }
 
 
-def clean_report(chosen: Sequence[tuple[Case, tuple[Finding, ...]]]) -> dict[str, Any]:
+def clean_report(chosen: Sequence[Pair]) -> dict[str, Any]:
     """Spans in real files as they are: all, and those on lines that should hold none."""
     lines = sum(case.planted.text.count("\n") for case, _ in chosen)
     every: Counter[str] = Counter()
@@ -91,15 +90,13 @@ def clean_report(chosen: Sequence[tuple[Case, tuple[Finding, ...]]]) -> dict[str
     }
 
 
-def line_report(
-    chosen: Sequence[tuple[Case, tuple[Finding, ...]]], flagged: Callable[[int], set[int]]
-) -> dict[str, Any]:
+def line_report(chosen: Sequence[Pair], flagged: Callable[[int], set[int]]) -> dict[str, Any]:
     """By lines, as scanners of lines report: recall by label; flagged lines without a finding."""
     known: Counter[str] = Counter()
     hit: Counter[str] = Counter()
     wrong = {"planted files": 0, "clean files": 0}
-    for number, (case, _) in enumerate(chosen):
-        text, lines = case.planted.text, flagged(number)
+    for place, (case, _) in enumerate(chosen):
+        text, lines = case.planted.text, flagged(place)
         true = {line for finding in case.planted.findings for line in lines_of(finding, text)}
         doubtful = {text.count("\n", 0, low) + 1 for low, _ in case.planted.doubtful}
         kind = "clean files" if case.kind.startswith("clean") else "planted files"
@@ -113,13 +110,13 @@ def line_report(
     }
 
 
-def lines_by_detect_secrets(path: Path) -> Callable[[int], set[int]]:
-    """What `training.secret_tagger.baseline` has written, by the number of the case."""
+def lines_by_detect_secrets(path: Path, every: int) -> Callable[[int], set[int]]:
+    """What `training.secret_tagger.baseline` has written, by the place among the chosen cases."""
     flagged = json.loads(path.read_text(encoding="utf-8"))["lines"]
-    return lambda number: set(flagged.get(str(number), ()))
+    return lambda place: set(flagged.get(str(place * every), ()))
 
 
-def find_all(tagger: TextTagger, chosen: Iterable[Case]) -> list[tuple[Case, tuple[Finding, ...]]]:
+def find_all(tagger: TextTagger, chosen: Iterable[Case]) -> list[Pair]:
     """Every case with what was found in it."""
     found = []
     for number, case in enumerate(chosen):
@@ -129,7 +126,7 @@ def find_all(tagger: TextTagger, chosen: Iterable[Case]) -> list[tuple[Case, tup
     return found
 
 
-def write_spans(found: Sequence[tuple[Case, tuple[Finding, ...]]], path: Path) -> None:
+def write_spans(found: Sequence[Pair], path: Path) -> None:
     """The spans on clean files with their lines, to be judged by hand."""
     with path.open("w", encoding="utf-8") as stream:
         for case, spans in found:
@@ -142,7 +139,7 @@ def write_spans(found: Sequence[tuple[Case, tuple[Finding, ...]]], path: Path) -
                 stream.write(f"{doubt}\t{one.label}\t{value!r}\t{case.name}\t{line[:200]!r}\n")
 
 
-def measure(found: list[tuple[Case, tuple[Finding, ...]]]) -> dict[str, Any]:
+def measure(found: list[Pair]) -> dict[str, Any]:
     """All measures of the tagger alone."""
     planted = [pair for pair in found if not pair[0].kind.startswith("clean")]
     return {
@@ -159,11 +156,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--split", choices=cases.SPLITS, default="test")
-    parser.add_argument("--limit", type=int, help="only so many cases")
+    parser.add_argument("--every", type=int, default=1, help="3: every third (odd alone)")
     options = parser.parse_args()
     started = time.monotonic()
     tagger = TextTagger.load(options.directory)
-    found = find_all(tagger, cases.load(options.split)[: options.limit])
+    found = find_all(tagger, cases.load(options.split)[:: options.every])
     write_spans(found, HOME / f"clean-spans-{options.split}.tsv")
     ours = [
         {line for one in spans for line in lines_of(one, case.planted.text)}
@@ -172,13 +169,16 @@ def main() -> None:
     report = {
         "model": options.directory.resolve().name,
         "split": options.split,
+        "every": options.every,
         "cases_sha256": file_hash(cases.path_of(options.split)),
         **measure(found),
         "by_line": {"pocket_secrets": line_report(found, lambda number: ours[number])},
     }
     baseline = HOME / f"detect-secrets-{options.split}.json"
     if baseline.exists():
-        report["by_line"]["detect-secrets"] = line_report(found, lines_by_detect_secrets(baseline))
+        report["by_line"]["detect-secrets"] = line_report(
+            found, lines_by_detect_secrets(baseline, options.every)
+        )
     report["seconds"] = round(time.monotonic() - started, 1)
     print(json.dumps(report, indent=1))
 
