@@ -38,6 +38,12 @@ def restore(path: Path, *, averaged: bool) -> GPTBigCodeForCausalLM:
 def write(model: GPTBigCodeForCausalLM, tokenizer: Path, target: Path) -> None:
     """config.json, model.safetensors in bfloat16, tokenizer files, generation_config.json."""
     save_model(model.to(torch.bfloat16), target)
+    write_tokenizer(tokenizer, target, model.config.n_positions)
+    _write_json(target / "generation_config.json", {"bos_token_id": 0, "eos_token_id": 0})
+
+
+def write_tokenizer(tokenizer: Path, target: Path, positions: int) -> None:
+    """tokenizer.json and the file that tells other programs which tokens are special."""
     shutil.copyfile(tokenizer, target / "tokenizer.json")
     end = SPECIAL_TOKENS[0]
     details = {
@@ -46,11 +52,10 @@ def write(model: GPTBigCodeForCausalLM, tokenizer: Path, target: Path) -> None:
         "eos_token": end,
         "unk_token": end,
         "additional_special_tokens": list(SPECIAL_TOKENS),
-        "model_max_length": model.config.n_positions,
+        "model_max_length": positions,
         "clean_up_tokenization_spaces": False,
     }
     _write_json(target / "tokenizer_config.json", details)
-    _write_json(target / "generation_config.json", {"bos_token_id": 0, "eos_token_id": 0})
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""The recipe of `pocket_secrets`: made data, training, export and measures; not installed."""

@@ -1,0 +1,97 @@
+"""Compares findings with what is known to be there; knows no model and no files."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from training.secret_tagger import keys
+from training.secret_tagger.planting import LABELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from training.secret_tagger.planting import Finding, Planted
+
+_FIELD = re.compile(r"\\\{(\w+):(\d+)(?:(?:\\-|-)(\d+))?\\\}")
+
+
+def unseen_shapes() -> re.Pattern[str]:
+    """Matches the keys of providers that were never trained on."""
+
+    def field_pattern(match: re.Match[str]) -> str:
+        letters = re.escape(keys.CLASSES[match[1]])
+        return f"[{letters}]{{{match[2]},{match[3] or match[2]}}}"
+
+    shapes = [shape for group in keys.HELD_OUT.values() for shape in group]
+    return re.compile("|".join(_FIELD.sub(field_pattern, re.escape(shape)) for shape in shapes))
+
+
+def overlaps(first: Finding, second: Finding) -> bool:
+    """Whether two findings share a character."""
+    return first.start < second.end and second.start < first.end
+
+
+@dataclass
+class Tally:
+    """Counts over many texts, by label."""
+
+    known: Counter[str] = field(default_factory=Counter)
+    given: Counter[str] = field(default_factory=Counter)
+    exact: Counter[str] = field(default_factory=Counter)
+    found: Counter[str] = field(default_factory=Counter)
+    right: Counter[str] = field(default_factory=Counter)
+
+    def add(self, planted: Planted, given: Sequence[Finding]) -> None:
+        """One text: exact spans, and spans of the same label that overlap."""
+        counted = [one for one in given if not ignorable(one, planted)]
+        known = set(planted.findings)
+        for finding in planted.findings:
+            self.known[finding.label] += 1
+            self.found[finding.label] += any(
+                one.label == finding.label and overlaps(one, finding) for one in counted
+            )
+        for one in counted:
+            self.given[one.label] += 1
+            self.exact[one.label] += one in known
+            self.right[one.label] += any(
+                one.label == finding.label and overlaps(one, finding) for finding in known
+            )
+
+    def report(self) -> dict[str, Any]:
+        """Precision, recall and F1 by label and in all."""
+        rows = {label: self._row([label]) for label in LABELS if self.known[label]}
+        return {**rows, "all": self._row(LABELS)}
+
+    def _row(self, labels: Iterable[str]) -> dict[str, Any]:
+        known, given, exact, found, right = (
+            sum(counter[label] for label in labels)
+            for counter in (self.known, self.given, self.exact, self.found, self.right)
+        )
+        return {
+            "known": known,
+            "given": given,
+            "exact": _measures(exact, given, exact, known),
+            "overlap": _measures(right, given, found, known),
+        }
+
+
+def _measures(right: int, given: int, found: int, known: int) -> dict[str, float]:
+    precision, recall = right / max(1, given), found / max(1, known)
+    f1 = 2 * precision * recall / max(1e-9, precision + recall)
+    return {"precision": round(precision, 4), "recall": round(recall, 4), "f1": round(f1, 4)}
+
+
+def ignorable(one: Finding, planted: Planted) -> bool:
+    """Whether a finding touches no planted value and lies where nobody knows the truth."""
+    if any(overlaps(one, finding) for finding in planted.findings):
+        return False
+    return any(one.start < high and one.end > low for low, high in planted.doubtful)
+
+
+def lines_of(finding: Finding, text: str) -> set[int]:
+    """The lines a finding stands on, from 1."""
+    first = text.count("\n", 0, finding.start) + 1
+    return set(range(first, first + text.count("\n", finding.start, finding.end) + 1))
