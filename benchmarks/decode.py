@@ -113,7 +113,9 @@ def _table(report: Mapping[str, Any]) -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines.append("")
-    lines.append(f"Ratios: {next(iter(report['engines']))} divided by the row, medians of each turn.")
+    lines.append(
+        f"Ratios: {next(iter(report['engines']))} divided by the row, medians of each turn."
+    )
     return "\n".join(lines) if first else ""
 
 

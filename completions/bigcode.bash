@@ -53,6 +53,7 @@ _bigcode() {
     case "$called:$previous" in
         " complete:--until") COMPREPLY=($(compgen -W "line block function file" -- "$current")); return ;;
         " complete:--context") return ;;
+        " complete:--draft") return ;;
         " complete:--model"|" complete:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " complete:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
         " complete:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
@@ -65,6 +66,7 @@ _bigcode() {
         " infill:--print") COMPREPLY=($(compgen -W "middle file diff" -- "$current")); return ;;
         " infill:--until") COMPREPLY=($(compgen -W "line block function file" -- "$current")); return ;;
         " infill:--context") return ;;
+        " infill:--draft") return ;;
         " infill:--model"|" infill:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " infill:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
         " infill:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
@@ -109,8 +111,8 @@ _bigcode() {
     esac
     case "$called" in
         "") words="--version --help -h" commands="complete infill score classify tag bench models" ;;
-        " complete") words="--echo --no-healing --max-tokens --temperature --top-k --top-p --min-p --seed --repetition-penalty --stop --until --time-budget --samples --min-confidence --context --no-truncate --no-speculation --no-prefix-cache --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
-        " infill") words="--at --column-unit --offset --marker --prefix-file --suffix-file --order --no-trim --print --in-place --max-tokens --temperature --top-k --top-p --min-p --seed --repetition-penalty --stop --until --time-budget --samples --min-confidence --context --no-truncate --no-speculation --no-prefix-cache --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " complete") words="--echo --no-healing --max-tokens --temperature --top-k --top-p --min-p --seed --repetition-penalty --stop --until --time-budget --samples --min-confidence --context --no-truncate --draft --no-speculation --no-prefix-cache --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " infill") words="--at --column-unit --offset --marker --prefix-file --suffix-file --order --no-trim --print --in-place --max-tokens --temperature --top-k --top-p --min-p --seed --repetition-penalty --stop --until --time-budget --samples --min-confidence --context --no-truncate --draft --no-speculation --no-prefix-cache --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " score") words="--staged --window --stride --lines --tokens --max-bits-per-byte --min-tokens --baseline --max-rise --exit-zero --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --heatmap --html --no-cache --help -h" commands="" ;;
         " classify") words="--top --windows --expect --min-score --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " tag") words="--staged --labels --min-score --exit-zero --baseline --update-baseline --allow --exclude --salt --redact --in-place --device --precision --threads --model -m --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
