@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from bigcode_cli import parsing
-from bigcode_cli.options import MODEL
+from bigcode_cli.options import MODEL, ExitZero
 
 CLASSIFYING, GATES = "Classifying", "Gates"
 
@@ -87,3 +87,4 @@ class LabelGateOptions:
             help="Exit with 1 if a label is less likely than this.",
         ),
     ] = None
+    exit_zero: ExitZero = False

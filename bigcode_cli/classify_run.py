@@ -4,24 +4,31 @@ Knows nothing of the command line.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from bigcode_cli import requests
+from bigcode_cli.catalog import Found
 from bigcode_cli.classify_options import ClassifyingOptions
 from bigcode_cli.failures import ExitStatus, UsageFailure
 from bigcode_cli.faults import Fault
 from bigcode_cli.gates import Verdict
 from bigcode_cli.label_gates import LabelGates
 from bigcode_cli.label_reports import NO_LABEL, LabelEntry, LabelReport
+from bigcode_cli.options import ComputeOptions
 from bigcode_cli.output import Notes
 from bigcode_cli.progress import Progress
-from bigcode_cli.score_options import TableOptions
+from bigcode_cli.remembering import Memory, Remembered
+from bigcode_cli.result_cache import ResultCache, model_scope
+from bigcode_cli.score_options import KeepingOptions
 from bigcode_cli.sources import Source
 
 if TYPE_CHECKING:
     from gpt_bigcode.classification import TextClassifier
     from gpt_bigcode.classifications import Classification
+    from gpt_bigcode.classifier_description import ClassifierDescription
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,32 +40,37 @@ class ClassifyRun:
         gates: what texts must be.
         table: how results are shown.
         notes: where the notes go.
+        found: the model.
+        compute: how it runs.
     """
 
     options: ClassifyingOptions
     gates: LabelGates
-    table: TableOptions
+    table: KeepingOptions
     notes: Notes
+    found: Found
+    compute: ComputeOptions
 
     def execute(self, texts: Sequence[Source], load: Callable[[], "TextClassifier"]) -> ExitStatus:
         """Classify the texts and write the report; an error beats a finding.
 
         Args:
-            texts: what to classify; without any, no model is loaded.
-            load: loads the model.
+            texts: what to classify; without any, the model is not looked at.
+            load: loads the model; called if there is a text whose labels are not known yet.
 
         Raises:
+            Failure: the model is no classifier of whole texts.
             UsageFailure: options that make no sense with this model.
         """
         size = sum(text.size for text in texts)
         progress = Progress(size, quiet=self.table.quiet, work="classifying")
-        model = load() if texts else None
+        model = requests.describe_classifier(self.found) if texts else None
         if model is not None:
             self._check(model)
         report = LabelReport(self.table.format, top=self.options.top, windows=self.options.windows)
-        total = _Total(model)
+        total = _Total(self.found, model)
         try:
-            for text, entry in self._entries(texts, model, progress):
+            for text, entry in self._entries(texts, model, load, progress):
                 progress.clear()
                 if entry.fault is not None:
                     entry.fault.explain(text, self.notes)
@@ -69,22 +81,47 @@ class ClassifyRun:
         report.close(total.to_dict())
         return total.status
 
-    def _check(self, model: "TextClassifier") -> None:
+    def _check(self, model: "ClassifierDescription") -> None:
         from gpt_bigcode.classifications import Problem
 
-        self.gates.check_model(model)
+        self.gates.check_model(self.found.name, model)
         if self.options.top is not None and model.problem is Problem.REGRESSION:
-            raise UsageFailure(f"--top: {model.name} gives numbers, no labels")
+            raise UsageFailure(f"--top: {self.found.name} gives numbers, no labels")
 
     def _entries(
-        self, texts: Sequence[Source], model: "TextClassifier | None", progress: Progress
+        self,
+        texts: Sequence[Source],
+        model: "ClassifierDescription | None",
+        load: Callable[[], "TextClassifier"],
+        progress: Progress,
     ) -> Iterator[tuple[Source, LabelEntry]]:
         if model is None:
             return
-        documents = (text.pieces(progress.advance) for text in texts)
-        outcomes = model.classify_many(documents, windows=self.options.windows)
+        outcomes = self._outcomes(texts, model, load, progress)
         for text, outcome in zip(texts, outcomes, strict=True):
             yield text, self._entry(text, outcome, alone=len(texts) == 1)
+        if outcomes.found:
+            self.notes.detail(f"{outcomes.found} of {len(texts)} files had been classified before")
+
+    def _outcomes(
+        self,
+        texts: Sequence[Source],
+        model: "ClassifierDescription",
+        load: Callable[[], "TextClassifier"],
+        progress: Progress,
+    ) -> "Remembered[Classification]":
+        now = model_scope(self.found.directory, self.compute)
+        scope = {"job": "classify", "windows": self.options.windows, **now}
+        cache = ResultCache.open(scope, enabled=not self.table.no_cache)
+
+        def compute(documents: Iterable[Iterator[str]]) -> Iterator["Classification | Exception"]:
+            classifier = load()
+            again = model_scope(self.found.directory, self.compute)
+            cache.writable = again == now  # not if it was replaced meanwhile
+            return classifier.classify_many(documents, windows=self.options.windows)
+
+        memory = Memory(cache, _pack, partial(_unpack, model))
+        return Remembered(texts, memory, compute, progress.advance)
 
     def _entry(
         self, text: Source, outcome: "Classification | Exception", *, alone: bool
@@ -94,11 +131,38 @@ class ClassifyRun:
         return LabelEntry(path=text.path, result=outcome, judgement=self.gates.judge(outcome))
 
 
+def _pack(result: "Classification") -> dict[str, Any]:
+    """The numbers; problem and names are the model's."""
+    windows = [
+        [one.values, one.tokens, one.bytes, one.start, one.end] for one in result.window_labels
+    ]
+    return {
+        "values": result.values,
+        "tokens": result.tokens,
+        "bytes": result.bytes,
+        "windows": result.windows,
+        "window_labels": windows,
+    }
+
+
+def _unpack(model: "ClassifierDescription", packed: dict[str, Any]) -> "Classification":
+    from gpt_bigcode.classifications import Classification, WindowLabels
+
+    head: dict[str, Any] = {"problem": model.problem, "names": model.names}
+    names = ("values", "tokens", "bytes", "start", "end")
+    windows = [dict(zip(names, values, strict=True)) for values in packed.pop("window_labels")]
+    labels = tuple(
+        WindowLabels(**head, **one | {"values": tuple(one["values"])}) for one in windows
+    )
+    values = tuple(packed.pop("values"))
+    return Classification(**head, **packed, values=values, window_labels=labels)
+
+
 class _Total:
     """What all files come to."""
 
-    def __init__(self, model: "TextClassifier | None") -> None:
-        self._model = model
+    def __init__(self, found: Found, model: "ClassifierDescription | None") -> None:
+        self._found, self._model = found, model
         self._counts: Counter[str] = Counter()
         self._labels: Counter[str] = Counter()
         self._numbers: list[float] = []
@@ -138,8 +202,8 @@ class _Total:
         else:
             values["labels"] = dict(self._labels.most_common())
         return values | {
-            "model": None if model is None else model.name,
-            "revision": None if model is None else model.revision,
+            "model": None if model is None else self._found.name,
+            "revision": None if model is None else self._found.revision,
             "problem": None if model is None else model.problem.value,
-            "context_length": None if model is None else model.labeler.context_length,
+            "context_length": None if model is None else model.context_length,
         }

@@ -12,8 +12,8 @@ from bigcode_cli.failures import UsageFailure
 from bigcode_cli.gates import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from gpt_bigcode.classification import TextClassifier
     from gpt_bigcode.classifications import Classification
+    from gpt_bigcode.classifier_description import ClassifierDescription
 
 _MOST_NAMES = 12
 
@@ -35,7 +35,7 @@ class LabelGates:
         """The gates of a command line."""
         return cls(expected=tuple(options.expect or ()), min_score=options.min_score)
 
-    def check_model(self, model: "TextClassifier") -> None:
+    def check_model(self, name: str, model: "ClassifierDescription") -> None:
         """Refuse gates that no file can pass with this model.
 
         Raises:
@@ -47,11 +47,11 @@ class LabelGates:
             given = {"--expect": self.expected or None, "--min-score": self.min_score}
             option = next((name for name, value in given.items() if value is not None), None)
             if option is not None:
-                raise UsageFailure(f"{option}: {model.name} gives numbers, no labels")
+                raise UsageFailure(f"{option}: {name} gives numbers, no labels")
         for label in self.expected:
             if label not in model.names:
                 hint = _hint(label, model.names)
-                raise UsageFailure(f"--expect: {label!r} is no label of {model.name}", hint=hint)
+                raise UsageFailure(f"--expect: {label!r} is no label of {name}", hint=hint)
 
     def judge(self, result: "Classification") -> Judgement | None:
         """The verdict on a file; None if there are no gates."""

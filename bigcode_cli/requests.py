@@ -4,6 +4,8 @@ Knows nothing of how results are shown. Whatever imports NumPy or PyTorch is imp
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from bigcode_cli.output import Notes, safe
 
 if TYPE_CHECKING:
     from gpt_bigcode.classification import TextClassifier
+    from gpt_bigcode.classifier_description import ClassifierDescription
     from gpt_bigcode.pipeline import CompletionOptions, TextModel
     from gpt_bigcode.precision import LoadingPolicy
     from gpt_bigcode.scoring import TextScorer
@@ -89,21 +92,40 @@ def load_text_classifier(found: Found, options: ComputeOptions, notes: Notes) ->
         Failure: `model-mismatch`: it is no classifier of whole texts, or its parts do not fit.
     """
     from gpt_bigcode.classification import TextClassifier
-    from gpt_bigcode.errors import CheckpointMismatchError
 
-    try:
+    with _classifier_errors(found):
         model = TextClassifier.load(
             found.directory,
             device=options.device,
             precision=options.precision.value,
             threads=options.threads,
         )
-    except CheckpointMismatchError as error:
-        hint = error.hint or "bigcode models list shows which models can classify"
-        raise Failure(error.slug, f"{found.name}: {error}", hint=hint) from None
     model.name, model.revision = found.name, found.revision
     notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
     return model
+
+
+def describe_classifier(found: Found) -> "ClassifierDescription":
+    """Tell what a model that was found says of itself, without loading it.
+
+    Raises:
+        Failure: `model-mismatch`: it is no classifier of whole texts.
+    """
+    from gpt_bigcode.classifier_description import describe
+
+    with _classifier_errors(found):
+        return describe(found.directory)
+
+
+@contextmanager
+def _classifier_errors(found: Found) -> Iterator[None]:
+    from gpt_bigcode.errors import CheckpointMismatchError
+
+    try:
+        yield
+    except CheckpointMismatchError as error:
+        hint = error.hint or "bigcode models list shows which models can classify"
+        raise Failure(error.slug, f"{found.name}: {error}", hint=hint) from None
 
 
 def completion_options(options: GenerationOptions, source: InputText) -> "CompletionOptions":

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bigcode_cli import __version__
-from bigcode_cli.options import ModelOptions
+from bigcode_cli.options import ComputeOptions, ModelOptions
 
 SHELF_BYTES, SHELF_ENTRIES = 4 * 10**6, 2000
 """The most that is kept on one of the 16 shelves, that is 64 MB and 32,000 results in all."""
@@ -115,7 +115,7 @@ class ResultCache:
         return self.folder / name[0] / name[1:]
 
 
-def model_scope(directory: Path, options: ModelOptions) -> dict[str, Any]:
+def model_scope(directory: Path, options: ModelOptions | ComputeOptions) -> dict[str, Any]:
     """What results depend on besides text and the options of a command.
 
     The model's files count by name, place, size, inode and times, as files do in git's index: the

@@ -151,8 +151,15 @@ class TableOptions(MessageOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewOptions(TableOptions):
-    """What else shows the surprise of files, and whether results are kept."""
+class KeepingOptions(TableOptions):
+    """Whether results are kept, too."""
+
+    no_cache: NoCache = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewOptions(KeepingOptions):
+    """What else shows the surprise of files."""
 
     heatmap: Annotated[
         bool,
@@ -173,4 +180,3 @@ class ViewOptions(TableOptions):
             help="Also write a page with the coloured source and its most surprising lines.",
         ),
     ] = None
-    no_cache: NoCache = False

@@ -18,7 +18,7 @@ from bigcode_cli.failures import ExitStatus
 from bigcode_cli.label_gates import LabelGates
 from bigcode_cli.options import ComputeOptions
 from bigcode_cli.output import Notes
-from bigcode_cli.score_options import TableOptions
+from bigcode_cli.score_options import KeepingOptions
 from bigcode_cli.walking import find_sources
 
 
@@ -29,7 +29,7 @@ def classify(
     gates: LabelGateOptions,
     classify_model: ClassifierName = None,
     compute: ComputeOptions,
-    table: TableOptions,
+    table: KeepingOptions,
 ) -> None:
     """Tell which label files have: with the built-in model, their programming language.
 
@@ -51,7 +51,11 @@ def classify(
     if classify_model is None:
         notes.remark(f"using the built-in model {found.name}; -m chooses another")
     limits = LabelGates.of(gates)
-    run = ClassifyRun(options=classifying, gates=limits, table=table, notes=notes)
+    run = ClassifyRun(
+        options=classifying, gates=limits, table=table, notes=notes, found=found, compute=compute
+    )
     status = run.execute(texts, lambda: requests.load_text_classifier(found, compute, notes))
+    if status is ExitStatus.FINDINGS and gates.exit_zero:
+        status = ExitStatus.DONE
     if status is not ExitStatus.DONE:
         raise typer.Exit(status)

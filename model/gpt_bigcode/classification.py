@@ -13,14 +13,18 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_bigcode.classifications import Classification, Problem, WindowLabels
+from gpt_bigcode.classifications import (
+    Classification,
+    Problem,
+    WindowLabels,
+)
+from gpt_bigcode.classifier_description import label_names, problem_of
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.errors import ConfigError
-from gpt_bigcode.labelers import Labeler, Logits, open_labeler, require_head
+from gpt_bigcode.labelers import Labeler, Logits, open_labeler
 from gpt_bigcode.pieces import encode_pieces
 from gpt_bigcode.row_pool import RowPool
 from gpt_bigcode.tokenizer import CodeTokenizer
-from gpt_bigcode.weights import Task
+from gpt_bigcode.weights import Task, require_head
 
 _BYTE_ORDER_MARK, _MARK_BYTES = "\ufeff", 3
 
@@ -151,30 +155,6 @@ class TextClassifier:
             values = np.exp(logits - logits.max())
             values /= values.sum()
         return tuple(values.tolist())
-
-
-def problem_of(config: GPTBigCodeConfig) -> Problem:
-    """What the head was trained for: `problem_type`, else one output is a regression."""
-    if config.problem_type is None:
-        return Problem.REGRESSION if config.label_count == 1 else Problem.SINGLE_LABEL
-    return {
-        "regression": Problem.REGRESSION,
-        "single_label_classification": Problem.SINGLE_LABEL,
-        "multi_label_classification": Problem.MULTI_LABEL,
-    }[config.problem_type]
-
-
-def label_names(config: GPTBigCodeConfig) -> tuple[str, ...]:
-    """The names of the head's labels, in its order.
-
-    Raises:
-        ConfigError: two are the same.
-    """
-    names = tuple(map(config.label, range(config.label_count)))
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twice is not None:
-        raise ConfigError(f"id2label: two labels are called {twice[:80]!r}")
-    return names
 
 
 def window_sizes(waiting: int, context_length: int, *, ended: bool) -> Iterator[int]:

@@ -22,19 +22,9 @@ from gpt_bigcode.errors import (
 )
 from gpt_bigcode.reference import Floats, NumpyDecoder
 from gpt_bigcode.threads import choose_threads
-from gpt_bigcode.weights import Task, stored_names
+from gpt_bigcode.weights import HEADS, Task, require_head
 
 Logits = NDArray[np.float32]
-HEADS = {
-    Task.SEQUENCE_CLASSIFICATION: "score",
-    Task.TOKEN_CLASSIFICATION: "classifier",
-}
-"""What the reference calls the head of each task."""
-_KINDS = {
-    "lm_head": "a language model",
-    HEADS[Task.SEQUENCE_CLASSIFICATION]: "a classifier of whole texts",
-    HEADS[Task.TOKEN_CLASSIFICATION]: "a classifier of single tokens",
-}
 
 
 class Labeler(Protocol):
@@ -163,23 +153,6 @@ def open_labeler(
 
     return TorchLabeler.load(
         directory, task=task, device=device, precision=precision, threads=threads
-    )
-
-
-def require_head(directory: Path, task: Task) -> None:
-    """Refuse a checkpoint of another kind, by what it is.
-
-    Raises:
-        CheckpointMismatchError: its tensors make a language model, or another classifier.
-        CheckpointError: see `weights.find_tensors`.
-    """
-    names = stored_names(directory)
-    if f"{HEADS[task]}.weight" in names:
-        return
-    found = next((kind for head, kind in _KINDS.items() if f"{head}.weight" in names), None)
-    kind = found or _KINDS["lm_head"]  # a tied head is not stored
-    raise CheckpointMismatchError(
-        f"is {kind}, not {_KINDS[HEADS[task]]}: it has no {HEADS[task]}.weight"
     )
 
 

@@ -46,6 +46,18 @@ class Task(StrEnum):
     TOKEN_CLASSIFICATION = "token-classification"  # noqa: S105 - a name, no password
 
 
+HEADS = {
+    Task.SEQUENCE_CLASSIFICATION: "score",
+    Task.TOKEN_CLASSIFICATION: "classifier",
+}
+"""What the reference calls the head of each task."""
+_KINDS = {
+    "lm_head": "a language model",
+    HEADS[Task.SEQUENCE_CLASSIFICATION]: "a classifier of whole texts",
+    HEADS[Task.TOKEN_CLASSIFICATION]: "a classifier of single tokens",
+}
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """Where one tensor lies: a file, the name and the shape that it has there."""
@@ -268,3 +280,20 @@ def _first(names: list[str]) -> str:
         return ""
     more = ", ..." if len(names) > _FIRST_NAMES else ""
     return f" ({', '.join(name[:80] for name in names[:_FIRST_NAMES])}{more})"
+
+
+def require_head(directory: Path, task: Task) -> None:
+    """Refuse a checkpoint of another kind, by what it is.
+
+    Raises:
+        CheckpointMismatchError: its tensors make a language model, or another classifier.
+        CheckpointError: see `weights.find_tensors`.
+    """
+    names = stored_names(directory)
+    if f"{HEADS[task]}.weight" in names:
+        return
+    found = next((kind for head, kind in _KINDS.items() if f"{head}.weight" in names), None)
+    kind = found or _KINDS["lm_head"]  # a tied head is not stored
+    raise CheckpointMismatchError(
+        f"is {kind}, not {_KINDS[HEADS[task]]}: it has no {HEADS[task]}.weight"
+    )

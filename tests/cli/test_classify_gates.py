@@ -121,6 +121,30 @@ def test_h2_many_files_load_one_model_once(classify: Classify, run: Run) -> None
     assert done.stderr.count(" s to load") == 1
 
 
+def test_h2_a_second_run_loads_no_model_and_says_the_same(classify: Classify, run: Run) -> None:
+    _write(run, a="x p", b="x c " * 40, empty="")
+    arguments = ("a", "b", "empty", "--windows", "--format", "json", "-v")
+    first, second = classify(*arguments), classify(*arguments)
+    assert first.stderr.count(" s to load") == 1
+    assert (second.status, second.stdout, second.stderr.count(" s to load")) == (0, first.stdout, 0)
+    assert "2 of 3 files had been classified before" in second.stderr
+    fresh = classify(*arguments, "--no-cache")
+    assert (fresh.stdout, fresh.stderr.count(" s to load")) == (first.stdout, 1)
+    _write(run, a="x c")
+    assert classify("a", "b", "--windows", "-v").stderr.count(" s to load") == 1
+    program = (sys.executable, "-X", "importtime", "-m", "bigcode_cli")
+    done = classify(*arguments[:-1], program=program)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"numpy", "torch", "tokenizers"} & imported == set()
+
+
+def test_h3_findings_can_be_told_without_failing(classify: Classify, run: Run) -> None:
+    _write(run, a="x p")
+    told = classify("a", "--expect", "C", "--exit-zero")
+    assert (told.status, told.stdout) == (0, classify("a", "--expect", "C").stdout)
+    assert classify("a", "missing", "--exit-zero").status == 3
+
+
 def test_checkpoints_of_another_kind_are_refused_by_name(
     run: Run, model: Path, checkpoint: Path
 ) -> None:
