@@ -17,9 +17,12 @@ from gpt_bigcode.tokenizer import CodeTokenizer
 
 MAX_SPAN_BYTES = 1 << 14
 """Where a span is cut, so that a model that labels everything needs no memory for it."""
-# What keys, addresses and names are made of: a single piece of it between two labelled ones was
-# missed by the model; anything else separates them.
-_BRIDGE = re.compile(r"[\w+/.~%-]{1,32}")
+# What keys, addresses and names are made of: a little of it between two labelled pieces was missed
+# by the model; anything else separates them, and so does a slash next to more than one piece.
+_BRIDGE = re.compile(r"[\w+/.~%@-]{1,32}")
+_LONG_BRIDGE = re.compile(r"[\w+.~%@-]{1,16}")
+# A token may hold a bit of what stands around a secret.
+_BEFORE, _AFTER = "\"'`=:<(,;", "\"'`,;>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,8 @@ class Span:
         start_column: its place in the line in characters, from 1; a byte order mark is none.
         end_line: the line of the place after it.
         end_column: the column of that place.
-        score: how sure the model is: the upper median of the probabilities of its pieces, which
-            neither a missed piece nor a lucky one moves.
+        score: how sure the model is: the upper median of the probabilities of the pieces that it
+            labelled so, which neither a missed piece nor a lucky one moves.
         text: what it holds; left out of `repr`, so that no message shows it.
     """
 
@@ -100,7 +103,7 @@ class SpanFinder:
         self._rows: list[tuple[NDArray[np.float64], float, NDArray[np.bool_]]] = []
         self._text = ""
         self._run: list[_Piece] = []
-        self._gap: _Piece | None = None
+        self._gap: list[_Piece] = []
 
     @property
     def offset(self) -> int:
@@ -157,16 +160,16 @@ class SpanFinder:
         return _Piece(text, place, kinds, outside, rows[0][2])
 
     def _take(self, piece: _Piece) -> Iterator[Span]:
-        if self._run and self._continues(piece):
-            self._run += [piece] if self._gap is None else [self._gap, piece]
-            self._gap = None
-        elif self._run and self._gap is None and _is_bridge(piece):
-            self._gap = piece
+        if not self._run:
+            self._run = [] if piece.kind is None else [piece]
+        elif self._continues(piece):
+            self._run += [*self._gap, piece]
+            self._gap = []
+        elif _is_bridge([*self._gap, piece]):
+            self._gap.append(piece)
         else:
-            while self._run and not self._continues(piece):
-                yield from self._end_run()
-            if self._run or piece.kind is not None:
-                self._run.append(piece)
+            yield from self._end_run()
+            yield from self._take(piece)
 
     def _continues(self, piece: _Piece) -> bool:
         """Whether a piece belongs to the open span, over the gap if there is one.
@@ -178,17 +181,21 @@ class SpanFinder:
         if kind is None or self._place.byte - self._run[0].place.byte > MAX_SPAN_BYTES:
             return False
         before = self._run[-1].text
-        between = "" if self._gap is None else self._gap.text
+        between = "".join(one.text for one in self._gap)
         inside = _inside_word(before, between or piece.text) and _inside_word(between, piece.text)
         return inside or (kind == self._run[-1].kind and not piece.begins_span)
 
     def _end_run(self) -> Iterator[Span]:
-        """Give the open span away; a labelled piece behind it opens the next one."""
-        run, gap, self._run, self._gap = self._run, self._gap, [], None
-        if gap is not None and gap.kind is not None:
-            self._run = [gap]  # it did not belong to the span: it begins one
+        """Give the open span away; what stood behind it may begin another."""
+        run, gap, self._run, self._gap = self._run, self._gap, [], []
+        yield from self._span(run)
+        for piece in gap:
+            yield from self._take(piece)
+
+    def _span(self, run: Sequence[_Piece]) -> Iterator[Span]:
+        """The span of some pieces, unless they hold nothing but white space and quotes."""
         text = "".join(piece.text for piece in run)
-        kept = text.strip()
+        kept = _trimmed(text)
         if not kept:
             return
         start = run[0].place.after(text[: text.index(kept)])
@@ -196,6 +203,7 @@ class SpanFinder:
         values = np.asarray([piece.kinds for piece in run])
         chosen = {piece.kind for piece in run} - {None}
         kind = max(sorted(k for k in chosen if k is not None), key=lambda k: values[:, k].sum())
+        scores = sorted(float(piece.kinds[kind]) for piece in run if piece.kind == kind)
         yield Span(
             label=self._scheme.kinds[kind],
             start=start.byte,
@@ -204,14 +212,24 @@ class SpanFinder:
             start_column=start.column,
             end_line=end.line,
             end_column=end.column,
-            score=float(np.sort(values[:, kind])[len(run) // 2]),
+            score=scores[len(scores) // 2],
             text=kept,
         )
 
 
-def _is_bridge(piece: _Piece) -> bool:
-    """Whether a piece that does not continue a span may yet turn out to lie inside it."""
-    return (piece.kind is None or not piece.begins_span) and bool(_BRIDGE.fullmatch(piece.text))
+def _is_bridge(gap: Sequence[_Piece]) -> bool:
+    """Whether pieces that do not continue a span may yet turn out to lie inside it."""
+    if any(piece.kind is not None and piece.begins_span for piece in gap):
+        return False
+    allowed = _BRIDGE if len(gap) == 1 else _LONG_BRIDGE
+    return bool(allowed.fullmatch("".join(piece.text for piece in gap)))
+
+
+def _trimmed(text: str) -> str:
+    """A text without white space and what encloses it; white space may stand within that."""
+    while text != (shorter := text.strip().lstrip(_BEFORE).rstrip(_AFTER)):
+        text = shorter
+    return text
 
 
 def _inside_word(before: str, after: str) -> bool:

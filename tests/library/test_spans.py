@@ -62,11 +62,17 @@ TABLE = {
     "another kind inside": (PLAIN, "ABCDEF", "112111", [("KEY", "ABCDEF")]),
     "another kind at the end of a word": (PLAIN, "ABCDEF", "111122", [("KEY", "ABCDEF")]),
     "a hyphen of another kind inside": (PLAIN, "AB-DEF", "112111", [("KEY", "AB-DEF")]),
-    "two missed pieces": (PLAIN, "ABCDEF", "110011", [("KEY", "AB"), ("KEY", "EF")]),
+    "missed pieces inside": (PLAIN, "ABCDEF", "110011", [("KEY", "ABCDEF")]),
+    "an address in pieces": (PLAIN, "a@b-c.de", "20200022", [("EMAIL", "a@b-c.de")]),
+    "a path between": (PLAIN, "ab/c/de", "1100011", [("KEY", "ab"), ("KEY", "de")]),
+    "quotes at the edges": (PLAIN, "x='AB',", "0111111", [("KEY", "AB")]),
+    "only quotes": (PLAIN, "x=''", "0111", []),
+    "an end in the gap": (PLAIN, "AB-c@ CD", "11000011", [("KEY", "AB"), ("KEY", "CD")]),
+    "another kind in the gap": (PLAIN, "AB-c@ ", "112200", [("KEY", "AB"), ("EMAIL", "-c")]),
     "neighbours behind a comma": (PLAIN, "ab,cd", "11011", [("KEY", "ab"), ("KEY", "cd")]),
     "neighbours behind a space": (PLAIN, "ab cd", "11011", [("KEY", "ab"), ("KEY", "cd")]),
     "neighbours of two kinds": (PLAIN, "ab:cd", "11022", [("KEY", "ab"), ("EMAIL", "cd")]),
-    "touching kinds": (PLAIN, "ab:cd", "11222", [("KEY", "ab"), ("EMAIL", ":cd")]),
+    "touching kinds": (PLAIN, "ab.cd", "11222", [("KEY", "ab"), ("EMAIL", ".cd")]),
     "a new beginning": (BIO, "ab cd", "12212", [("KEY", "ab"), ("KEY", "cd")]),
     "a new beginning without a gap": (BIO, "ab.cd", "12212", [("KEY", "ab."), ("KEY", "cd")]),
     "a beginning inside a word": (BIO, "abcdef", "122122", [("KEY", "abcdef")]),
@@ -91,7 +97,7 @@ def test_g4_pieces_become_spans(plain_bytes: CodeTokenizer, name: str) -> None:
 
 
 def test_g4_a_doubtful_piece_does_not_drag_the_score_down(plain_bytes: CodeTokenizer) -> None:
-    model = make(by_script("111011111111"), plain_bytes, share=0.9)
+    model = make(by_script("100010000001"), plain_bytes, share=0.9)
     (span,) = model.tag("ABCDEFGHIJKL").spans
     assert span.score == pytest.approx(0.9, abs=1e-6)
 
