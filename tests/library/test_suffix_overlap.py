@@ -55,6 +55,16 @@ TRIMMED = {
     "rest-of-the-line": ("import numpy| as np\n", " as np\nimport os\n", ""),
     "rest-is-a-comment": ("x = |  # how many there are\n", "1  # how many there are\n", "1"),
     "rest-with-brackets": ('print("a", |"b")\n', '"x", "b")\nprint(c)\n', '"x", '),
+    "rest-behind-a-closed-bracket": (
+        "for x in range(to|, stop(value)):\n",
+        "p)\nif any(x, stop(value)):\n",
+        "p)\nif any(x",
+    ),
+    "rest-of-a-line-that-the-text-begins": (
+        "a = 1\n|.append_to(names)\n",
+        "b = a\nlist_of_all.append_to(names)\nz",
+        "b = a\nlist_of_all",
+    ),
     "semicolon": ("x = |;\ny();\n", "1;", "1"),
     "semicolon-and-next-line": ("x = |;\ny();\nz\n", "1;\ny();\nz", "1"),
     "comma": ("[a, |, b]\n", "c,", "c"),
