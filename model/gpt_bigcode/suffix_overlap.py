@@ -40,7 +40,7 @@ class SuffixOverlap:
     3. The rest of the line. With something on both sides of the cursor: a line of the text that
        ends with what is behind it, by the same standard, its brackets being the suffix's; and at
        the end of the text the signs that it begins with (`,`, `;`, a closing quote). With nothing
-       before the cursor only if what is behind it tells, and is not the whole line.
+       before the cursor only if what is behind it tells and begins with no word.
     4. A text that is as a whole what follows the cursor, up to the end of a word, is empty.
 
     A letter or digit alone is never an overlap. Of the blanks before the cut those go that the
@@ -59,7 +59,9 @@ class SuffixOverlap:
         self._find_lines(suffix)
         self._tells = _tells(self._first.strip(), prefix, suffix)
         whole = self._margin is not None and "\n" not in self._lead and self._tells
-        self._tail = self._first.strip() if whole else ""
+        tail = self._first.strip() if whole else ""
+        # What begins with a word may be a line of its own: `if a: return b` before `return b`.
+        self._tail = "" if _is_word(tail[:1]) else tail
         self._reader, self._floor = _count_brackets(prefix, suffix)
         self._base, self._quoted = self._reader.depth, self._reader.in_string
         self._guards = suffix.lstrip()[:1] in _CLOSERS and not self._quoted

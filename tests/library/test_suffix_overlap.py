@@ -113,6 +113,11 @@ KEPT = {
     "twice-bracket-in-a-string": ("f(|)\n", '":)"', '":)"'),
     "twice-escaped-quote": ('x = "|"\n', 'a\\"', 'a\\"'),
     "twice-string": ('print("a", |"b")\n', '"x" ', '"x" '),
+    "twice-statement-behind-a-condition": (
+        "def f(x):\n    |return total(x)\n",
+        "if x: return total(x)\n",
+        "if x: return total(x)\n",
+    ),
     "letter": ("x = |a\n", "a", "a"),
     "letter-at-the-end": ("x = |b\n", "a + b", "a + b"),
     "digit": ("x = |1\n", "1", "1"),
