@@ -11,7 +11,7 @@ from gpt_bigcode.lexing import WINDOW_CHARACTERS, BracketReader, guess_syntax, t
 from gpt_bigcode.outcomes import FinishReason
 from gpt_bigcode.scopes import Cut
 
-_CLOSERS = frozenset(")]}")
+_OPENERS, _CLOSERS = frozenset("([{"), frozenset(")]}")
 _CLOSING_WORDS = frozenset({"fi", "done", "esac", "end"})
 _BRACKETS = frozenset("()[]{}")
 _QUOTES = frozenset("\"'`")
@@ -39,7 +39,8 @@ class SuffixOverlap:
        is the suffix's next one too, or nothing follows; `fi`, `done`, `end` always count.
     3. The rest of the line. With something on both sides of the cursor: a line of the text that
        ends with what is behind it, by the same standard, its brackets being the suffix's; and at
-       the end of the text the signs that it begins with (`,`, `;`, a closing quote).
+       the end of the text the signs that it begins with (`,`, `;`, a closing quote). With nothing
+       before the cursor only if what is behind it tells and begins with no word.
     4. A text that is as a whole what follows the cursor, up to the end of a word, is empty.
 
     A letter or digit alone is never an overlap. Of the blanks before the cut those go that the
@@ -57,6 +58,10 @@ class SuffixOverlap:
         self._lead = suffix[: len(suffix) - len(suffix.lstrip())]
         self._find_lines(suffix)
         self._tells = _tells(self._first.strip(), prefix, suffix)
+        whole = self._margin is not None and "\n" not in self._lead and self._tells
+        tail = self._first.strip() if whole else ""
+        # What begins with a word may be a line of its own: `if a: return b` before `return b`.
+        self._tail = "" if _is_word(tail[:1]) else tail
         self._reader, self._floor = _count_brackets(prefix, suffix)
         self._base, self._quoted = self._reader.depth, self._reader.in_string
         self._guards = suffix.lstrip()[:1] in _CLOSERS and not self._quoted
@@ -137,6 +142,8 @@ class SuffixOverlap:
             return self._pending
         self._pending = None
         place = self._match_rest(line) if self._rest else self._match_line(line)
+        if place is None and self._tail:
+            place = self._match_tail(line)
         if self._crossed is not None and not (self._rest and place is not None):
             return self._crossed
         if place is None:
@@ -170,12 +177,23 @@ class SuffixOverlap:
         in_word = at and not self._tells and _splits_word(line[at - 1], self._rest)
         return None if in_word or not self._may_end(at) else self._line + at
 
+    def _match_tail(self, line: str) -> int | None:
+        """Rule 3 where nothing stands before the cursor: the text has begun the suffix's line."""
+        at = len(line) - len(self._tail)
+        if at < 1 or not line.endswith(self._tail) or _splits_word(line[at - 1], self._tail):
+            return None
+        quoted = self._before_chars[at][1]
+        fits = quoted == self._quoted and _closes_its_own(self._tail)
+        return self._line + at if fits and line[:at].strip() else None
+
     def _may_end(self, at: int) -> bool:
         """Whether the rest of the cursor's line may follow `at` characters of this line."""
         depth, quoted = self._before_chars[at]
         if quoted != self._quoted or self._text[: self._line + at].endswith("\\"):
             return False
-        return depth == self._floor or not _BRACKETS.intersection(self._rest)
+        # What the suffix has once and what closes only its own brackets fits at any depth.
+        alone = self._tells and _closes_its_own(self._rest)
+        return alone or depth == self._floor or not _BRACKETS.intersection(self._rest)
 
     def _match_end(self) -> int | None:
         """Rule 4, and the signs of rule 3."""
@@ -237,8 +255,10 @@ class SuffixOverlap:
             may = (at for at in places if self._rest.startswith(line[at:]) and self._may_end(at))
             return next(may, len(line))
         full = self._with_margin(line)
-        same = full is not None and _columns(self._first).startswith(_columns(full))
-        return 0 if same else len(line)
+        if full is not None and _columns(self._first).startswith(_columns(full)):
+            return 0
+        places = range(max(len(line) - len(self._tail), 0), len(line))
+        return next((at for at in places if self._tail.startswith(line[at:])), len(line))
 
 
 def _count_brackets(prefix: str, suffix: str) -> tuple[BracketReader, int]:
@@ -275,6 +295,16 @@ def _tells(line: str, prefix: str, suffix: str) -> bool:
         return False
     around = (prefix[-_WINDOW:] + "\n" + suffix[:_WINDOW]).split("\n")
     return [other.strip() for other in around].count(line) <= 1
+
+
+def _closes_its_own(text: str) -> bool:
+    """Whether no bracket is closed that the text does not open."""
+    depth = 0
+    for char in text:
+        depth += (char in _OPENERS) - (char in _CLOSERS)
+        if depth < 0:
+            return False
+    return True
 
 
 def _is_letter(text: str) -> bool:

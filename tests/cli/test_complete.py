@@ -328,3 +328,10 @@ def test_the_same_bytes_cold_and_again(run: Run, checkpoint: Path) -> None:
     assert by_name.stdout.decode() == by_pipe.json["choices"][0]["text"] == TEXT[:128]
     assert (by_name.stderr, by_pipe.stderr) == ("", "")
     assert json.dumps(by_pipe.json)
+
+
+def test_offline_completes_as_ever(run: Run, checkpoint: Path) -> None:
+    arguments = ("complete", "-m", checkpoint, "--max-tokens=12")
+    plain, offline = (run(*arguments, *more, input=b"#\n") for more in ((), ("--offline",)))
+    assert (offline.status, offline.stderr) == (0, "")
+    assert offline.stdout == plain.stdout != b""

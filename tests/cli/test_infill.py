@@ -137,7 +137,7 @@ SOURCE = "    x = 1\n    return x\n\ny = f(2)\n\ndef g():\n    pass\n"
         pytest.param("file", SOURCE, id="file"),
     ],
 )
-def test_until(until: str, expected: str, infill: Infill) -> None:
+def test_c4_c1_until_a_scope(until: str, expected: str, infill: Infill) -> None:
     done = infill("def f(a):\n|\n\nf(3)\n", SOURCE, f"--until={until}")
     assert done.stdout.decode().rstrip("\n") == expected.rstrip("\n")
 
@@ -151,7 +151,7 @@ def test_until(until: str, expected: str, infill: Infill) -> None:
         pytest.param(["d;\nx"], "a;\nb;\nc;\nd;\n", id="c5-held-text-comes"),
     ],
 )
-def test_stop_texts(stops: list[str], expected: str, infill: Infill) -> None:
+def test_c5_stop_texts(stops: list[str], expected: str, infill: Infill) -> None:
     done = infill("{\n|\n}\n", "a;\nb;\nc;\nd;\n", *(f"--stop={stop}" for stop in stops))
     assert done.stdout.decode() == expected
 
@@ -358,3 +358,20 @@ def test_json_is_ascii(infill: Infill) -> None:
     done = infill("x = '|'\n", "中😀", "--format=json")
     assert done.stdout.isascii()
     assert json.loads(done.stdout)["choices"][0]["text"] == "中😀"
+
+
+@pytest.mark.parametrize(
+    ("data", "slug"),
+    [
+        pytest.param(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary", id="png"),
+        pytest.param(b"\xa7\r\r\n\0\0\0\0", "binary", id="pyc"),
+        pytest.param(b"\x1f\x8b\x08\x08\xff\xfe", "input-encoding", id="gzip"),
+        pytest.param("x = 1".encode("utf-16"), "binary", id="utf-16"),
+    ],
+)
+def test_d4_what_is_no_text_is_refused(data: bytes, slug: str, infill: Infill, run: Run) -> None:
+    infill.write(data)
+    done = run("infill", "-m", infill.model("x", b""), "--in-place", "--offset=0", "a.py")
+    assert (done.status, done.stdout) == (3, b"")
+    assert f"error[{slug}]: a.py: " in done.stderr
+    assert (run.folder / "a.py").read_bytes() == data

@@ -88,10 +88,15 @@ def test_h1_the_hook_judges_what_is_staged(run: Run, repository: Repository) -> 
 @needs_pre_commit
 def test_h2_many_files_are_one_process_with_one_model(run: Run, repository: Repository) -> None:
     for number in range(200):
-        repository.stage(f"{number}.py", GOOD)
+        repository.write(f"{number}.py", f"{GOOD}# {number}\n")
+    repository.git("add", ".")
     repository.stage("image.png", b"\x89PNG\0")
     done = _run(run, "--all-files")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(" s to load") == 1
     assert "200 files: " in done.stdout
     assert "image.png" not in done.stdout
+    again = _run(run, "--all-files")
+    assert again.returncode == 0
+    assert " s to load" not in again.stdout
+    assert "200 of 200 files had been scored before" in again.stdout

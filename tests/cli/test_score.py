@@ -84,7 +84,7 @@ def test_standard_input(arguments: list[str], score: Score) -> None:
         pytest.param("e.txt", "x".encode("utf-16"), "input-encoding", "offset 0", id="utf16"),
     ],
 )
-def test_what_is_no_text_is_refused_alone_and_skipped_among_others(
+def test_d4_what_is_no_text_is_refused_alone_and_skipped_among_others(
     name: str, data: bytes, slug: str, where: str, score: Score, run: Run
 ) -> None:
     slug = "binary" if b"\0" in data else slug

@@ -55,6 +55,16 @@ TRIMMED = {
     "rest-of-the-line": ("import numpy| as np\n", " as np\nimport os\n", ""),
     "rest-is-a-comment": ("x = |  # how many there are\n", "1  # how many there are\n", "1"),
     "rest-with-brackets": ('print("a", |"b")\n', '"x", "b")\nprint(c)\n', '"x", '),
+    "rest-behind-a-closed-bracket": (
+        "for x in range(to|, stop(value)):\n",
+        "p)\nif any(x, stop(value)):\n",
+        "p)\nif any(x",
+    ),
+    "rest-of-a-line-that-the-text-begins": (
+        "a = 1\n|.append_to(names)\n",
+        "b = a\nlist_of_all.append_to(names)\nz",
+        "b = a\nlist_of_all",
+    ),
     "semicolon": ("x = |;\ny();\n", "1;", "1"),
     "semicolon-and-next-line": ("x = |;\ny();\nz\n", "1;\ny();\nz", "1"),
     "comma": ("[a, |, b]\n", "c,", "c"),
@@ -103,6 +113,11 @@ KEPT = {
     "twice-bracket-in-a-string": ("f(|)\n", '":)"', '":)"'),
     "twice-escaped-quote": ('x = "|"\n', 'a\\"', 'a\\"'),
     "twice-string": ('print("a", |"b")\n', '"x" ', '"x" '),
+    "twice-statement-behind-a-condition": (
+        "def f(x):\n    |return total(x)\n",
+        "if x: return total(x)\n",
+        "if x: return total(x)\n",
+    ),
     "letter": ("x = |a\n", "a", "a"),
     "letter-at-the-end": ("x = |b\n", "a + b", "a + b"),
     "digit": ("x = |1\n", "1", "1"),

@@ -1,6 +1,9 @@
 """The wheel holds everything, and works in an environment of its own."""
 
+import base64
 import os
+import random
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -54,6 +57,69 @@ def test_wheel_holds_everything_that_is_installed(wheel: Path) -> None:
     }
     assert any(name.endswith("LICENSE") for name in names)
     assert wheel.stat().st_size <= _MAX_WHEEL_BYTES
+
+
+def _hook_of_the_readme() -> str:
+    """The lines of the README that a user copies into .pre-commit-config.yaml."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    recipe = text[text.index("    - repo: local\n") :].partition("\n\n")[0]
+    return "repos:\n" + "".join(f"{line[4:]}\n" for line in recipe.splitlines())
+
+
+def test_h4_the_hook_of_the_readme_in_a_clean_environment(
+    clean_environment: Path, tmp_path: Path
+) -> None:
+    """`git commit` with the real pre-commit, a fresh home and the installed wheel."""
+    pre_commit = Path(sys.executable).with_name("pre-commit")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "pre-commit").symlink_to(pre_commit)
+    folder, home = tmp_path / "work", tmp_path / "home"
+    folder.mkdir()
+    home.mkdir()
+    environment = {
+        "PATH": f"{clean_environment / 'bin'}:{tools}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        **{f"GIT_{who}_NAME": "Ada" for who in ("AUTHOR", "COMMITTER")},
+        **{f"GIT_{who}_EMAIL": "ada@example.org" for who in ("AUTHOR", "COMMITTER")},
+    }
+
+    def call(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    assert call("git", "init", "--quiet").returncode == 0
+    config = _hook_of_the_readme()
+    assert "language: system" in config
+    (folder / ".pre-commit-config.yaml").write_text(config, "utf-8")
+    installed = call("pre-commit", "install")
+    assert installed.returncode == 0, installed.stderr
+    shutil.copy(ROOT / "examples" / "inventory.py", folder)
+    (folder / "table.bin").write_bytes(bytes(range(256)))
+    call("git", "add", ".")
+    first = call("git", "commit", "--message", "code")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "bigcode score" in first.stderr
+    pasted = base64.b64encode(random.Random(1).randbytes(3000)).decode()
+    (folder / "pasted.py").write_text(f'DATA = "{pasted}"\n', "utf-8")
+    call("git", "add", ".")
+    second = call("git", "commit", "--message", "data")
+    assert second.returncode == 1
+    assert "pasted.py: " in second.stderr
+    assert " bits/byte is above " in second.stderr
+    assert call("git", "log", "--format=%s").stdout == "code\n"
+    assert (home / ".cache" / "bigcode" / "results").is_dir()
+    assert not list(home.glob(".cache/pre-commit/repo*"))  # no environment of the hook's own
 
 
 def test_installed_wheel_completes_code(clean_environment: Path, tmp_path: Path) -> None:
