@@ -1,4 +1,4 @@
-"""Decode and prefill rates of one shape: bigcode, transformers, CTranslate2 and llama.cpp.
+"""Decode and prefill rates of one shape: bigcode, transformers and CTranslate2.
 
 Knows nothing of how they compute. All get the same random weights; each runs in a process of its
 own that stays, and they take turns, so that a busy machine slows all of them alike: read ratios.
@@ -19,11 +19,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from random_checkpoint import SHAPES, write_single
-
 HERE = Path(__file__).resolve().parent
 NEW_TOKENS, PREFILL_TOKENS = 32, 1024
-# The first of each group is what the others are compared with.
+SHAPES = ("tiny_starcoder_py", "santacoder", "starcoderbase-3b")
+# The first one is what the others are compared with.
 PEERS = {
     "bigcode auto": "bigcode:auto",
     "bigcode int8": "bigcode:int8",
@@ -32,18 +31,16 @@ PEERS = {
     "transformers float32": "transformers:float32",
     "transformers bfloat16": "transformers:bfloat16",
     "CTranslate2 int8": "ctranslate2:int8",
-    "llama.cpp Q8_0": "llama:q8_0",
-    "llama.cpp Q4_0": "llama:q4_0",
 }
 
 
 class Runner:
     """One engine in its process: `measure` sends a line and reads one."""
 
-    def __init__(self, kind: str, folder: Path, threads: int, python: str) -> None:
+    def __init__(self, kind: str, folder: Path, threads: int) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         self._process = subprocess.Popen(
-            [python, str(HERE / "engine.py"), kind, str(folder), str(threads)],
+            [sys.executable, str(HERE / "engine.py"), kind, str(folder), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -74,13 +71,11 @@ class Runner:
         return answer
 
 
-def _start(names: list[str], folder: Path, threads: int, llama: str | None) -> dict[str, Runner]:
+def _start(names: list[str], folder: Path, threads: int) -> dict[str, Runner]:
     runners = {}
     for name in names:
-        kind = PEERS[name]
-        python = llama or sys.executable if kind.startswith("llama") else sys.executable
         try:
-            runners[name] = Runner(kind, folder, threads, python)
+            runners[name] = Runner(PEERS[name], folder, threads)
         except EOFError:
             print(f"{name}: not here, left out", file=sys.stderr)
     return runners
@@ -95,7 +90,6 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 
 def _table(report: Mapping[str, Any]) -> str:
-    first = next(iter(report["engines"].values()))
     lines = [
         "| | decode, tokens/s | slowest to fastest | ratio | prefill, tokens/s | ratio | load |",
         "|---|---|---|---|---|---|---|",
@@ -112,11 +106,10 @@ def _table(report: Mapping[str, Any]) -> str:
             f"{values['load_seconds']:.1f} s",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    lines.append("")
-    lines.append(
-        f"Ratios: {next(iter(report['engines']))} divided by the row, medians of each turn."
+    first = next(iter(report["engines"]))
+    return "\n".join(
+        [*lines, "", f"Ratios: {first} divided by the row, the median over the turns."]
     )
-    return "\n".join(lines) if first else ""
 
 
 def _version(package: str) -> str:
@@ -134,7 +127,7 @@ def _ratio(first: list[float], other: list[float]) -> float:
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Start all, let them take turns, and sum up."""
     names = [name for name in PEERS if not arguments.only or name in arguments.only]
-    runners = _start(names, folder, arguments.threads, arguments.llama_python)
+    runners = _start(names, folder, arguments.threads)
     decode: dict[str, list[float]] = {name: [] for name in runners}
     prefill: dict[str, list[float]] = {name: [] for name in runners}
     for turn in range(-1, arguments.runs):  # the first turn only warms up
@@ -173,18 +166,18 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Write the checkpoint if it is not there, measure, print JSON and a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("shape", nargs="?", choices=sorted(SHAPES), default="tiny_starcoder_py")
+    parser.add_argument("shape", nargs="?", choices=SHAPES, default=SHAPES[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--folder", type=Path, help="keeps the checkpoint for the next time")
     parser.add_argument("--only", action="append", choices=list(PEERS))
-    parser.add_argument("--llama-python", help="a Python that has llama-cpp-python and gguf")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)) / arguments.shape
         if not (folder / "config.json").exists():
-            write_single(arguments.shape, folder)
+            writer = [sys.executable, str(HERE / "random_checkpoint.py")]
+            subprocess.run([*writer, arguments.shape, str(folder)], check=True, stdout=sys.stderr)
         report = measure(arguments, folder)
     print(json.dumps(report, indent=2))
     print(f"\n{_table(report)}")

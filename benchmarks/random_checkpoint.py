@@ -55,7 +55,8 @@ def write(shape: str, folder: Path, *, layers: int | None = None, repeat: bool =
     values = fields(shape, layers)
     config = GPTBigCodeConfig.from_dict(values)
     torch.manual_seed(0)
-    places, total = {}, 0
+    places: dict[str, str] = {}
+    total = 0
     first: list[torch.Tensor] = []
     for number, (names, shapes) in enumerate(_shards(config)):
         name = f"model-{number:05}.safetensors"
