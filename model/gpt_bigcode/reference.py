@@ -284,14 +284,16 @@ class NumpyDecoder:
         grouped = query.reshape(new, heads, -1, size).swapaxes(0, 1)
         shape = grouped.shape
         scores = grouped.reshape(heads, -1, size) @ key_value[..., :size].swapaxes(1, 2)
-        scores = scores.reshape(*shape[:3], seen) * self._scale
+        scores = scores.reshape(*shape[:3], seen)
+        scores *= self._scale
         if new > 1:
             later = np.arange(seen) > np.arange(past, past + new)[:, None]
             scores += np.where(later, np.float32(-np.inf), np.float32(0))[:, None, :]
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        weights /= weights.sum(axis=-1, keepdims=True)
-        context = weights.reshape(heads, -1, seen) @ key_value[..., size:]
-        return np.asarray(context.reshape(shape).swapaxes(0, 1).reshape(new, -1))
+        scores -= scores.max(axis=-1, keepdims=True)
+        np.exp(scores, out=scores)
+        context = (scores.reshape(heads, -1, seen) @ key_value[..., size:]).reshape(shape)
+        context /= scores.sum(axis=-1, keepdims=True)
+        return np.asarray(context.swapaxes(0, 1).reshape(new, -1))
 
     def _linear(self, x: Floats, name: str) -> Floats:
         product = self._product(x, self._weights[f"{name}.weight"])
