@@ -261,8 +261,9 @@ class Run:
     def report_step(self) -> None:
         """One line of progress."""
         seconds = self.clock.elapsed_seconds
+        loss = sum(self.losses) / len(self.losses)
         note(
-            f"step {self.step} {seconds / 60:.1f} min loss {sum(self.losses) / 50:.3f}"
+            f"step {self.step} {seconds / 60:.1f} min loss {loss:.3f}"
             f" tokens {self.tokens / 1e6:.2f} M ({self.tokens / seconds:.0f}/s)"
             f" rate x{factor(self.share):.2f}"
         )
