@@ -12,6 +12,7 @@ import json
 import subprocess
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from training.languages.sources import HOME
 from training.train import file_hash, note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from training.languages.cases import Case
 
@@ -60,47 +61,54 @@ def summary(cases: Sequence[Case], answers: Sequence[str]) -> dict[str, Any]:
 
 
 class Answers:
-    """What a model said of each text, kept on disk so that a killed evaluation goes on."""
+    """What was said of each text, kept on disk so that a killed evaluation goes on."""
 
-    def __init__(self, model: TextClassifier, weights: str) -> None:
-        self.model = model
-        self.path = HOME / "answers" / f"{weights[:16]}.jsonl"
+    def __init__(self, name: str, ask: Callable[[list[str]], Iterator[Any]]) -> None:
+        """`ask` answers texts in order, with what JSON can hold."""
+        self.ask = ask
+        self.path = HOME / "answers" / f"{name}.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.known: dict[str, str] = {}
+        self.known: dict[str, Any] = {}
         if self.path.exists():
             lines = self.path.read_text("utf-8").splitlines()
             self.known = dict(json.loads(line) for line in lines if line.endswith("]"))
 
-    def of(self, cases: Sequence[Case], name: str) -> list[str]:
-        """The label of each text, in order."""
+    def of(self, cases: Sequence[Case]) -> list[Any]:
+        """The answer to each text, in order."""
         keys = [hashlib.sha256(case.text.encode()).hexdigest() for case in cases]
         texts = {key: case.text for key, case in zip(keys, cases, strict=True)}
         new = [key for key in texts if key not in self.known]
-        outcomes = self.model.classify_many([texts[key]] for key in new)
+        answers = self.ask([texts[key] for key in new])
         with self.path.open("a", encoding="utf-8") as stream:
-            for number, (key, outcome) in enumerate(zip(new, outcomes, strict=True), 1):
-                if isinstance(outcome, Exception):
-                    raise outcome
-                self.known[key] = str(outcome.label)
-                stream.write(json.dumps([key, self.known[key]]) + "\n")
+            for number, (key, answer) in enumerate(zip(new, answers, strict=True), 1):
+                self.known[key] = answer
+                stream.write(json.dumps([key, answer]) + "\n")
                 if number % 200 == 0:
-                    note(f"{name}: {number}/{len(new)}")
+                    note(f"{self.path.stem}: {number}/{len(new)}")
         return [self.known[key] for key in keys]
 
 
-def ask_peer(python: str, cases: Sequence[Case]) -> list[list[str]]:
+def labels_by(model: TextClassifier, texts: list[str]) -> Iterator[str]:
+    """Our model's label of each text."""
+    for outcome in model.classify_many([text] for text in texts):
+        if isinstance(outcome, Exception):
+            raise outcome
+        yield str(outcome.label)
+
+
+def labels_by_peer(python: str, texts: list[str]) -> Iterator[list[str]]:
     """What magika says of each text: after its thresholds, and before."""
-    told = "".join(json.dumps(case.text) + "\n" for case in cases)
+    told = "".join(json.dumps(text) + "\n" for text in texts)
     script = Path(__file__).with_name("peer.py")
     done = subprocess.run(
         [python, str(script)], input=told, capture_output=True, text=True, check=True
     )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    yield from (json.loads(line) for line in done.stdout.splitlines())
 
 
-def beside_peer(python: str, cases: Sequence[Case]) -> dict[str, Any]:
+def beside_peer(peer: Answers, cases: Sequence[Case]) -> dict[str, Any]:
     """The same measures of magika: with its thresholds, and its best guess without them."""
-    answers = ask_peer(python, cases)
+    answers = peer.of(cases)
     best = summary(cases, [before for _, before in answers])
     kept = ("cases", "share", "interval_95", "mean_of_languages")
     return {
@@ -114,8 +122,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--split", choices=("validation", "test"), default="test")
-    parser.add_argument("--files", type=int, default=40, help="whole files of a language")
-    parser.add_argument("--snippets", type=int, default=100, help="snippets of a language")
+    parser.add_argument("--files", type=int, default=20, help="whole files of a language")
+    parser.add_argument("--snippets", type=int, default=60, help="snippets of a language")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--peer-python", help="a Python that has magika")
     options = parser.parse_args()
@@ -123,7 +131,8 @@ def main() -> None:
     model = TextClassifier.load(options.directory, threads=1)
     records = read_records(options.split)
     weights = file_hash(options.directory / "model.safetensors")
-    answers = Answers(model, weights)
+    answers = Answers(weights[:16], partial(labels_by, model))
+    peer = Answers("magika", partial(labels_by_peer, options.peer_python))
     asked = {
         "snippets_of_3_lines": held_out.snippets(records, options.snippets, options.seed, lines=3),
         "snippets_of_10_lines": held_out.snippets(
@@ -138,9 +147,9 @@ def main() -> None:
         "seed": options.seed,
     }
     for name, cases in asked.items():
-        report[name] = summary(cases, answers.of(cases, name))
+        report[name] = summary(cases, answers.of(cases))
         if options.peer_python:
-            report[name] |= beside_peer(options.peer_python, cases)
+            report[name] |= beside_peer(peer, cases)
     report["seconds"] = round(time.monotonic() - started, 1)
     print(json.dumps(report, indent=1))
 

@@ -45,9 +45,7 @@ SHAPES = ((48, 64), (48, 64), (24, 128), (48, 64), (12, 256), (48, 64), (24, 128
 MATRIX_RATE = 3e-3
 RATE = 2e-3
 WARM_UP = 0.03
-DECAY_FROM = 0.35
-# Until this share of the budget only the vectors, one mean over the row and the head are trained.
-BAG_UNTIL = 0.4
+DECAY_FROM = 0.3
 AVERAGE_FROM = 0.88
 MAX_GRADIENT_NORM = 1.0
 SMOOTHING = 0.02
@@ -64,6 +62,7 @@ class Options:
     checkpoint_minutes: float
     validation_minutes: float
     cold: bool
+    bag_share: float
     stop_after_minutes: float
 
     @property
@@ -81,6 +80,7 @@ def parse() -> Options:
     parser.add_argument("--checkpoint-minutes", type=float, default=2.0)
     parser.add_argument("--validation-minutes", type=float, default=4.0)
     parser.add_argument("--cold", action="store_true", help="no weights from counts")
+    parser.add_argument("--bag-share", type=float, default=0.0, help="see scores_of_a_bag")
     parser.add_argument("--stop-after-minutes", type=float, default=1e9, help="for short trials")
     return Options(**vars(parser.parse_args()))
 
@@ -230,7 +230,7 @@ class Run:
         shape = SHAPES[self.step % len(SHAPES)]
         batch = self.maker.batch(self.options.seed, self.step, shape)
         ids, labels, lengths = (torch.from_numpy(part) for part in batch)
-        forward = scores_of_a_bag if self.share < BAG_UNTIL else scores_everywhere
+        forward = scores_of_a_bag if self.share < self.options.bag_share else scores_everywhere
         loss = loss_of(forward(self.model, ids), labels, lengths)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
@@ -261,8 +261,9 @@ class Run:
     def report_step(self) -> None:
         """One line of progress."""
         seconds = self.clock.elapsed_seconds
+        loss = sum(self.losses) / len(self.losses)
         note(
-            f"step {self.step} {seconds / 60:.1f} min loss {sum(self.losses) / 50:.3f}"
+            f"step {self.step} {seconds / 60:.1f} min loss {loss:.3f}"
             f" tokens {self.tokens / 1e6:.2f} M ({self.tokens / seconds:.0f}/s)"
             f" rate x{factor(self.share):.2f}"
         )

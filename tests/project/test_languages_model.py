@@ -1,0 +1,156 @@
+"""The built-in language classifier is what its card says, and other programs load it unchanged."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from gpt_bigcode.checkpoint import load_model
+from gpt_bigcode.classification import TextClassifier
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.weights import Task
+from training.evaluate import interval
+from training.languages.labels import LABELS, label_of
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "model" / "pocket_languages"
+SAMPLES: dict[str, str] = tomllib.loads(
+    Path(__file__).with_name("language_samples.toml").read_text("utf-8")
+)
+ASKED_FOR = {
+    *("Python", "JavaScript", "TypeScript", "Java", "C", "C++", "C#", "Go", "Rust", "Ruby", "PHP"),
+    *("Perl", "Shell", "SQL", "HTML", "CSS", "JSON", "YAML", "TOML", "Markdown", "XML"),
+    *("Makefile", "Dockerfile", "Plain text"),
+}
+# Files of this repository, by what everybody calls their language.
+OWN_FILES = {
+    "bigcode_cli/app.py": "Python",
+    "model/gpt_bigcode/heads.py": "Python",
+    "pyproject.toml": "TOML",
+    "Makefile": "Makefile",
+    "CHANGELOG.md": "Markdown",
+    "CONTRIBUTING.md": "Markdown",
+    "LICENSE": "Plain text",
+    "model/pocket_coder/config.json": "JSON",
+    ".pre-commit-hooks.yaml": "YAML",
+    "completions/bigcode.bash": "Shell",
+}
+_MAX_FOLDER_BYTES = 7 * 10**6
+
+
+@pytest.fixture(scope="module")
+def classifier() -> TextClassifier:
+    return TextClassifier.load(FOLDER)
+
+
+def test_shape_size_and_labels() -> None:
+    config = GPTBigCodeConfig.from_json_file(FOLDER / "config.json")
+    stated = json.loads((FOLDER / "config.json").read_text("utf-8"))
+    assert stated["architectures"] == ["GPTBigCodeForSequenceClassification"]
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= _MAX_FOLDER_BYTES
+    assert tuple(config.label(number) for number in range(config.label_count)) == LABELS
+    assert set(LABELS) >= ASKED_FOR
+    CodeTokenizer.from_file(FOLDER / "tokenizer.json").validate_against(config)
+
+
+def test_the_reference_loads_it_unchanged() -> None:
+    theirs = transformers.GPTBigCodeForSequenceClassification.from_pretrained(
+        FOLDER, dtype=torch.float32, attn_implementation="eager"
+    )
+    ours = load_model(FOLDER, task=Task.SEQUENCE_CLASSIFICATION, dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
+    own_tokenizer = CodeTokenizer.from_file(FOLDER / "tokenizer.json")
+    assert theirs.config.id2label == dict(enumerate(LABELS))
+    for text in (SAMPLES["Go"], SAMPLES["YAML"]):
+        ids = tokenizer(text)["input_ids"]
+        assert ids == own_tokenizer.encode(text)
+        with torch.no_grad():
+            wanted = theirs(torch.tensor([ids])).logits
+            got = ours(torch.tensor([ids])).logits
+        assert (got - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+def test_the_reference_reads_padded_rows_alike(classifier: TextClassifier) -> None:
+    theirs = transformers.GPTBigCodeForSequenceClassification.from_pretrained(
+        FOLDER, dtype=torch.float32, attn_implementation="eager"
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
+    texts = [SAMPLES["C"], SAMPLES["TOML"], SAMPLES["Plain text"]]
+    batch = tokenizer(texts, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        wanted = theirs(**batch).logits.softmax(-1).numpy()
+    got = [classifier.classify(text).values for text in texts]
+    assert np.abs(np.array(got) - wanted).max() <= 1e-4
+
+
+def test_samples_of_every_language(classifier: TextClassifier) -> None:
+    """A fixed small part of what the card measures on thousands of held-out texts."""
+    assert set(SAMPLES) == set(LABELS)
+    wrong = {
+        language: classifier.classify(text.lstrip("\n")).label
+        for language, text in SAMPLES.items()
+        if classifier.classify(text.lstrip("\n")).label != language
+    }
+    assert wrong == {"INI": "TOML"}  # the sample's lines could be either but for their values
+
+
+def test_files_of_this_repository(classifier: TextClassifier) -> None:
+    told = {path: classifier.classify((ROOT / path).read_text("utf-8")).label for path in OWN_FILES}
+    assert told == OWN_FILES
+
+
+def test_the_card_quotes_the_report() -> None:
+    report = json.loads((FOLDER / "evaluation.json").read_text("utf-8"))
+    card = (FOLDER / "README.md").read_text("utf-8")
+    config = GPTBigCodeConfig.from_json_file(FOLDER / "config.json")
+    head = config.label_count * config.n_embd
+    assert f"{config.parameter_count() + head:,}" in card
+    for name in ("files", "snippets_of_3_lines", "snippets_of_10_lines"):
+        for measured in (report[name], report[name]["magika"]):
+            low, high = measured["interval_95"]
+            share = f"{100 * measured['share']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+            assert share in card
+            assert measured["interval_95"] == interval(
+                round(measured["share"] * measured["cases"]), measured["cases"]
+            )
+        assert f"{report[name]['cases']:,} cases" in card
+        for language, measured in report[name]["languages"].items():
+            assert language in card
+            assert f"{100 * measured['share']:.0f}" in card
+
+
+def test_the_report_is_of_these_weights() -> None:
+    from training.train import file_hash
+
+    report = json.loads((FOLDER / "evaluation.json").read_text("utf-8"))
+    assert report["weights_sha256"] == file_hash(FOLDER / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "label"),
+    [
+        ("src/list.h", "#ifndef LIST_H\nstruct list *new_list(void);\n#endif\n", "C"),
+        ("src/list.h", "namespace base {\nclass List;\n}\n", "C++"),
+        (
+            "ios/List.h",
+            "#import <UIKit/UIKit.h>\n@interface List : NSObject\n@end\n",
+            "Objective-C",
+        ),
+        ("lang/app_de.ts", "<?xml version='1.0'?>\n<!DOCTYPE TS>\n<TS></TS>\n", None),
+        ("src/app.ts", "export const x: number = 1;\n", "TypeScript"),
+        ("bin/run", "#!/bin/sh\necho hello\n", "Shell"),
+        ("bin/run", "\x7fELF", None),
+        ("data.json", "not json", None),
+        ("CMakeLists.txt", "project(x)\n", "CMake"),
+        ("requirements.txt", "numpy\ntorch\n", None),
+        ("docs/notes.txt", "These are plain words about nothing in particular.\n", "Plain text"),
+        ("views/index.html", "{% extends 'base' %}<p>hello</p>", None),
+    ],
+)
+def test_labels_of_files(path: str, text: str, label: str | None) -> None:
+    assert label_of(path, text) == label
