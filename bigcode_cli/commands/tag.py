@@ -188,14 +188,19 @@ def _texts(paths: list[Path], run: "TagRun", *, staged: bool) -> list[Source]:
 def _load(found: Found, options: TagModelOptions, notes: Notes) -> "TextTagger":
     if options.tag_model is None:
         notes.remark(f"using the built-in model {BUILT_IN_TAGGER}; -m chooses another")
+    from gpt_bigcode.errors import CheckpointMismatchError
     from gpt_bigcode.tagging import TextTagger
 
-    model = TextTagger.load(
-        found.directory,
-        device=options.device,
-        precision=options.precision.value,
-        threads=options.threads,
-    )
+    try:
+        model = TextTagger.load(
+            found.directory,
+            device=options.device,
+            precision=options.precision.value,
+            threads=options.threads,
+        )
+    except CheckpointMismatchError as error:
+        hint = error.hint or "bigcode models list shows which models can tag"
+        raise Failure(error.slug, f"{found.name}: {error}", hint=hint) from None
     model.name, model.revision = found.name, found.revision
     notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
     return model
