@@ -13,7 +13,7 @@ import typer
 from bigcode_cli import requests, sources
 from bigcode_cli.catalog import BUILT_IN_TAGGER, Found, find_model
 from bigcode_cli.discretion import discreet
-from bigcode_cli.failures import ExitStatus, UsageFailure
+from bigcode_cli.failures import ExitStatus, Failure, UsageFailure
 from bigcode_cli.output import Notes
 from bigcode_cli.sources import STANDARD_INPUT, Source, file_source
 from bigcode_cli.tag_options import (
