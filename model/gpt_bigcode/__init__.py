@@ -25,6 +25,11 @@ The library never prints, never exits and knows nothing of the command line. Imp
     sampling               rules that choose the next token
     healing                a prompt may end inside a token
     generation             prefill and decode over token ids, for any engine
+    drafting               guesses of what comes next
+    speculation            lets one pass of a model check them
+    prefix_cache           keys and values of prompts' beginnings, kept on disk
+    measuring              how fast a decoder is, and how fast memory is
+    random_checkpoint      random weights of a family member's size, to measure with
     decoder                the PyTorch model behind the interface that generation needs
     engines                chooses NumPy or PyTorch
     devices                which device
