@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import tarfile
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from gpt_bigcode.heads import GPTBigCodeForSequenceClassification
-from training.corpus import Document
+from training.corpus import MANIFEST, Document
 from training.languages import cases, licences, sources
 from training.languages.corpus import LANGUAGE_BYTES, judge, relabelled, within_limits
 from training.languages.evaluate import summary
@@ -189,6 +190,8 @@ def test_the_manifest_splits_by_package() -> None:
     splits: dict[str, set[str]] = {}
     for source in manifest:
         splits.setdefault(source.name, set()).add(source.split)
+    for package in tomllib.loads(MANIFEST.read_text("utf-8"))["package"]:
+        splits.setdefault(package["name"].lower(), set()).add(package["split"])
     assert all(len(found) == 1 for found in splits.values())
     assert {source.split for source in manifest} == {"train", "validation", "test"}
     assert all(source.licence and source.version for source in manifest)
