@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from training.secret_tagger.planting import Planted
 
-OFFSETS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
-# Every third case is enough to tune six numbers; planted Python and other files alternate.
-EVERY = 3
+OFFSETS = (-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
+# Every fifth case is enough to tune six numbers; planted Python and other files alternate.
+EVERY = 5
 # One false span more in 1,000 clean lines costs as much as this much F1.
-FALSE_SPAN_COST = 0.02
+FALSE_SPAN_COST = 0.1
 
 
 def restore(
