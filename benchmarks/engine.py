@@ -122,7 +122,8 @@ def _write_words(folder: Path) -> None:
     model = {"type": "WordLevel", "vocab": words, "unk_token": "w0"}
     tokenizer = {"version": "1.0", "added_tokens": [], "model": model}
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
-    kind = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "w0"}
+    names = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "w0")
+    kind = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
     (folder / "tokenizer_config.json").write_text(json.dumps(kind), "utf-8")
 
 
