@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bigcode_cli import requests
 from bigcode_cli.catalog import find_model
 from bigcode_cli.failures import Failure, UsageFailure
-from bigcode_cli.options import GenerationOptions, ModelOptions
+from bigcode_cli.options import GenerationOptions, KeptModelOptions
 from bigcode_cli.output import Notes
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def load_draft(
-    model: "TextModel", generation: GenerationOptions, options: ModelOptions, notes: Notes
+    model: "TextModel", generation: GenerationOptions, options: KeptModelOptions, notes: Notes
 ) -> None:
     """Give a model its draft model, if one was asked for.
 

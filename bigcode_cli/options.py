@@ -130,6 +130,12 @@ class ModelOptions:
     device: Device = "auto"
     precision: NumberFormat = Precision.AUTO
     threads: Threads = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptModelOptions(ModelOptions):
+    """... and whether its quantized weights are kept for the next start."""
+
     no_weights_cache: NoWeightsCache = False
 
 

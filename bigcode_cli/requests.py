@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bigcode_cli.catalog import BUILT_IN, Found
 from bigcode_cli.failures import Failure
 from bigcode_cli.inputs import InputText, read_context_file
-from bigcode_cli.options import ComputeOptions, GenerationOptions, ModelOptions
+from bigcode_cli.options import ComputeOptions, GenerationOptions, KeptModelOptions
 from bigcode_cli.output import Notes, safe
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def set_numpy_threads(threads: int | None) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads or 1))
 
 
-def load_text_model(found: Found, options: ModelOptions, notes: Notes) -> "TextModel":
+def load_text_model(found: Found, options: KeptModelOptions, notes: Notes) -> "TextModel":
     """Load a model that was found, in the way that the options say."""
     if options.model is None:
         notes.remark(f"using the built-in model {BUILT_IN}; -m chooses another")
@@ -57,7 +57,7 @@ def weights_folder() -> Path:
     return Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / "weights"
 
 
-def _policy(options: ModelOptions, notes: Notes) -> "LoadingPolicy":
+def _policy(options: KeptModelOptions, notes: Notes) -> "LoadingPolicy":
     from gpt_bigcode.precision import LoadingPolicy
 
     folder = weights_folder()
@@ -67,7 +67,7 @@ def _policy(options: ModelOptions, notes: Notes) -> "LoadingPolicy":
     )
 
 
-def load_text_scorer(found: Found, options: ModelOptions, notes: Notes) -> "TextScorer":
+def load_text_scorer(found: Found, options: KeptModelOptions, notes: Notes) -> "TextScorer":
     """Load a model that was found, to score with it in the way that the options say."""
     if options.model is None:
         notes.remark(f"using the built-in model {BUILT_IN}; -m chooses another")

@@ -12,7 +12,7 @@ from bigcode_cli import output
 from bigcode_cli.catalog import Found
 from bigcode_cli.failures import ExitStatus, Failure
 from bigcode_cli.gates import Gates, Verdict
-from bigcode_cli.options import ModelOptions
+from bigcode_cli.options import KeptModelOptions
 from bigcode_cli.output import Notes
 from bigcode_cli.page import Page
 from bigcode_cli.progress import Progress
@@ -48,7 +48,7 @@ class ScoreRun:
     table: ViewOptions
     notes: Notes
     found: Found
-    model: ModelOptions
+    model: KeptModelOptions
     page: Page | None = None
 
     def execute(self, texts: Sequence[Source], load: Callable[[], "TextScorer"]) -> ExitStatus:

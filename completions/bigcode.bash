@@ -116,7 +116,7 @@ _bigcode() {
         " score") words="--staged --window --stride --lines --tokens --max-bits-per-byte --min-tokens --baseline --max-rise --exit-zero --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --no-cache --heatmap --html --help -h" commands="" ;;
         " classify") words="--top --windows --expect --min-score --exit-zero --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --no-cache --help -h" commands="" ;;
         " tag") words="--staged --labels --min-score --exit-zero --baseline --update-baseline --allow --exclude --salt --redact --in-place --device --precision --threads --model -m --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
-        " bench") words="--shape --context --repeat --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " bench") words="--shape --context --repeat --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " models") words="--help -h" commands="list pull update show verify remove prune path default convert" ;;
         " models list") words="--format --help -h" commands="" ;;
         " models pull") words="--revision --convert --quiet -q --verbose -v --offline --format --help -h" commands="$(_bigcode_names)" ;;

@@ -178,7 +178,6 @@ complete -c bigcode -n '__fish_seen_subcommand_from bench' -l model -s m -r -F -
 complete -c bigcode -n '__fish_seen_subcommand_from bench' -l device -x -a 'auto cpu cuda' -d 'Where the model runs. [default: auto]'
 complete -c bigcode -n '__fish_seen_subcommand_from bench' -l precision -x -a 'auto float32 bfloat16 float16 int8 int4' -d 'The number format of weights and arithmetic. [default: auto]'
 complete -c bigcode -n '__fish_seen_subcommand_from bench' -l threads -x -d 'CPU threads (default: one for each physical core). [1<=x<=1024]'
-complete -c bigcode -n '__fish_seen_subcommand_from bench' -l no-weights-cache -d 'Do not keep int8 or int4 weights on disk for the next start.'
 complete -c bigcode -n '__fish_seen_subcommand_from bench' -l quiet -s q -d 'No notes, only errors.'
 complete -c bigcode -n '__fish_seen_subcommand_from bench' -l verbose -s v -d 'Notes on model, tokens and times.'
 complete -c bigcode -n '__fish_seen_subcommand_from bench' -l offline -d 'Never use the network.'

@@ -13,7 +13,7 @@ from bigcode_cli.options import (
     Echo,
     GenerationOptions,
     InputFile,
-    ModelOptions,
+    KeptModelOptions,
     NoHealing,
     OutputFormat,
     ReportOptions,
@@ -28,7 +28,7 @@ def complete(
     echo: Echo = False,
     no_healing: NoHealing = False,
     generation: GenerationOptions,
-    model: ModelOptions,
+    model: KeptModelOptions,
     report: ReportOptions,
 ) -> None:
     """Continue the text of FILE, or of standard input.

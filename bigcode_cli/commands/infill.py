@@ -15,7 +15,7 @@ from bigcode_cli.infill_options import AnswerOptions, PlaceOptions, Shown
 from bigcode_cli.options import (
     GenerationOptions,
     InputFile,
-    ModelOptions,
+    KeptModelOptions,
     OutputFormat,
     ReportOptions,
 )
@@ -33,7 +33,7 @@ def infill(
     place: PlaceOptions,
     answer: AnswerOptions,
     generation: GenerationOptions,
-    model: ModelOptions,
+    model: KeptModelOptions,
     report: ReportOptions,
 ) -> None:
     """Write what belongs into a gap of FILE, or of standard input.

@@ -12,7 +12,7 @@ from bigcode_cli import requests, sources
 from bigcode_cli.catalog import find_model
 from bigcode_cli.failures import ExitStatus, UsageFailure
 from bigcode_cli.gates import Gates
-from bigcode_cli.options import ModelOptions
+from bigcode_cli.options import KeptModelOptions
 from bigcode_cli.output import Notes
 from bigcode_cli.page import Page
 from bigcode_cli.score_options import (
@@ -34,7 +34,7 @@ def score(
     staged: Staged = False,
     scoring: ScoringOptions,
     gates: GateOptions,
-    model: ModelOptions,
+    model: KeptModelOptions,
     table: ViewOptions,
 ) -> None:
     """Tell how surprising files are to a model, in bits per byte.

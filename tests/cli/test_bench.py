@@ -39,6 +39,15 @@ def test_one_line_of_json(run: Run, checkpoint: Path) -> None:
     assert abs(document["parameters"] - parameters) < 0.05 * parameters
 
 
+def test_where_and_how_it_runs(run: Run, checkpoint: Path) -> None:
+    words = ("bench", "--device=cpu", "--precision=bfloat16", "--context=8", "--repeat=1")
+    done = run(*words, "--threads=1", "--offline", "--verbose", "--format=json", "-m", checkpoint)
+    assert done.status == 0
+    assert [row["precision"] for row in done.json["precisions"]] == ["bfloat16"]
+    assert done.json["threads"] == 1
+    assert run(*words, "--quiet", "-m", checkpoint).stderr == ""
+
+
 def test_a_card(run: Run, checkpoint: Path) -> None:
     done = run(*QUICK, "--repeat=1", "-m", str(checkpoint))
     assert (done.status, done.stderr) == (0, "")

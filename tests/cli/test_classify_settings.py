@@ -18,6 +18,8 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
     "windows": (False, ("", True), ("yes", True), ("true", True)),
     "expect": ([], ("a b", ["a b"]), ("Vim Script", ["Vim Script"]), ('["C", "D"]', ["C", "D"])),
     "min_score": (None, ("0.5", 0.5), ("1", 1.0), ("0", 0.0)),
+    "exit_zero": (False, ("", True), ("yes", True), ("true", True)),
+    "no_cache": (False, ("", True), ("1", True), ("true", True)),
     "classify_model": (None, ("a", "a"), ("./b", "./b"), ('"c/d@e"', "c/d@e")),
     "format": (
         TableFormat.TEXT,

@@ -67,6 +67,16 @@ def test_what_moved_is_fetched_and_told(
     assert run("complete", "-m", f"{NAME}@{COMMIT}", input=b"").stdout == b"hello"
 
 
+def test_verbose_names_every_file_and_quiet_none(pull: Pull, update: Pull, hub: FakeHub) -> None:
+    assert pull(NAME).status == 0
+    assert update("--quiet").stderr == ""
+    move(hub)
+    told = update("--verbose")
+    assert told.status == 0
+    assert "config.json: fetched, " in told.stderr
+    assert f"{WEIGHTS}: fetched" not in told.stderr
+
+
 def test_for_people(pull: Pull, update: Pull, hub: FakeHub) -> None:
     assert pull(NAME).status == 0
     assert update().stdout == b"acme/tiny@main  unchanged, 01234567\n"

@@ -46,3 +46,15 @@ def test_it_can_be_set_for_good(run: Run, arguments: list[str]) -> None:
         assert done.json["timings"]["drafted_tokens"] == 0
         assert done.json["choices"][0]["text"] == TEXT
         (config / "config.toml").unlink(missing_ok=True)
+
+
+def test_a_gap_is_filled_alike_with_guesses_of_any_kind(run: Run, scripted: Scripted) -> None:
+    (run.folder / "a.py").write_text("#\n", "utf-8")
+    words = ("infill", "--offset=2", "--max-tokens=200", "-m", scripted(TEXT, sharp=30.0), "a.py")
+    plain = run(*words, "--no-speculation")
+    assert plain.status == 0
+    assert len(plain.stdout) > 100
+    assert run(*words).stdout == plain.stdout
+    drafted = run(*words, "--draft=pocket-coder")
+    assert (drafted.status, drafted.stdout) == (3, b"")
+    assert "error[draft-mismatch]" in drafted.stderr

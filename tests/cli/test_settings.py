@@ -223,7 +223,8 @@ def test_every_option_is_called_as_its_parameter(capfd: pytest.CaptureFixture[st
         assert main([command.__name__, "--help"]) == 0
         shown += capfd.readouterr().out
     for name, annotation in all_options().items():
-        # Models for other jobs than writing are set apart, but all are --model on a command line.
-        flag = "--model" if name.endswith("_model") else f"--{name.replace('_', '-')}"
+        # What other jobs than writing set apart is called alike on a command line.
+        plain = {"classify_model": "model", "tag_model": "model", "tag_baseline": "baseline"}
+        flag = f"--{plain.get(name, name).replace('_', '-')}"
         assert flag in shown
         assert inspect.isclass(annotation) is False

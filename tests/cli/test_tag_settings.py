@@ -73,3 +73,17 @@ def test_the_model_that_writes_text_is_another_setting(run: Run, tmp_path: Path)
     done = run("tag", input=b"x ABCD", env=env)
     assert (done.status, done.stdout[:13]) == (1, b"-:1:3: KEY, 4")
     assert run("tag", input=b"x", env={"BIGCODE_TAG_MODEL": "no-such/model"}).status == 3
+
+
+def test_where_and_how_the_model_runs(run: Run, tmp_path: Path) -> None:
+    model = write_tagger(tmp_path / "tagger", scores={"Q": 0.6, "X": 0.6})
+    (run.folder / "a.py").write_text("mail = 12@34\n", "utf-8")
+    words = ("tag", "--format=json", "-m", model, "a.py")
+    spans = run(*words).json["files"][0]["spans"]
+    assert [(span["label"], span["start"], span["end"]) for span in spans] == [("EMAIL", 7, 12)]
+    options = ("--device", "cpu", "--precision", "bfloat16", "--threads", "1", "--offline", "-q")
+    again = run(*words, *options)
+    assert (again.status, again.stderr) == (1, "")
+    rough = again.json["files"][0]["spans"]
+    assert [(span["label"], span["start"]) for span in rough] == [("EMAIL", 7)]
+    assert run(*words, "--device", "cuda:99").status == 3

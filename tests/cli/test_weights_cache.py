@@ -53,6 +53,28 @@ def test_the_cache_can_be_switched_off(
     assert not (tmp_path / "cache" / "bigcode" / "weights").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("score", "--no-cache", "a.py"),
+        ("infill", "--offset=0", "--max-tokens=2", "a.py"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_job_that_computes_can_keep_quantized_weights(
+    run: Run, model: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (run.folder / "a.py").write_text(TEXT, "utf-8")
+    folder = tmp_path / "cache" / "bigcode" / "weights"
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    options = ("--precision=int8", "--threads=1", "--offline", "-v", "-m", model)
+    done = run(*words, *options, "--no-weights-cache", env=env)
+    assert (done.status, folder.exists()) == (0, False)
+    assert "int8" in done.stderr + done.stdout.decode()
+    assert run(*words, *options, env=env).status == 0
+    assert len(list(folder.glob("*.safetensors"))) == 1
+
+
 def test_a_small_checkpoint_is_computed_without_pytorch(
     complete: Callable[..., tuple[bytes, Sequence[str]]],
 ) -> None:
