@@ -12,10 +12,14 @@ from typing import Any
 
 from gpt_bigcode.config import MAX_CONFIG_BYTES, GPTBigCodeConfig, read_json_object
 from gpt_bigcode.errors import CheckpointError, GPTBigCodeError
+from gpt_bigcode.precision import Precision, weight_bytes
 from gpt_bigcode.tokenizer_definition import INFILL_SPELLINGS, MAX_TOKENIZER_BYTES
 from gpt_bigcode.weights import CONFIG_FILE, weight_files
 
-BYTES_PER_NUMBER = MappingProxyType({"float32": 4, "bfloat16": 2, "float16": 2})
+# Of the cache: with quantized weights it holds float32.
+BYTES_PER_NUMBER = MappingProxyType(
+    {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 4, "int4": 4}
+)
 _STORED = MappingProxyType(
     {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 )
@@ -59,7 +63,7 @@ class Description:
 
     def memory_bytes(self, precision: str) -> int:
         """Bytes of the weights and of one text as long as the context."""
-        weights = self.parameters * BYTES_PER_NUMBER[precision]
+        weights = weight_bytes(Precision(precision), self.parameters)
         return weights + self.config.n_positions * self.cache_bytes_per_token(precision)
 
 

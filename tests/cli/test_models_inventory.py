@@ -91,8 +91,12 @@ def test_show_computes_what_a_model_needs(run: Run, folder: Path) -> None:
     block = (width + 2 * head) * (width + 1) + 3 * width * (width + 1) + 4 * width
     parameters = (fields["vocab_size"] + positions) * width + layers * block + 2 * width
     assert shown["parameters"] == parameters
-    assert shown["cache_bytes_per_token"] == {"float32": 256, "bfloat16": 128, "float16": 128}
-    assert shown["memory_bytes"]["float32"] == 4 * parameters + positions * 256
+    sizes = {"float32": 256, "bfloat16": 128, "float16": 128, "int8": 256, "int4": 256}
+    assert shown["cache_bytes_per_token"] == sizes
+    memory = shown["memory_bytes"]
+    assert memory["float32"] == 4 * parameters + positions * 256
+    assert 1 <= (memory["int8"] - positions * 256) / parameters < 1.05
+    assert 0.5 <= (memory["int4"] - positions * 256) / parameters < 0.6
     assert shown["precision"] == "float32"
     assert shown["licence"] == "bigcode-openrail-m"
     assert shown["context_tokens"] == positions
