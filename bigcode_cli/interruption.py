@@ -1,7 +1,6 @@
 """Ctrl-C and SIGTERM: the first asks the command to stop, the second stops it at once.
 
-Knows nothing of commands. A signal that was ignored when the process started stays ignored. Code
-in C may clear the exception that asks to stop, so it is raised once more if nothing has come of it.
+Knows nothing of commands. A signal that was ignored when the process started stays ignored.
 """
 
 import os
@@ -11,8 +10,6 @@ from types import FrameType
 from typing import Any
 
 _SIGNAL_BASE = 128
-# Longer than any clean-up, which must not be disturbed.
-_PATIENCE_SECONDS = 2.0
 _received: list[int] = []
 
 
@@ -36,12 +33,6 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     _received.append(number)
     # A finalizer or callback that swallows the exception would let the command run on.
     sys.unraisablehook = _leave
-    signal.signal(signal.SIGALRM, _stop_again)
-    signal.setitimer(signal.ITIMER_REAL, _PATIENCE_SECONDS)
-    raise KeyboardInterrupt
-
-
-def _stop_again(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 

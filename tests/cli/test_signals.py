@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,25 +107,3 @@ def test_an_ignored_ctrl_c_stays_ignored(run: Run, checkpoint: Path) -> None:
         rest, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (0, b"")
     assert len(first + rest) == 300
-
-
-def test_ctrl_c_that_somebody_swallows_comes_again(run: Run) -> None:
-    """As C code does that clears whatever exception it finds."""
-    script = (
-        "import contextlib, time\n"
-        "from bigcode_cli import interruption\n"
-        "interruption.install()\n"
-        "with contextlib.suppress(KeyboardInterrupt):\n"
-        "    print('ready', flush=True)\n"
-        "    time.sleep(30)\n"
-        "try:\n"
-        "    time.sleep(30)\n"
-        "except KeyboardInterrupt:\n"
-        "    raise SystemExit(interruption.status())\n"
-    )
-    with _started(run, "-c", script, program=(sys.executable,)) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=20)
-    assert (process.returncode, stderr) == (130, b"")
