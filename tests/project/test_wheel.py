@@ -47,12 +47,15 @@ def test_wheel_holds_everything_that_is_installed(wheel: Path) -> None:
     assert "share/bash-completion/completions/bigcode" in share
     assert "share/fish/vendor_completions.d/bigcode.fish" in share
     assert "share/zsh/site-functions/_bigcode" in share
-    for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
-        assert f"pocket_coder/{name}" in names
+    for model in ("pocket_coder", "pocket_languages", "pocket_secrets"):
+        for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
+            assert f"{model}/{name}" in names
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
         "bigcode_cli",
         "gpt_bigcode",
         "pocket_coder",
+        "pocket_languages",
+        "pocket_secrets",
         f"bigcode_cli-{__version__}.data",
     }
     assert any(name.endswith("LICENSE") for name in names)
