@@ -1,6 +1,7 @@
 """Fixtures for tests that run the real program."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,12 @@ sys.path.insert(0, str(Path(__file__).parent))  # program and scripted_models li
 from fake_hub import TOKEN, FakeHub, Repository, folder_files
 from program import Outcome, Run
 from scripted_models import encode, numbered_lines, write_checkpoint
+
+# A script that starts the tests in the background ignores these, and children inherit that.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        _usual = signal.default_int_handler if _number is signal.SIGINT else signal.SIG_DFL
+        signal.signal(_number, _usual)
 
 
 @pytest.fixture
