@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +142,8 @@ def hash_text() -> "blake2b":
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # a tenth of the help's time
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
