@@ -142,7 +142,7 @@ def hash_text() -> "blake2b":
 
 
 def _version(package: str) -> str | None:
-    from importlib import metadata  # a tenth of the help's time
+    from importlib import metadata  # slow to import, and the help needs none of it
 
     try:
         return metadata.version(package)
