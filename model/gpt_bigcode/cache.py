@@ -96,6 +96,19 @@ class KeyValueCache:
         self._store[layer, :, :, self._length : end] = key_value.detach()
         return self._store[layer, :, :, :end]
 
+    def open(self, new: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Make room for T more tokens of the only row and its one head.
+
+        Returns:
+            For each layer where the new keys and values go [T, 2D], all keys [D, S], and all
+            values [S, D]: views of the store, good until the next call.
+        """
+        end, half = self._length + new, self._store.shape[-1] // 2
+        self.reserve(end)
+        seen = self._store[:, 0, 0, :end]
+        keys, values = seen[..., :half].transpose(1, 2), seen[..., half:]
+        return seen[:, self._length :].unbind(0), keys.unbind(0), values.unbind(0)
+
     def advance(self, tokens: int) -> None:
         """Count `tokens` more as seen, after every layer has appended them."""
         self._length += tokens

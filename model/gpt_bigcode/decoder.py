@@ -13,6 +13,7 @@ from torch import Tensor
 from gpt_bigcode.cache import KeyValueCache
 from gpt_bigcode.devices import memory_errors
 from gpt_bigcode.heads import GPTBigCodeForCausalLM
+from gpt_bigcode.row_trunk import MOST_TOKENS, RowTrunk, is_exact
 from gpt_bigcode.threads import processor_name
 
 PREFILL_CHUNK_TOKENS = 512
@@ -35,8 +36,11 @@ class TorchDecoder:
         self._chunk = chunk_tokens
         scale = model.transformer.ln_f.weight  # of the type of activations; tables may differ
         self._device, self._dtype = scale.device, scale.dtype
+        trunk = model.transformer
+        self._row_trunk = RowTrunk(trunk) if RowTrunk.fits(trunk) else None
         self._cache: KeyValueCache | None = None
         self._padding = torch.zeros(0, dtype=torch.long)  # [B], tokens of padding on the left
+        self._padded = False
 
     @property
     def model(self) -> GPTBigCodeForCausalLM:
@@ -57,9 +61,10 @@ class TorchDecoder:
     def exact_steps(self) -> bool:
         """Whether `extend` gives, bit for bit, what `decode` gives.
 
-        It does not: products of several rows are summed in another order than those of one row.
+        In int8 it does, because integers add up exactly. Other products of several rows are summed
+        in another order than those of one row.
         """
-        return False
+        return self._row_trunk is not None and is_exact(self._model)
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -74,6 +79,7 @@ class TorchDecoder:
         rows = [[0] * pad + list(row) for pad, row in zip(padding, distinct, strict=True)]
         ids = torch.tensor(rows, device=self._device)
         self._padding = torch.tensor(padding, device=self._device)
+        self._padded = any(padding)
         with memory_errors(f"{len(prompts)} rows of {width} tokens"):
             self._cache = KeyValueCache(
                 self._model.config,
@@ -133,6 +139,7 @@ class TorchDecoder:
             MemoryLimitError: the cache does not fit.
         """
         self._padding = torch.zeros(1, dtype=torch.long, device=self._device)
+        self._padded = False
         ids = torch.tensor([list(prompt)], device=self._device)
         with memory_errors(f"{len(prompt)} tokens"):
             self._cache = KeyValueCache(
@@ -160,6 +167,7 @@ class TorchDecoder:
         """Keep only these rows, in this order; a row may be named more than once."""
         self._filled().keep(rows)
         self._padding = self._padding[list(rows)]
+        self._padded = bool(self._padding.any())
 
     def _filled(self) -> KeyValueCache:
         if self._cache is None:
@@ -172,8 +180,11 @@ class TorchDecoder:
 
     def _read_all(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
         """[B, T] -> [B, T, E], every token's state."""
+        alone = len(ids) == 1 and not self._padded
+        if alone and self._row_trunk is not None and ids.shape[1] <= MOST_TOKENS:
+            return self._row_trunk(ids[0], cache).unsqueeze(0)
         mask = None
-        if bool(self._padding.any()):
+        if self._padded:
             seen = cache.length + ids.shape[1]
             mask = torch.arange(seen, device=self._device) >= self._padding[:, None]
         output = self._model.transformer(

@@ -8,6 +8,7 @@ every batch. int4: groups of 64 weights have a scale and an offset, the input is
 import warnings
 from collections.abc import Callable
 from functools import cache
+from math import isfinite, nan
 from typing import Any
 
 import torch
@@ -23,6 +24,10 @@ INT4_ROWS = 64
 _LEVELS = 127
 _WEIGHT_TOP = 127
 _TINY = 1e-30
+# The operator takes no smaller step, which would leave numbers of 1e-4 few of their bits. A power
+# of two changes nothing else.
+_SMALLEST_STEP = 6.1e-5
+_ENLARGED = 4096.0
 # From so many rows on, unpacking a matrix once is cheaper than the product of packed weights.
 _INT4_ROWS_UNPACKED = 48
 _INT8_ROWS_UNPACKED = 128
@@ -41,6 +46,14 @@ def has_int4() -> bool:
     return _works(
         lambda: Int4Linear(*quantize_int4(torch.ones(INT4_ROWS, GROUP)))(torch.ones(1, GROUP))
     )
+
+
+@cache
+def int8_rows_are_exact() -> bool:
+    """Whether `Int8Linear` computes a row alike alone and among others, here, bit for bit."""
+    numbers = torch.arange(64 * 256, dtype=torch.float32).sin_().view(64, 256)
+    layer, rows = Int8Linear(*quantize_int8(numbers)), numbers[:9].cos()
+    return torch.equal(layer(rows), torch.cat([layer(row.unsqueeze(0)) for row in rows]))
 
 
 def _works(attempt: Callable[[], Tensor]) -> bool:
@@ -99,8 +112,11 @@ def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
 class Int8Linear(nn.Module):
     """A matrix of 8 bits with a scale for each output.
 
-    A row x of the input becomes low + spread * n / 127 with n in 0..127; then the product is
-    low * (sums of the rows) + spread * (integers) / 127. Integers add up exactly, in any order.
+    A row x of the input becomes (n - zero) * step with n in 0..127, where step and zero are such
+    that 0 and the row's extremes are among these numbers; then the product is step * scale *
+    (integers - zero * sums of the rows). Integers add up exactly, in any order. One row is
+    quantized by PyTorch's operator for batches with one step, several rows here, by the same
+    arithmetic.
     """
 
     def __init__(
@@ -124,26 +140,45 @@ class Int8Linear(nn.Module):
         """
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        self._packed = _pack_int8(weight, scale)
+        self._packed = _pack_int8(weight)
         self._weight = weight if keep else None
         # Copies: a view of a mapped file would keep all of it in memory.
-        self._scale, self._sums = scale.clone(), sums.clone()
+        self._scale, self._sums = scale.clone(), (sums / scale).round_()
+        # A tensor: a number would be turned into one at each product.
+        self._enlarged, self._enlarged_scale = torch.tensor(_ENLARGED), scale / _ENLARGED
         self._bias = torch.zeros_like(scale) if bias is None else bias
-        self._multiply = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
+        operators = torch.ops.quantized
+        self._multiply_row = operators.linear_dynamic.default
+        self._multiply = operators.linear_with_input_q_dq_qweight_dq_output_fp32.default
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[..., I] -> [..., O], float32."""
+        if hidden.numel() == self.in_features:
+            enlarged = hidden * self._enlarged
+            if not isfinite(enlarged.sum().item()):  # the operator takes NaN for a number
+                return torch.full_like(self._bias, nan).expand(*hidden.shape[:-1], -1)
+            product = self._multiply_row(enlarged, self._packed, True)
+            return torch.addcmul(self._bias, product, self._enlarged_scale)
         rows = hidden.reshape(-1, self.in_features)
         if self._weight is not None and len(rows) >= _INT8_ROWS_UNPACKED:
             product = F.linear(rows.bfloat16(), self._weight.bfloat16()).float()
             result = torch.addcmul(self._bias, product, self._scale)
         else:
-            low, high = torch.aminmax(rows, dim=-1, keepdim=True)
-            # A row without a spread becomes 0 / 0: whatever integers that gives are taken 0 times.
-            spread = high - low
-            product = self._multiply((rows - low).div_(spread), 1 / _LEVELS, 0, self._packed)
-            result = torch.addcmul(self._bias, low, self._sums).addcmul_(spread, product)
+            result = self._multiply_rows(rows)
         return result.view(*hidden.shape[:-1], self.out_features)
+
+    def _multiply_rows(self, rows: Tensor) -> Tensor:
+        """[T, I] -> [T, O], each row as `_multiply_row` would compute it alone."""
+        low = rows.amin(1, keepdim=True).clamp_(max=0).mul_(self._enlarged).double()
+        high = rows.amax(1, keepdim=True).clamp_(min=0).mul_(self._enlarged)
+        step = ((high - low) / _LEVELS).clamp_(min=_TINY).float()
+        zero = (low / step).round_().neg_().float()
+        step.clamp_(min=_SMALLEST_STEP)
+        # Fused multiplication and addition, as there.
+        numbers = torch.addcmul(zero, rows, self._enlarged / step).round_()
+        product = self._multiply(numbers, 1.0, 0, self._packed)
+        product = torch.addcmul(product, zero, self._sums, value=-1).mul_(step)
+        return torch.addcmul(self._bias, product, self._enlarged_scale)
 
 
 class Int4Linear(nn.Module):
@@ -213,13 +248,15 @@ class StoredEmbedding(nn.Embedding):
         return super().forward(ids).float()
 
 
-def _pack_int8(weight: Tensor, scale: Tensor) -> Any:
+def _pack_int8(weight: Tensor) -> Any:
+    """int8 [O, I] for the operators, with scales of 1, so that integers come out."""
     with warnings.catch_warnings():
         # Deprecated, but the only way to these operators; `has_int8` asks whether it is still open.
         warnings.simplefilter("ignore", UserWarning)
         zeros = torch.zeros(len(weight), dtype=torch.long)
+        ones = torch.ones(len(weight), dtype=torch.double)
         make = torch._make_per_channel_quantized_tensor  # noqa: SLF001 - its name
-        matrix = make(weight, scale.double(), zeros, 0)
+        matrix = make(weight, ones, zeros, 0)
         torch.backends.quantized.engine = _ENGINE
         return torch.ops.quantized.linear_prepack(matrix, None)
 

@@ -58,10 +58,11 @@ def test_int8_is_the_product_of_the_rounded_numbers(layer: torch.nn.Linear) -> N
     assert int(rounded.abs().amax()) == 127
     assert torch.allclose(sums, (rounded.double().sum(1) * scale).float())
     row = inputs(1)
-    low, step = row.amin(), (row.amax() - row.amin()) / 127
-    numbers = ((row - low) / step).round()
+    step = (row.amax() - row.amin()) / 127
+    zero = -(row.amin() / step).round()
+    numbers = (row / step + zero).round() - zero
     weight = rounded.double() * scale.double().unsqueeze(1)
-    wanted = (numbers.double() * step + low) @ weight.T + layer.bias.data
+    wanted = (numbers.double() * step) @ weight.T + layer.bias.data
     assert torch.allclose(int8_of(layer)(row).double(), wanted, atol=1e-4)
 
 
@@ -70,9 +71,14 @@ def test_int8_is_the_product_of_the_rounded_numbers(layer: torch.nn.Linear) -> N
 def test_a_row_computes_the_same_in_any_batch(layer: torch.nn.Linear, count: int) -> None:
     hidden = inputs(200)
     hidden[0] *= 1000  # one token's outliers must not cost the others their precision
+    hidden[2], hidden[3], hidden[5] = 0, 1.5, 1e-4 * hidden[5].abs()
     quantized = int8_of(layer)
     assert torch.equal(quantized(hidden[:count]), quantized(hidden)[:count])
+    alone = torch.cat([quantized(row.unsqueeze(0)) for row in hidden[:count]])
+    assert torch.equal(quantized(hidden[:count]), alone)
     assert relative_error(quantized(hidden)[1:], layer(hidden)[1:]) < 0.02
+    small, product = quantized(hidden[5:6]), layer(hidden[5:6])  # of 1e-4: as many bits as others
+    assert relative_error(small - layer.bias.data, product - layer.bias.data) < 0.02
 
 
 @torch.inference_mode()
@@ -128,6 +134,7 @@ def test_what_is_not_finite_is_not_hidden(layer: torch.nn.Linear, bad: float) ->
     found = int8_of(layer)(hidden)
     assert not found[0].isfinite().any()
     assert found[1].isfinite().all()
+    assert not int8_of(layer)(hidden[:1]).isfinite().any()
     weight = layer.weight.data.clone()
     weight[5, 5] = bad
     for quantize in (quantize_int8, quantize_int4):
