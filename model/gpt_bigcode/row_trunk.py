@@ -48,7 +48,7 @@ class RowTrunk:
         """Take the layers of a trunk for which `fits` is true."""
         config = trunk.config
         self._config, self._wte, self._wpe = config, trunk.wte, trunk.wpe
-        self._layers = [_layer(block) for block in trunk.h]
+        self._layers = [_layer(block) for block in trunk.h if isinstance(block, GPTBigCodeBlock)]
         self._last_norm = _norm(trunk.ln_f)
         self._scale = torch.tensor(config.head_dim**-0.5 if config.scale_attn_weights else 1.0)
 
@@ -79,7 +79,7 @@ class RowTrunk:
         hidden = tokens + self._wpe.weight[past : past + new].to(tokens.dtype)
         for layer, rows, keys, values in zip(self._layers, *cache.open(new), strict=True):
             projected = layer.c_attn(layer.before_attention(hidden))
-            query, key_value = projected.split((self._config.n_embd, rows.shape[1]), dim=1)
+            query, key_value = torch.split(projected, [self._config.n_embd, rows.shape[1]], dim=1)
             rows.copy_(key_value)
             hidden = hidden + layer.c_proj(self._attend(query, keys, values))
             hidden += layer.mlp_c_proj(layer.act(layer.c_fc(layer.before_mlp(hidden))))
@@ -127,4 +127,4 @@ def _norm(norm: nn.LayerNorm) -> _Function:
 
 def _product(layer: nn.Module) -> _Function:
     """The layer's function without what `nn.Module` does around it."""
-    return layer.forward  # type: ignore[no-any-return]
+    return layer.forward
