@@ -1,7 +1,9 @@
-"""Decode and prefill rates of one shape: bigcode, transformers and CTranslate2.
+"""Decode and prefill rates of one shape: bigcode, transformers, CTranslate2, llama.cpp.
 
 Knows nothing of how they compute. All get the same random weights; each runs in a process of its
 own that stays, and they take turns, so that a busy machine slows all of them alike: read ratios.
+Peers that are not installed are left out: CTranslate2 comes with the tests, llama.cpp with
+`pip install xllamacpp gguf`.
 Run: python benchmarks/decode.py [SHAPE] [--runs N] [--context N] [--threads N] [--folder F]
 """
 
@@ -22,6 +24,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 NEW_TOKENS, PREFILL_TOKENS = 32, 1024
 SHAPES = ("tiny_starcoder_py", "santacoder", "starcoderbase-3b")
+PACKAGES = ("torch", "transformers", "ctranslate2", "xllamacpp")
 # The first one is what the others are compared with.
 PEERS = {
     "bigcode auto": "bigcode:auto",
@@ -31,6 +34,8 @@ PEERS = {
     "transformers float32": "transformers:float32",
     "transformers bfloat16": "transformers:bfloat16",
     "CTranslate2 int8": "ctranslate2:int8",
+    "llama.cpp Q8_0": "llama.cpp:q8_0",
+    "llama.cpp Q4_0": "llama.cpp:q4_0",
 }
 
 
@@ -149,7 +154,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "load": round(os.getloadavg()[0], 1),
-        "versions": {name: _version(name) for name in ("torch", "transformers", "ctranslate2")},
+        "versions": {
+            name: _version(name) for name in ("torch", "transformers", "ctranslate2", "xllamacpp")
+        },
         "engines": {
             name: {
                 **runner.loaded,

@@ -115,6 +115,45 @@ class CTranslate2(Engine):
         )
 
 
+class LlamaCpp(Engine):
+    """llama.cpp's server, in this process, without its cache of prompts."""
+
+    def __init__(self, folder: Path, precision: str, threads: int) -> None:
+        import xllamacpp
+
+        from llama_cpp import write_gguf
+
+        path = folder / f"{precision}.gguf"
+        if not path.exists():
+            write_gguf(folder, path, precision)
+        wanted = xllamacpp.CommonParams()
+        wanted.model.path = str(path)
+        wanted.n_ctx, wanted.n_parallel, wanted.n_gpu_layers = 4096, 1, 0
+        wanted.cpuparams.n_threads = wanted.cpuparams_batch.n_threads = threads
+        self._server = xllamacpp.Server(wanted)
+
+    def prefill(self, ids: list[int]) -> None:
+        """See `Engine`."""
+        self._write(ids, 1)
+
+    def decode(self, ids: list[int], count: int) -> float:
+        """See `Engine`; its own clock, which starts with the first token."""
+        return float(self._write(ids, count + 1)["timings"]["predicted_ms"]) / 1000
+
+    def _write(self, ids: list[int], count: int) -> Any:
+        request = {
+            "prompt": ids,
+            "n_predict": count,
+            "ignore_eos": True,
+            "cache_prompt": False,
+            "top_k": 1,
+        }
+        answer = self._server.handle_completions(request)
+        if answer.get("timings", {}).get("predicted_n") != count:
+            raise RuntimeError(str(answer)[:1000])
+        return answer
+
+
 def _write_words(folder: Path) -> None:
     """One word for each token: the converter asks for names."""
     vocabulary = json.loads((folder / "config.json").read_text("utf-8"))["vocab_size"]
@@ -131,6 +170,7 @@ KINDS: dict[str, Any] = {
     "bigcode": Bigcode,
     "transformers": Transformers,
     "ctranslate2": CTranslate2,
+    "llama.cpp": LlamaCpp,
 }
 
 
