@@ -107,7 +107,7 @@ def main() -> None:
             "bigcode torch",
             *(f"transformers {size}" for size in BATCH_SIZES),
         ]
-        # The commands give NumPy one thread, see bigcode_cli/requests.py.
+        # As the commands do: the BLAS has one thread, and each thread a row.
         alone = {"bigcode numpy": {"OPENBLAS_NUM_THREADS": "1"}}
         times = take_turns(
             {n: Contender(__file__, [*arguments, n], alone.get(n, {})) for n in names}, options.runs
