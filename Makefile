@@ -47,8 +47,14 @@ test: $(VENV)/.tested  ## install, then run every test
 docs: $(VENV)/.tested  ## write the man pages and the completions
 	$(BIN)/python scripts/generate_reference.py
 
-bench: $(VENV)/.tested  ## run the benchmarks
-	$(BIN)/python benchmarks/startup.py
+# Quick forms of the programs that need no downloads; what they print belongs into benchmarks/results.md.
+bench: $(VENV)/.tested  ## run the benchmarks, in a quick form
+	$(BIN)/python benchmarks/startup.py 3
+	$(BIN)/python benchmarks/profile_step.py --steps 16
+	$(BIN)/python benchmarks/label.py --runs 3 --files 24
+	$(BIN)/python benchmarks/score.py --runs 3 --files 12
+	$(BIN)/python benchmarks/speculation.py --cases 4
+	@echo 'Tables for benchmarks/results.md; each program with its full size: see its first lines.'
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -128,11 +128,15 @@ def main() -> None:
     if options.as_contender:
         serve(contender(options.as_contender, options.model, rows))
         return
-    names = ["bigcode numpy", "bigcode bfloat16", "bigcode float32"][:1]
+    names = ["bigcode numpy"]
     names += [f"transformers {size}" for size in BATCH_SIZES]
     names += ["ctranslate2 float32", "ctranslate2 int8"]
     arguments = ["--files", str(options.files), "--model", str(options.model), "--as-contender"]
-    contenders = {name: Contender(__file__, [*arguments, name], {}) for name in names}
+    # As the command does: the BLAS has one thread, and each thread a row.
+    alone = {"bigcode numpy": {"OPENBLAS_NUM_THREADS": "1"}}
+    contenders = {
+        name: Contender(__file__, [*arguments, name], alone.get(name, {})) for name in names
+    }
     times = take_turns(contenders, options.runs)
     tokens = sum(len(row) - 1 for row in rows)
     print(f"{machine()}; {options.runs} alternating runs\n")

@@ -13,6 +13,7 @@ import os
 
 _STDERR = 2
 _INTERRUPTED = 130
+_OBJECTS_PER_COLLECTION = 100_000  # a short call ends before; Python's 700 are for long ones
 
 
 def run() -> None:
@@ -29,6 +30,7 @@ def run() -> None:
         gc.disable()  # importing makes no garbage, and looking for it takes a twentieth of the help
         from bigcode_cli.app import main
 
+        gc.set_threshold(_OBJECTS_PER_COLLECTION)
         gc.enable()
         status = main()
     except KeyboardInterrupt:

@@ -5,33 +5,32 @@ Knows nothing of models or files; every command lives in its own module.
 
 import inspect
 import sys
-from collections.abc import Callable, MutableMapping
-from typing import Annotated, Any, cast
+from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
+from importlib import import_module
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, cast
 
 import typer
-from typer.core import TyperCommand
 from typer.main import get_command
 
 from bigcode_cli import __version__, failures, interruption
-from bigcode_cli.commands import models
-from bigcode_cli.commands.bench import bench
-from bigcode_cli.commands.classify import classify
-from bigcode_cli.commands.complete import complete
-from bigcode_cli.commands.infill import infill
-from bigcode_cli.commands.score import score
-from bigcode_cli.commands.tag import tag
-from bigcode_cli.grouping import grouped
-from bigcode_cli.parsing import parse_directly
+from bigcode_cli.lazy_commands import Declaration, LazyGroup, command_of
 from bigcode_cli.settings import Settings
 
-COMMANDS: tuple[Callable[..., None], ...] = (
-    grouped(complete),
-    grouped(infill),
-    grouped(score),
-    grouped(classify),
-    grouped(tag),
-    grouped(bench),
+SUMMARIES: Mapping[str, str] = MappingProxyType(
+    {
+        "complete": "Continue the text of FILE, or of standard input.",
+        "infill": "Write what belongs into a gap of FILE, or of standard input.",
+        "score": "Tell how surprising files are to a model, in bits per byte.",
+        "classify": "Tell which label files have: with the built-in model, their programming"
+        " language.",
+        "tag": "Find personal data and secrets in files, or take them out.",
+        "bench": "Measure how fast a model reads and writes on this machine, in every precision.",
+    }
 )
+"""The commands, each with the first line of its help, so that a list of them imports none."""
+MODELS_HELP = "See, fetch, check and remove models."
 EXAMPLES = {
     "complete": """
     \b
@@ -76,14 +75,67 @@ EXAMPLES = {
     $ bigcode bench -m bigcode/tiny_starcoder_py --context 4000 --format json
     """,
 }
-MODELS: dict[str, Callable[..., None]] = {
-    name: grouped(command) for name, command in models.COMMANDS.items()
-}
 ARGUMENTS = frozenset({"file", "paths"})
 ONLY_ON_THE_COMMAND_LINE = frozenset({"shape", "prompt_tokens", "repeat"})
 
+
+def function_of(name: str) -> Callable[..., None]:
+    """Import a command: a function whose signature is the command line."""
+    from bigcode_cli.grouping import grouped
+
+    module = import_module(f"bigcode_cli.commands.{name}")
+    return grouped(getattr(module, name))
+
+
+def _command(name: str) -> Any:
+    return command_of(function_of(name), name, epilog=EXAMPLES[name])
+
+
+def _models() -> Any:
+    """Typer's group of the commands on models."""
+    from bigcode_cli.commands import models
+    from bigcode_cli.grouping import grouped
+
+    def build(name: str) -> Any:
+        return command_of(grouped(models.COMMANDS[name]), name, epilog=models.EXAMPLES[name])
+
+    class Models(LazyGroup):
+        declarations: ClassVar[Mapping[str, Declaration]] = {
+            name: Declaration(summary=inspect.getdoc(command) or "", build=partial(build, name))
+            for name, command in models.COMMANDS.items()
+        }
+
+    group = typer.Typer(
+        name="models",
+        cls=Models,
+        help=MODELS_HELP,
+        invoke_without_command=True,
+        add_completion=False,
+        rich_markup_mode=None,
+    )
+
+    @group.callback()
+    def call(context: typer.Context) -> None:
+        _require_subcommand(context)
+
+    return get_command(group)
+
+
+class Commands(LazyGroup):
+    """Every command, in the order of the help."""
+
+    declarations: ClassVar[Mapping[str, Declaration]] = {
+        **{
+            name: Declaration(summary=summary, build=partial(_command, name))
+            for name, summary in SUMMARIES.items()
+        },
+        "models": Declaration(summary=MODELS_HELP, build=_models),
+    }
+
+
 app = typer.Typer(
     name="bigcode",
+    cls=Commands,
     help="Local code models of the GPTBigCode family, from the shell.",
     epilog="Every option can also be set by BIGCODE_<OPTION> (BIGCODE_MAX_TOKENS=64) in the"
     " environment, or by its name (max-tokens = 64) in config.toml.",
@@ -93,31 +145,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Command(TyperCommand):
-    """A command whose help shows the built-in defaults and works with a broken config.toml."""
-
-    def get_help(self, ctx: typer.Context) -> str:  # type: ignore[override]  # a Context of Typer
-        """Return the help page."""
-        ctx.default_map = None
-        return super().get_help(ctx)
-
-
-for _command in COMMANDS:
-    app.command(cls=Command, epilog=EXAMPLES[_command.__name__])(_command)
-
-_group = typer.Typer(
-    name="models", help=models.HELP, invoke_without_command=True, rich_markup_mode=None
-)
-for _name, _command in MODELS.items():
-    _group.command(_name, cls=Command, epilog=models.EXAMPLES[_name])(_command)
-app.add_typer(_group)
-
-
-@_group.callback(help=models.HELP)
-def _models(context: typer.Context) -> None:
-    _require_subcommand(context)
 
 
 def _require_subcommand(context: typer.Context) -> None:
@@ -144,9 +171,12 @@ def bigcode(
     """Complete code with a local model; nothing leaves this machine."""
     del version
     _require_subcommand(context)
-    settings = Settings(options())
-    tree: dict[str, Any] = {command.__name__: settings for command in COMMANDS}
-    tree["models"] = dict.fromkeys(MODELS, settings)
+    settings = Settings(options)
+    tree: dict[str, Any] = dict.fromkeys(SUMMARIES, settings)
+    if context.invoked_subcommand == "models":
+        from bigcode_cli.commands import models
+
+        tree["models"] = dict.fromkeys(models.COMMANDS, settings)
     context.default_map = cast("MutableMapping[str, Any]", tree)
 
 
@@ -157,9 +187,8 @@ def options(*names: str) -> dict[str, Any]:
     """
     return {
         parameter.name: parameter.annotation
-        for command in COMMANDS
-        if command.__name__ in names or not names
-        for parameter in inspect.signature(command).parameters.values()
+        for name in names or SUMMARIES
+        for parameter in inspect.signature(function_of(name)).parameters.values()
         if parameter.name not in ARGUMENTS | ONLY_ON_THE_COMMAND_LINE
     }
 
@@ -189,6 +218,5 @@ def _program(arguments: list[str] | None) -> int:
     if sys.stdout is None:
         raise failures.Failure("output", "stdout is closed")
     command = get_command(app)
-    parse_directly(command)
     status = command(arguments, prog_name="bigcode", standalone_mode=False)
     return status if isinstance(status, int) else failures.ExitStatus.DONE

@@ -6,7 +6,7 @@ Knows nothing of which options exist; every parser raises `typer.BadParameter` w
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,16 +128,13 @@ class _Direct:
         return [self._parse(item) for item in value]
 
 
-def parse_directly(command: Any, parent: typer.Context | None = None) -> None:
-    """Let the parsers of a command tree run without pydantic.
+def parse_directly(parameters: Iterable[Any]) -> None:
+    """Let the parsers of a command's parameters run without pydantic.
 
     Typer 0.29 imports pydantic (0.2 s) for the first value that it converts, only to call the
     parser declared with the option. Where Typer has no such slot, nothing changes but the time.
     """
-    context = typer.Context(command, parent=parent, **command.context_settings)
-    for child in getattr(command, "commands", {}).values():
-        parse_directly(child, context)
-    for parameter in command.get_params(context):
+    for parameter in parameters:
         descriptor = getattr(parameter, "type_descriptor", None)
         if descriptor is not None and hasattr(parameter, "_runtime_param"):
             parse = flag if descriptor.annotation is bool else descriptor.parameter_info.parser

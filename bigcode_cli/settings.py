@@ -4,8 +4,9 @@ Knows no option by name. Order: flag, then `BIGCODE_<OPTION>`, then config.toml,
 Typer asks in that order. The file is read from the user's configuration folder only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from functools import cached_property
 from pathlib import Path, PurePath
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -45,32 +46,36 @@ def origin(parameter: Any, context: Any) -> str:
 class Settings(Mapping[str, Any]):
     """The values that config.toml gives, looked up by parameter name.
 
-    The file is read at the first look-up, so that help never waits for it or fails on it.
+    The file is read at the first look-up, so that help never waits for it or fails on it. Which
+    options there are is asked only if the file sets one: every command is imported to tell.
     """
 
-    def __init__(self, annotations: Mapping[str, Any]) -> None:
+    def __init__(self, annotations: Callable[[], Mapping[str, Any]]) -> None:
         self._annotations = annotations
-        self._config: dict[str, Any] | None = None
 
     def __getitem__(self, name: str) -> Any:
         """Return a setting; KeyError if the file does not have it."""
-        if name not in self._annotations:
-            raise KeyError(name)
-        if self._config is None:
-            self._config = _read_config({**self._annotations, MODEL_FOLDERS: list[str]})
         return self._config[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the options that may be set."""
-        return iter(self._annotations)
+        """Iterate over the options that are set."""
+        return iter(self._config)
 
     def __len__(self) -> int:
-        """Count the options that may be set."""
-        return len(self._annotations)
+        """Count the options that are set."""
+        return len(self._config)
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        path = config_path()
+        table = _read_table(path)
+        if not table:
+            return {}
+        known = {**self._annotations(), MODEL_FOLDERS: list[str]}
+        return {key.replace("-", "_"): _checked(path, key, known, table[key]) for key in table}
 
 
-def _read_config(annotations: Mapping[str, Any]) -> dict[str, Any]:
-    path = config_path()
+def _read_table(path: Path) -> dict[str, Any]:
     if not path.is_absolute():
         return {}  # a relative XDG_CONFIG_HOME would mean the current directory
     try:
@@ -82,10 +87,9 @@ def _read_config(annotations: Mapping[str, Any]) -> dict[str, Any]:
     import tomllib
 
     try:
-        table = tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {error}") from None
-    return {key.replace("-", "_"): _checked(path, key, annotations, table[key]) for key in table}
 
 
 def _checked(path: Path, key: str, annotations: Mapping[str, Any], value: Any) -> Any:

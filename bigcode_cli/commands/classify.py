@@ -38,7 +38,7 @@ def classify(
     other those of 0.5 and more hold. A model with a single output gives a number. What is no text
     is skipped, unless it is the only file.
     """
-    requests.set_numpy_threads(compute.threads)
+    requests.set_numpy_threads(1)  # the threads take one row each
     found = find_model(classify_model, built_in=BUILT_IN_CLASSIFIER)
     if paths:
         texts = list(find_sources(paths))

@@ -12,8 +12,6 @@ from bigcode_cli.commands.fetching import convert_model, pull_model, update_mode
 from bigcode_cli.model_arguments import CachedName, DefaultName, Format, ModelName, Yes
 from bigcode_cli.options import OutputFormat
 
-HELP = "See, fetch, check and remove models."
-
 
 def list_models(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  # --format
     """List the models that can be used without network.

@@ -45,7 +45,7 @@ def score(
     """
     _refuse_contradictions(scoring, table)
     page = None if table.html is None else Page.prepare(table.html)
-    requests.set_numpy_threads(model.threads)
+    requests.set_numpy_threads(1)  # the threads take one row each
     limits = Gates.of(gates)
     found = find_model(model.model)
     limits.check_model(found.name)

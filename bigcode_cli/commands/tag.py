@@ -53,7 +53,7 @@ def tag(  # noqa: PLR0913  # one dataclass for each group of options
     count.
     """
     _refuse_contradictions(paths or [], silencing, redaction, staged=staged, table=table)
-    requests.set_numpy_threads(model.threads)
+    requests.set_numpy_threads(1)  # the threads take one row each
     status = ExitStatus.DONE
     with discreet():
         run = _run(finding, silencing, table, staged=staged)

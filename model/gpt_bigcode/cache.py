@@ -56,6 +56,15 @@ class KeyValueCache:
         layers, _, heads, _, size = self._store.shape
         return layers * heads * size * self._store.element_size()
 
+    @property
+    def store(self) -> Tensor:
+        """All of the memory, [L, B, K, capacity, 2D]; another tensor after a growth."""
+        return self._store
+
+    def clear_unused(self) -> None:
+        """Write zeros behind the tokens seen, for who reads that too and masks it: NaN stays."""
+        self._store[:, :, :, self._length :] = 0
+
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` tokens in all, keeping what is there."""
         if tokens <= self.capacity:

@@ -81,13 +81,7 @@ class TorchDecoder:
         self._padding = torch.tensor(padding, device=self._device)
         self._padded = any(padding)
         with memory_errors(f"{len(prompts)} rows of {width} tokens"):
-            self._cache = KeyValueCache(
-                self._model.config,
-                len(distinct),
-                dtype=self._dtype,
-                device=self._device,
-                capacity=width + _SPARE_TOKENS,
-            )
+            self._cache = self._new_cache(len(distinct), width + _SPARE_TOKENS)
             for start in range(0, width, self._chunk):
                 hidden = self._read(ids[:, start : start + self._chunk], self._cache)
             logits = self._head(hidden)
@@ -142,12 +136,7 @@ class TorchDecoder:
         self._padded = False
         ids = torch.tensor([list(prompt)], device=self._device)
         with memory_errors(f"{len(prompt)} tokens"):
-            self._cache = KeyValueCache(
-                self._model.config,
-                dtype=self._dtype,
-                device=self._device,
-                capacity=len(prompt) + _SPARE_TOKENS,
-            )
+            self._cache = self._new_cache(1, len(prompt) + _SPARE_TOKENS)
             for block in blocks:
                 self._cache.restore(bytearray(block), self._chunk)
             for start in range(self._cache.length, len(prompt), self._chunk):
@@ -168,6 +157,12 @@ class TorchDecoder:
         self._filled().keep(rows)
         self._padding = self._padding[list(rows)]
         self._padded = bool(self._padding.any())
+
+    def _new_cache(self, rows: int, capacity: int) -> KeyValueCache:
+        """An empty one for at least so many tokens."""
+        return KeyValueCache(
+            self._model.config, rows, dtype=self._dtype, device=self._device, capacity=capacity
+        )
 
     def _filled(self) -> KeyValueCache:
         if self._cache is None:

@@ -61,7 +61,12 @@ def open_decoder(
 
     set_threads(threads)
     model = load_computable(directory, config, device=device, precision=precision, policy=policy)
-    return TorchDecoder(cast("GPTBigCodeForCausalLM", model))
+    language_model = cast("GPTBigCodeForCausalLM", model)
+    if policy.cuda_graphs and next(model.parameters()).device.type == "cuda":
+        from gpt_bigcode.graphed import GraphedDecoder
+
+        return GraphedDecoder(language_model, detail=policy.detail)
+    return TorchDecoder(language_model)
 
 
 def is_instant(directory: Path, config: GPTBigCodeConfig, *, device: str, precision: str) -> bool:

@@ -20,6 +20,7 @@ from gpt_bigcode.errors import (
     MemoryLimitError,
     NonFiniteError,
 )
+from gpt_bigcode.parallel_rows import compute_rows, row_threads
 from gpt_bigcode.reference import Floats, NumpyDecoder
 from gpt_bigcode.threads import choose_threads
 from gpt_bigcode.weights import HEADS, Task, require_head
@@ -66,10 +67,10 @@ class Labeler(Protocol):
 
 
 class NumpyLabeler:
-    """Labels with the trunk of a `NumpyDecoder`, one row after the other."""
+    """Labels with the trunk of a `NumpyDecoder`, each row by itself, on so many threads."""
 
-    def __init__(self, decoder: NumpyDecoder, task: Task) -> None:
-        self._decoder = decoder
+    def __init__(self, decoder: NumpyDecoder, task: Task, *, threads: int = 1) -> None:
+        self._decoder, self._threads = decoder, threads
         weight = decoder.weight(f"{HEADS[task]}.weight")
         if weight is None:
             raise CheckpointMismatchError(f"no {HEADS[task]}.weight")
@@ -94,21 +95,26 @@ class NumpyLabeler:
 
     @property
     def batch_tokens(self) -> int:
-        """One row after the other: waiting for more would only delay the first results."""
-        return 1
+        """Enough for every thread; with one, waiting would only delay the first results."""
+        return 1 if self._threads == 1 else self._threads * self.context_length
 
     def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
         """See `Labeler`."""
         check_rows(rows, self.context_length)
-        return [finite(self._head(self._last_state(row))[0]) for row in rows]
+        return compute_rows(self._sequence, rows, self._threads)
 
     def token_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
         """See `Labeler`."""
         check_rows(rows, self.context_length)
-        return [
-            finite(np.concatenate([self._head(part) for part in self._decoder.states(row)]))
-            for row in rows
-        ]
+        return compute_rows(self._tokens, rows, self._threads)
+
+    def _sequence(self, row: Sequence[int]) -> Logits:
+        """[C]."""
+        return finite(self._head(self._last_state(row))[0])
+
+    def _tokens(self, row: Sequence[int]) -> Logits:
+        """[T, C]."""
+        return finite(np.concatenate([self._head(part) for part in self._decoder.states(row)]))
 
     def _last_state(self, row: Sequence[int]) -> Floats:
         """[1, E]."""
@@ -146,7 +152,8 @@ def open_labeler(
     choose_threads(threads)
     if is_instant(directory, config, device=device, precision=precision):
         try:
-            return NumpyLabeler(NumpyDecoder.load(directory, task=task), task)
+            decoder = NumpyDecoder.load(directory, task=task)
+            return NumpyLabeler(decoder, task, threads=row_threads(threads))
         except MemoryError:
             raise MemoryLimitError("not enough memory for the model's weights") from None
     from gpt_bigcode.torch_labeler import TorchLabeler

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.engines import open_decoder
 from gpt_bigcode.errors import NonFiniteError
+from gpt_bigcode.parallel_rows import compute_rows, row_threads
 from gpt_bigcode.precision import Job, LoadingPolicy
 from gpt_bigcode.reference import NumpyDecoder
 
@@ -66,14 +67,14 @@ class Scorer(Protocol):
 
 
 class NumpyScorer:
-    """Scores with a `NumpyDecoder`, one row after the other.
+    """Scores with a `NumpyDecoder`, each row by itself, on so many threads.
 
     Windows are long enough to fill its matrix products. Rows that share nothing give exactly the
     same numbers alone and in a batch.
     """
 
-    def __init__(self, decoder: NumpyDecoder) -> None:
-        self._decoder = decoder
+    def __init__(self, decoder: NumpyDecoder, *, threads: int = 1) -> None:
+        self._decoder, self._threads = decoder, threads
 
     @property
     def context_length(self) -> int:
@@ -87,12 +88,12 @@ class NumpyScorer:
 
     @property
     def batch_tokens(self) -> int:
-        """One row after the other: waiting for more would only delay the first results."""
-        return 1
+        """Enough for every thread; with one, waiting would only delay the first results."""
+        return 1 if self._threads == 1 else self._threads * self.context_length
 
     def log_probabilities(self, rows: Sequence[Row]) -> list[LogProbabilities]:
         """See `Scorer`."""
-        return [self._score(row) for row in rows]
+        return compute_rows(self._score, rows, self._threads)
 
     def _score(self, row: Row) -> LogProbabilities:
         targets = np.asarray(row.ids[row.first :], np.int64)
@@ -127,7 +128,7 @@ def open_scorer(
         directory, config, device=device, precision=precision, threads=threads, policy=policy
     )
     if isinstance(decoder, NumpyDecoder):
-        return NumpyScorer(decoder)
+        return NumpyScorer(decoder, threads=row_threads(threads))
     from gpt_bigcode.torch_scorer import TorchScorer
 
     return TorchScorer.of(decoder)

@@ -23,6 +23,7 @@ from gpt_bigcode.tokenizer_definition import (
 
 # Longer texts are not tokenized whole where only one end is needed.
 WHOLE_CHARACTERS = 1 << 18
+_LATIN_1 = {ord(char): byte for char, byte in BYTE_OF.items()}  # as str.translate takes it
 _CONTINUATION = range(0x80, 0xC0)  # bytes inside a character of UTF-8
 _PROBE = "def f(x):\n\treturn  [1, 'é', \"中😀\"]\r\n\n    # 2024 ,?  "
 
@@ -216,7 +217,7 @@ class CodeTokenizer:
             return b""
         if token in self._definition.literal_ids:
             return content.encode()
-        return bytes(map(BYTE_OF.__getitem__, content))
+        return content.translate(_LATIN_1).encode("latin-1")
 
     def _lossy(self, text: str) -> InputError:
         """Which character of a text is lost, as an error."""

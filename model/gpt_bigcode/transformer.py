@@ -124,10 +124,11 @@ class GPTBigCodeAttention(nn.Module):
     ) -> Tensor:
         """Fused attention, [B, H, T, D]; its softmax is always computed in float32."""
         dropout = self.dropout if self.training else 0.0
-        if self.kv_heads == 1 and query.shape[2] == 1 and mask is None and not dropout:
+        if self.kv_heads == 1 and query.shape[2] == 1 and not dropout:
             # One new token: the heads are the rows of one product, nothing is expanded.
-            rows = query.transpose(1, 2)
-            fused = F.scaled_dot_product_attention(rows, key, value, scale=self.scale)
+            fused = F.scaled_dot_product_attention(
+                query.transpose(1, 2), key, value, attn_mask=mask, scale=self.scale
+            )
             return fused.transpose(1, 2)
         if self.kv_heads == 1:
             # One head's keys seen by all heads: a stride of 0, no copy.

@@ -8,7 +8,6 @@ import typer
 
 from bigcode_cli.app import app
 from bigcode_cli.app import options as all_options
-from bigcode_cli.parsing import parse_directly
 from bigcode_cli.score_options import TableFormat
 from bigcode_cli.settings import Settings, environment_name
 
@@ -33,9 +32,8 @@ FLAGS = {"classify_model": "--model"}
 
 def _parse(*arguments: str) -> dict[str, Any]:
     command: Any = typer.main.get_command(app)
-    parse_directly(command)
     child = command.commands["classify"]
-    context = child.make_context("classify", list(arguments), default_map=Settings(all_options()))
+    context = child.make_context("classify", list(arguments), default_map=Settings(all_options))
     return dict(context.params)
 
 

@@ -8,7 +8,6 @@ import typer
 
 from bigcode_cli.app import app
 from bigcode_cli.app import options as all_options
-from bigcode_cli.parsing import parse_directly
 from bigcode_cli.score_options import TableFormat, Window
 from bigcode_cli.settings import Settings, environment_name
 
@@ -43,9 +42,8 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
 
 def _parse(*arguments: str) -> dict[str, Any]:
     command: Any = typer.main.get_command(app)
-    parse_directly(command)
     child = command.commands["score"]
-    context = child.make_context("score", list(arguments), default_map=Settings(all_options()))
+    context = child.make_context("score", list(arguments), default_map=Settings(all_options))
     return dict(context.params)
 
 

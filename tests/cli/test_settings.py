@@ -9,9 +9,8 @@ import typer
 
 from bigcode_cli import infill_options as I  # noqa: N812  # short, for the table
 from bigcode_cli import options
-from bigcode_cli.app import COMMANDS, app, main
+from bigcode_cli.app import SUMMARIES, app, function_of, main
 from bigcode_cli.app import options as all_options
-from bigcode_cli.parsing import parse_directly
 from bigcode_cli.settings import Settings, SettingsError, config_path, environment_name
 from gpt_bigcode import scopes
 from program import Run
@@ -78,13 +77,12 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def _command_with(option: str) -> str:
     """The first command that has the option."""
-    return next(c.__name__ for c in COMMANDS if option in inspect.signature(c).parameters)
+    return next(n for n in SUMMARIES if option in inspect.signature(function_of(n)).parameters)
 
 
 def _parse(*arguments: str, name: str = "complete") -> dict[str, Any]:
     command: Any = typer.main.get_command(app)
-    parse_directly(command)
-    settings = Settings(all_options())
+    settings = Settings(all_options)
     child = command.commands[name]
     context = child.make_context(name, list(arguments), default_map=settings)
     return {name: None if value in ([], ()) else value for name, value in context.params.items()}
@@ -119,7 +117,7 @@ def test_parsing_directly_changes_only_the_time(
     config.write_text(f"{name.replace('_', '-')} = {VALUES[name][3][0]}\n", "utf-8")
     command = _command_with(name)
     direct = (_parse(name=command), _parse(*arguments, name=command))
-    monkeypatch.setattr(f"{__name__}.parse_directly", lambda _: None)
+    monkeypatch.setattr("bigcode_cli.lazy_commands.parse_directly", lambda _: None)
     assert (_parse(name=command), _parse(*arguments, name=command)) == direct
 
 
@@ -219,8 +217,8 @@ def test_the_scopes_are_those_of_the_library() -> None:
 
 def test_every_option_is_called_as_its_parameter(capfd: pytest.CaptureFixture[str]) -> None:
     shown = ""
-    for command in COMMANDS:
-        assert main([command.__name__, "--help"]) == 0
+    for command in SUMMARIES:
+        assert main([command, "--help"]) == 0
         shown += capfd.readouterr().out
     for name, annotation in all_options().items():
         # What other jobs than writing set apart is called alike on a command line.

@@ -11,6 +11,7 @@ from program import BIGCODE, Run
 HEAVY = {"torch", "numpy", "tokenizers", "safetensors", "huggingface_hub", "rich", "pydantic"}
 MODULE = (sys.executable, "-m", "bigcode_cli")
 CANARIES = ("torch", "json", "typing", "typer", "signal", "numpy", "platformdirs", "tokenizers")
+COMMANDS = {"bench", "classify", "complete", "infill", "models", "score", "tag"}
 
 
 def test_version(run: Run) -> None:
@@ -58,6 +59,44 @@ def test_nothing_heavy_is_imported(run: Run, arguments: list[str], status: int) 
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "typer" in imported
     assert {name.partition(".")[0] for name in imported} & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param(["--help"], set(), id="help"),
+        pytest.param(["--version"], set(), id="version"),
+        pytest.param([], set(), id="nothing"),
+        pytest.param(["models", "--help"], {"models"}, id="help-of-a-group"),
+        pytest.param(["complete", "--help"], {"complete"}, id="help-of-a-command"),
+        pytest.param(["score", "no-such-file"], {"score"}, id="a-call"),
+    ],
+)
+def test_only_the_command_that_is_named_is_imported(
+    run: Run, arguments: list[str], expected: set[str]
+) -> None:
+    program = (
+        "import sys; from bigcode_cli.app import main; main(sys.argv[1:]); "
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = run(*arguments, program=(sys.executable, "-c", program))
+    imported = set(done.stderr.splitlines()[-1].split())
+    modules = {name.rpartition(".")[2] for name in imported if "bigcode_cli.commands." in name}
+    assert modules & COMMANDS == expected
+    assert ("bigcode_cli.options" in imported) == bool(expected)
+
+
+@pytest.mark.parametrize("words", [(), ("models",)])
+def test_a_list_of_commands_tells_what_their_own_help_tells(
+    run: Run, words: tuple[str, ...]
+) -> None:
+    wide = {"COLUMNS": "200"}
+    shown = run(*words, "--help", env=wide).stdout.decode()
+    rows = re.findall(r"^  (\w+)  +(\S.*)$", shown.partition("Commands:\n")[2], re.MULTILINE)
+    assert len(rows) > 5
+    for name, summary in rows:
+        own = run(*words, name, "--help", env=wide).stdout.decode().split("\n")[2].strip()
+        assert own.startswith(summary.removesuffix("..."))
 
 
 @pytest.fixture

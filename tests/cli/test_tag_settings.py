@@ -8,7 +8,6 @@ import typer
 
 from bigcode_cli.app import app
 from bigcode_cli.app import options as all_options
-from bigcode_cli.parsing import parse_directly
 from bigcode_cli.settings import Settings, environment_name
 from bigcode_cli.tag_options import TagFormat
 from program import Run
@@ -40,9 +39,8 @@ FLAGS = {"tag_model": "--model", "tag_baseline": "--baseline"}
 
 def _parse(*arguments: str) -> dict[str, Any]:
     command: Any = typer.main.get_command(app)
-    parse_directly(command)
     child = command.commands["tag"]
-    context = child.make_context("tag", list(arguments), default_map=Settings(all_options()))
+    context = child.make_context("tag", list(arguments), default_map=Settings(all_options))
     return dict(context.params)
 
 

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 import torch
 
+from gpt_bigcode.cache import KeyValueCache
 from gpt_bigcode.decoder import TorchDecoder
 from gpt_bigcode.devices import choose_device, choose_precision
 from gpt_bigcode.generation import Generation, Limits
+from gpt_bigcode.graphed import GraphedDecoder, StaticStep
 from reference_models import deviation, make_ours, tiny_fields, token_ids
 
 pytestmark = [
@@ -32,9 +34,9 @@ def test_logits_equal_those_of_the_processor(side: str, *, multi_query: bool) ->
     assert deviation(got[real], wanted[real]) <= 1e-4
 
 
-def _greedy(model: Any, prompts: list[list[int]]) -> list[list[int]]:
+def _greedy(model: Any, prompts: list[list[int]], kind: Any = TorchDecoder) -> list[list[int]]:
     written: list[list[int]] = [[] for _ in prompts]
-    for step in Generation(TorchDecoder(model), prompts, limits=Limits(max_tokens=24)):
+    for step in Generation(kind(model), prompts, limits=Limits(max_tokens=24)):
         for token in step:
             written[token.row].append(token.id)
     return written
@@ -51,3 +53,51 @@ def test_auto_takes_the_device_and_a_half_precision() -> None:
     device = choose_device("auto")
     assert device.type == "cuda"
     assert choose_precision("auto", device) in (torch.bfloat16, torch.float16)
+
+
+@pytest.mark.parametrize("multi_query", [True, False], ids=["multi-query", "multi-head"])
+def test_captured_steps_write_what_plain_ones_write(*, multi_query: bool) -> None:
+    model = make_ours(tiny_fields(multi_query=multi_query), seed=6).cuda()
+    prompts = [token_ids(1, length, seed=length)[0].tolist() for length in (1, 9, 30)]
+    said: list[str] = []
+    written = _greedy(model, prompts, lambda model: GraphedDecoder(model, detail=said.append))
+    assert (written, said) == (_greedy(model, prompts), [])
+
+
+def test_several_captured_tokens_are_what_plain_ones_are() -> None:
+    model = make_ours(seed=6).cuda()
+    ids = token_ids(1, 20, seed=3)[0].tolist()
+    graphed, plain = GraphedDecoder(model), TorchDecoder(model)
+    for decoder in (graphed, plain):
+        decoder.prefill([ids[:9]])
+    for tokens in (ids[9:13], ids[13:17]):
+        got, wanted = graphed.extend(tokens), plain.extend(tokens)
+        assert deviation(torch.from_numpy(got), torch.from_numpy(wanted)) <= 1e-4
+
+
+def test_a_graph_is_replayed_over_the_same_memory() -> None:
+    model = make_ours(seed=6).cuda()
+    cache = KeyValueCache(model.config, device="cuda", capacity=64)
+    cache.clear_unused()
+    step = StaticStep(model, cache, 1)
+    with torch.inference_mode():
+        step.capture(0)
+        step.start([[5]], 0)
+        first = step.logits().copy()
+        step.start([[5]], 0)
+    assert (step.logits() == first).all()
+
+
+def test_what_cannot_be_captured_is_computed_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_step: StaticStep, _length: int) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    model = make_ours(seed=6).cuda()
+    prompts = [token_ids(1, 9)[0].tolist()]
+    wanted = _greedy(model, prompts)
+    monkeypatch.setattr(StaticStep, "capture", refuse)
+    said: list[str] = []
+    written = _greedy(model, prompts, lambda model: GraphedDecoder(model, detail=said.append))
+    assert written == wanted
+    (why,) = said
+    assert why.startswith("no CUDA graph, every token is started piece by piece: operation not")

@@ -1,0 +1,121 @@
+"""`classify` and `tag` on real files, against transformers' pipelines with the same models.
+
+Knows nothing of windows: every contender reads the same beginnings of the same files, as text.
+Run: python benchmarks/label.py [--runs N] [--files N]
+"""
+
+import argparse
+import random
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+from contest import Contender, machine, serve, table, take_turns
+from gpt_bigcode.classification import TextClassifier
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.tagging import TextTagger
+from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.weights import Task
+
+MODELS = Path(__file__).resolve().parents[1] / "model"
+FOLDERS = {"classify": MODELS / "pocket_languages", "tag": MODELS / "pocket_secrets"}
+PIPELINES = {"classify": "text-classification", "tag": "token-classification"}
+BATCH_SIZES = (1, 4, 16)
+
+
+def texts_of(job: str, files: int, seed: int = 1) -> tuple[list[str], int]:
+    """Beginnings of real source files of mixed length that fit the context, and their tokens."""
+    folder = FOLDERS[job]
+    config = GPTBigCodeConfig.from_json_file(folder / "config.json")
+    tokenizer = CodeTokenizer.from_file(folder / "tokenizer.json")
+    paths = sorted(Path(sysconfig.get_path("stdlib")).glob("[a-z]*/*.py"))
+    random.Random(seed).shuffle(paths)  # noqa: S311  # a repeatable choice of files
+    texts: list[str] = []
+    tokens = 0
+    for path in paths:
+        text = path.read_text("utf-8", errors="ignore")
+        ids, _ = tokenizer.encode_head(text, config.n_positions - 2)
+        if not ids:
+            continue
+        texts.append(tokenizer.decode_bytes(ids).decode("utf-8"))
+        tokens += len(ids)
+        if len(texts) == files:
+            return texts, tokens
+    raise SystemExit(f"label: only {len(texts)} files")
+
+
+def ours(job: str, texts: list[str], *, engine: str) -> Callable[[], object]:
+    """The library, as the command calls it, or with the engine that it did not choose."""
+    task = Task.SEQUENCE_CLASSIFICATION if job == "classify" else Task.TOKEN_CLASSIFICATION
+    model: TextClassifier | TextTagger
+    model = (TextClassifier if job == "classify" else TextTagger).load(FOLDERS[job])
+    if engine == "torch":
+        from gpt_bigcode.torch_labeler import TorchLabeler
+
+        model.labeler = TorchLabeler.load(
+            FOLDERS[job], task=task, device="cpu", precision="float32"
+        )
+    if isinstance(model, TextClassifier):
+        classify = model.classify_many
+        return lambda: list(classify([text] for text in texts))
+    tag = model.tag_many
+    return lambda: list(tag([text] for text in texts))
+
+
+def theirs(job: str, texts: list[str], *, batch: int) -> Callable[[], object]:
+    """Pipelines of transformers; the files are sorted by length, so that little is padded."""
+    import transformers
+
+    classes = {
+        "classify": transformers.GPTBigCodeForSequenceClassification,
+        "tag": transformers.GPTBigCodeForTokenClassification,
+    }
+    folder = FOLDERS[job]
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    model = classes[job].from_pretrained(folder, dtype="float32")
+    tokenizer.pad_token_id = model.config.pad_token_id = model.config.eos_token_id
+    pipeline = transformers.pipeline(
+        PIPELINES[job], model=model, tokenizer=tokenizer, batch_size=batch
+    )
+    ordered = sorted(texts, key=len)
+    return lambda: pipeline(ordered)
+
+
+def main() -> None:
+    """Measure and print a table for each job."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--files", type=int, default=100)
+    parser.add_argument("--jobs", nargs="*", choices=list(FOLDERS), default=list(FOLDERS))
+    parser.add_argument("--as-contender", default="")
+    options = parser.parse_args()
+    if options.as_contender:
+        (job,) = options.jobs
+        texts, _ = texts_of(job, options.files)
+        kind, _, batch = options.as_contender.partition(" ")
+        if kind == "bigcode":
+            serve(ours(job, texts, engine=batch))
+        else:
+            serve(theirs(job, texts, batch=int(batch)))
+        return
+    print(f"{machine()}; {options.runs} alternating runs")
+    for job in options.jobs:
+        texts, tokens = texts_of(job, options.files)
+        arguments = ["--files", str(options.files), "--jobs", job, "--as-contender"]
+        names = [
+            "bigcode numpy",
+            "bigcode torch",
+            *(f"transformers {size}" for size in BATCH_SIZES),
+        ]
+        # As the commands do: the BLAS has one thread, and each thread a row.
+        alone = {"bigcode numpy": {"OPENBLAS_NUM_THREADS": "1"}}
+        times = take_turns(
+            {n: Contender(__file__, [*arguments, n], alone.get(n, {})) for n in names}, options.runs
+        )
+        size = sum(len(text.encode()) for text in texts)
+        print(f"\n{job}: {len(texts)} files, {size:,} bytes, {tokens:,} tokens\n")
+        print(table(times, tokens, "tokens"))
+
+
+if __name__ == "__main__":
+    main()
