@@ -10,8 +10,8 @@ import pytest
 
 from gpt_bigcode.tokenizer import CodeTokenizer
 from training.baselines import LineCopier
-from training.evaluate import interval
 from training.held_out import gaps, lines_of_functions, prompts_at_borders
+from training.intervals import interval
 from training.ngrams import BackOffModel
 
 FOLDER = Path(__file__).resolve().parents[2] / "model" / "pocket_coder"
@@ -45,9 +45,12 @@ def test_ngram_probabilities_are_those_of_the_definition() -> None:
 
 def test_ngrams_continue_with_what_followed_most_often() -> None:
     model = BackOffModel([1, 2, 3, 4, 1, 2, 3, 5, 6, 2, 3, 5, 6], VOCABULARY, 4)
-    assert model.continuation([7, 2, 3], 5, 0) == [5, 6, 2, 3, 5]
-    assert model.continuation([4], 2, 0) == [1, 2]
-    assert BackOffModel([1, 2, 0, 1, 2, 0], VOCABULARY, 3).continuation([1], 5, 0) == [2]
+    assert model.likeliest([7, 2, 3]) == 5
+    assert model.likeliest([7, 2, 3], lambda token: token != 5) == 4
+    assert model.likeliest([4]) == 1
+    # Nothing but 1 was seen after 4, 2 was seen most often of all.
+    assert model.likeliest([4], lambda token: token > 1) == 2
+    assert model.likeliest([4], lambda token: token > 6) is None
 
 
 @pytest.mark.parametrize(
