@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     Case = TypeVar("Case")
@@ -33,8 +33,8 @@ class Journal:
                 break  # the process was killed while it wrote this one
             self._remember(*json.loads(line))
             whole += len(line)
-        self._stream = path.open("ab")
-        self._stream.truncate(whole)
+        with path.open("ab") as stream:
+            stream.truncate(whole)
 
     def each(self, name: str, cases: Sequence[Case], make: Callable[[Case], Any]) -> list[Any]:
         """The JSON values that `make` gives for the cases; those that are known are not made."""
@@ -53,19 +53,14 @@ class Journal:
                 note(f"{name}: {number + 1} of {len(cases)}")
         return [self._values[name, number] for number in range(len(cases))]
 
-    def holds(self, name: str, numbers: Iterable[int]) -> bool:
-        """Whether the values of these cases are known."""
-        return all((name, number) in self._values for number in numbers)
-
     def finish(self) -> None:
         """Everything is measured: the next run measures anew."""
-        self._stream.close()
         self.path.unlink()
 
     def _write(self, name: str, number: int, value: Any, seconds: float) -> None:
         line = json.dumps([name, number, value, round(seconds, 4)])
-        self._stream.write(f"{line}\n".encode())
-        self._stream.flush()
+        with self.path.open("ab") as stream:
+            stream.write(f"{line}\n".encode())
         self._remember(*json.loads(line))
 
     def _remember(self, name: str, number: int, value: Any, seconds: float) -> None:
