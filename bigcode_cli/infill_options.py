@@ -133,6 +133,14 @@ class AnswerOptions:
             help="What the model reads first: the text before the gap (psm) or after it (spm).",
         ),
     ] = Order.PSM
+    no_healing: Annotated[
+        bool,
+        typer.Option(
+            "--no-healing",
+            rich_help_panel=ANSWER,
+            help="In spm order, begin behind the last token before the gap, without healing it.",
+        ),
+    ] = False
     no_trim: Annotated[
         bool,
         typer.Option(

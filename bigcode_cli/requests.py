@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bigcode_cli.catalog import BUILT_IN, Found
 from bigcode_cli.failures import Failure
 from bigcode_cli.inputs import InputText, read_context_file
+from bigcode_cli.introductions import introduce
 from bigcode_cli.options import ComputeOptions, GenerationOptions, KeptModelOptions
 from bigcode_cli.output import Notes, safe
 
@@ -35,7 +36,7 @@ def set_numpy_threads(threads: int | None) -> None:
 def load_text_model(found: Found, options: KeptModelOptions, notes: Notes) -> "TextModel":
     """Load a model that was found, in the way that the options say."""
     if options.model is None:
-        notes.remark(f"using the built-in model {BUILT_IN}; -m chooses another")
+        introduce(BUILT_IN, notes)
     from gpt_bigcode.pipeline import TextModel
 
     model = TextModel.load(
@@ -70,7 +71,7 @@ def _policy(options: KeptModelOptions, notes: Notes) -> "LoadingPolicy":
 def load_text_scorer(found: Found, options: KeptModelOptions, notes: Notes) -> "TextScorer":
     """Load a model that was found, to score with it in the way that the options say."""
     if options.model is None:
-        notes.remark(f"using the built-in model {BUILT_IN}; -m chooses another")
+        introduce(BUILT_IN, notes)
     from gpt_bigcode.scoring import TextScorer
 
     model = TextScorer.load(

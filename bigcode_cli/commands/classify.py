@@ -15,6 +15,7 @@ from bigcode_cli.classify_options import (
 )
 from bigcode_cli.classify_run import ClassifyRun
 from bigcode_cli.failures import ExitStatus
+from bigcode_cli.introductions import introduce
 from bigcode_cli.label_gates import LabelGates
 from bigcode_cli.options import ComputeOptions
 from bigcode_cli.output import Notes
@@ -49,7 +50,7 @@ def classify(
     if not texts:
         notes.note("there are no files here")
     if classify_model is None:
-        notes.remark(f"using the built-in model {found.name}; -m chooses another")
+        introduce(found.name, notes)
     limits = LabelGates.of(gates)
     run = ClassifyRun(
         options=classifying, gates=limits, table=table, notes=notes, found=found, compute=compute

@@ -106,5 +106,6 @@ def _infill_options(options: "CompletionOptions", answer: AnswerOptions) -> "Inf
     from gpt_bigcode.pipeline import InfillOptions
 
     shared = {field.name: getattr(options, field.name) for field in fields(options)}
+    shared["heal"] = not answer.no_healing
     order = InfillOrder(answer.order.value)
     return InfillOptions(**shared, order=order, trim=not answer.no_trim)

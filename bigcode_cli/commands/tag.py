@@ -14,6 +14,7 @@ from bigcode_cli import requests, sources
 from bigcode_cli.catalog import BUILT_IN_TAGGER, Found, find_model
 from bigcode_cli.discretion import discreet
 from bigcode_cli.failures import ExitStatus, Failure, UsageFailure
+from bigcode_cli.introductions import introduce
 from bigcode_cli.output import Notes
 from bigcode_cli.sources import STANDARD_INPUT, Source, file_source
 from bigcode_cli.tag_options import (
@@ -187,7 +188,7 @@ def _texts(paths: list[Path], run: "TagRun", *, staged: bool) -> list[Source]:
 
 def _load(found: Found, options: TagModelOptions, notes: Notes) -> "TextTagger":
     if options.tag_model is None:
-        notes.remark(f"using the built-in model {BUILT_IN_TAGGER}; -m chooses another")
+        introduce(BUILT_IN_TAGGER, notes)
     from gpt_bigcode.errors import CheckpointMismatchError
     from gpt_bigcode.tagging import TextTagger
 

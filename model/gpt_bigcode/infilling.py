@@ -2,6 +2,11 @@
 
 The forms are those of the family's training (Megatron-LM, `gpt_dataset.permute`): prefix, suffix
 and middle were tokenized apart, so they are here, and every control token comes in by its id.
+
+In SPM order nothing but an unusual token tells where the prefix ended in training, and the same
+tells where the middle ended. A prompt that ends with one invites the end token at once: the
+built-in model then left 57 of 60 gaps empty. So the prefix's last token is spelled anew there (see
+`healing`); in PSM order a control token stands at the border, and none is needed.
 """
 
 from dataclasses import dataclass
@@ -61,7 +66,8 @@ def build_infill_prompt(
 
     What does not fit is cut at its far end: of the room that the control tokens leave, three
     quarters belong to the prefix and one to the suffix, and what one of them does not need is the
-    other's. Files get at most half the room, and only what prefix and suffix leave.
+    other's. Files get at most half the room, and only what prefix and suffix leave. In SPM order
+    the prefix's last token is left to the model if the layout says so.
 
     Raises:
         InfillUnsupportedError: the vocabulary has no sentinels.
@@ -87,11 +93,14 @@ def build_infill_prompt(
         )
     left = 0 if any(dropped) else min(layout.room // 2, room - len(before) - len(after))
     files, dropped_files = lay_out_files(tokenizer, layout, left)
+    heal = layout.heal and order is InfillOrder.SPM and bool(before)
+    healed = tokenizer.token_bytes(before.pop()) if heal else b""
     return Prompt(
         ids=_arrange(sentinels, files + before, after, order),
         text=prefix,
         suffix=suffix,
         crlf=crlf,
+        healed=healed,
         dropped_tokens=dropped[0],
         dropped_suffix_tokens=dropped[1],
         dropped_context_tokens=dropped_files,

@@ -101,7 +101,7 @@ class InfillOptions(CompletionOptions):
     """How to fill a gap: all that `CompletionOptions` has, and two choices more.
 
     Attributes:
-        order: in which order the model reads prefix and suffix.
+        order: in which order the model reads prefix and suffix; `heal` matters for SPM alone.
         trim: end the text where the suffix begins (see `suffix_overlap.SuffixOverlap`).
     """
 

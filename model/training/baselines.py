@@ -5,19 +5,22 @@ Knows nothing of the model. Both see only the text before the cursor, cut to wha
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from training.documents import END, read_texts
+from training.journal import note
 from training.ngrams import BackOffModel
 from training.paths import WORK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gpt_bigcode.tokenizer import CodeTokenizer
+
+PROGRESS_FILES = 1000
 
 
 class NgramWriter:
@@ -31,19 +34,33 @@ class NgramWriter:
         self.model = BackOffModel(ids, tokenizer.vocabulary_size)
 
     def write(self, prefix: str, tokens: int) -> str:
-        """At most `tokens` tokens after a prefix; a token that ends the prefix is not split."""
-        ids = self.tokenizer.encode(prefix[-2000:])
-        chosen = self.model.continuation(ids, tokens, END)
-        return self.tokenizer.decode_bytes(chosen).decode(errors="replace")
+        """At most `tokens` tokens; the prefix's last one is spelled anew, as the model does it."""
+        ids = self.tokenizer.encode(prefix[-2000:]) or [END]
+        row, start = ids[:-1], self.tokenizer.token_bytes(ids[-1])
+        if not start:
+            row = ids
+        written = b""
+        for _ in range(tokens):
+            chosen = self.model.likeliest(row, self._spelling(start[len(written) :]))
+            if chosen is None or chosen == END:
+                break
+            row.append(chosen)
+            written += self.tokenizer.token_bytes(chosen)
+        return written[len(start) :].decode(errors="replace")
 
-    def bits_per_byte(self, texts: dict[str, list[str]]) -> float:
-        """Of whole files after the end token, as the model is measured."""
-        nats, size = 0.0, 0
-        for text in (text for files in texts.values() for text in files):
-            chances = self.model.probabilities([END, *self.tokenizer.encode(text)])
-            nats -= float(np.log(chances).sum())
-            size += len(text.encode())
-        return nats / (size * math.log(2))
+    def _spelling(self, rest: bytes) -> Callable[[int], bool] | None:
+        """Which tokens spell the beginning of `rest` or go on beyond it; None: every token."""
+
+        def fits(token: int) -> bool:
+            spelled = self.tokenizer.token_bytes(token)
+            return bool(spelled) and (spelled.startswith(rest) or rest.startswith(spelled))
+
+        return fits if rest else None
+
+    def nats(self, text: str) -> float:
+        """The sum over the tokens of a whole text after the end token, as the model is measured."""
+        chances = self.model.probabilities([END, *self.tokenizer.encode(text)])
+        return -float(np.log(chances).sum())
 
 
 class LineCopier:
@@ -76,7 +93,11 @@ def training_ids(tokenizer: CodeTokenizer) -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         texts = read_texts("train")
-        rows = [np.array([END, *tokenizer.encode(text)], np.uint16) for text in texts]
+        rows = []
+        for number, text in enumerate(texts):
+            rows.append(np.array([END, *tokenizer.encode(text)], np.uint16))
+            if number % PROGRESS_FILES == 0:
+                note(f"n-grams: {number} of {len(texts)} files encoded")
         partial = path.with_suffix(".partial.npy")
         np.save(partial, np.concatenate(rows))
         partial.replace(path)

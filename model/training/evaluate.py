@@ -1,17 +1,17 @@
 """Measures an exported model on the held-out packages, next to two baselines on the same cases.
 
-Knows nothing of training. Run as `python -m training.evaluate DIR`; prints a JSON report. The
-library's own path is used, as in the tool.
+Knows nothing of training. Run as `python -m training.evaluate DIR`; goes on after a kill, prints a
+JSON report. The library's own path is used, as in the tool.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
-import sys
-import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,10 @@ from gpt_bigcode.scoring import TextScorer
 from training.baselines import LineCopier, NgramWriter
 from training.documents import END, read_records
 from training.held_out import Gap, gaps, prompts_at_borders, sample_texts
+from training.intervals import ratio_interval, share_of
+from training.journal import Journal
 from training.parsing import parses_so_far
+from training.paths import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,69 +41,91 @@ SHOWN = 3
 _BLOCK_TOKENS = 512
 
 
-def interval(successes: int, cases: int) -> list[float]:
-    """The 95 % Wilson score interval of a share."""
-    if not cases:
-        return [0.0, 1.0]
-    z, share = 1.96, successes / cases
-    middle = share + z * z / (2 * cases)
-    reach = z * math.sqrt(share * (1 - share) / cases + z * z / (4 * cases * cases))
-    scale = 1 + z * z / cases
-    return [round((middle - reach) / scale, 4), round((middle + reach) / scale, 4)]
+@dataclass(frozen=True)
+class Cases:
+    """What everything is measured on; `texts` are pairs of package and text, ordered by package."""
+
+    texts: list[tuple[str, str]]
+    long_texts: list[str]
+    prompts: list[str]
+    gaps: list[Gap]
+
+    @classmethod
+    def draw(cls, options: argparse.Namespace, tokenizer: CodeTokenizer) -> Cases:
+        """The cases of one split and seed."""
+        records = read_records(options.split)
+        sampled = sample_texts(options.split, options.bytes_per_package, options.seed)
+        count, seed = options.cases, options.seed
+        long = [record["text"] for record in records if len(record["text"]) > 3 * _BLOCK_TOKENS]
+        return cls(
+            texts=[(package, text) for package, texts in sorted(sampled.items()) for text in texts],
+            long_texts=[text for text in long if len(tokenizer.encode(text)) >= 3 * _BLOCK_TOKENS],
+            prompts=prompts_at_borders(records, lambda t: len(tokenizer.encode(t)), count, seed),
+            gaps=gaps(records, options.gaps, seed),
+        )
 
 
-def share_of(outcomes: Sequence[bool]) -> dict[str, Any]:
-    """Cases, successes, share and interval."""
-    cases, successes = len(outcomes), sum(outcomes)
-    share = round(successes / max(1, cases), 4)
-    return {"cases": cases, "share": share, "interval_95": interval(successes, cases)}
+@dataclass(frozen=True)
+class Fraction:
+    """Nats and bytes of files that belong together, as bits per byte with an interval."""
 
+    files: list[tuple[float, int]]
 
-def bits_per_byte(scorer: TextScorer, texts: dict[str, list[str]]) -> dict[str, Any]:
-    """Per package and in all, as `bigcode score` measures it."""
-    report: dict[str, Any] = {}
-    nats, size, tokens = 0.0, 0, 0
-    for package, files in sorted(texts.items()):
-        scores = [scorer.score(text) for text in files]
-        package_nats = sum(score.nll or 0.0 for score in scores)
-        package_size = sum(score.bytes for score in scores)
-        report[package] = {
-            "files": len(files),
-            "bytes": package_size,
-            "bits_per_byte": round(package_nats / (package_size * math.log(2)), 4),
+    def report(self) -> dict[str, Any]:
+        """The sums, their ratio and, of several files, its interval."""
+        bits = [nats / math.log(2) for nats, _ in self.files]
+        sizes = [size for _, size in self.files]
+        found = {
+            "files": len(self.files),
+            "bytes": sum(sizes),
+            "bits_per_byte": round(sum(bits) / sum(sizes), 4),
         }
-        nats, size = nats + package_nats, size + package_size
-        tokens += sum(score.tokens for score in scores)
-    in_all = round(nats / (size * math.log(2)), 4)
-    return report | {"all": {"bytes": size, "tokens": tokens, "bits_per_byte": in_all}}
+        return found | {"interval_95": ratio_interval(bits, sizes)}
 
 
-def late_positions(scorer: TextScorer, texts: dict[str, list[str]]) -> dict[str, Any]:
+def bits_per_byte(
+    journal: Journal, name: str, cases: Cases, nats: Callable[[str], float]
+) -> dict[str, Any]:
+    """Per package and in all; `nats` gives the sum over a text's tokens."""
+    values = journal.each(name, [text for _, text in cases.texts], nats)
+    files: dict[str, list[tuple[float, int]]] = {}
+    for (package, text), value in zip(cases.texts, values, strict=True):
+        files.setdefault(package, []).append((value, len(text.encode())))
+    report = {package: Fraction(rows).report() for package, rows in files.items()}
+    return report | {"all": Fraction([row for rows in files.values() for row in rows]).report()}
+
+
+def late_positions(journal: Journal, texts: Sequence[str], scorer: TextScorer) -> dict[str, Any]:
     """The same tokens at positions 512 to 1023 and at 1024 to 1535: nats a token, in pairs.
 
     At the later positions the model sees 512 tokens more; it must not do worse for that.
     """
-    pairs: list[tuple[float, float]] = []
-    for text in (text for files in texts.values() for text in files):
-        ids = [END, *scorer.tokenizer.encode(text)]
+
+    def pair(text: str) -> list[float]:
         stop = 3 * _BLOCK_TOKENS + 1
-        if len(ids) >= stop:
-            late = Row(ids[:stop], 2 * _BLOCK_TOKENS + 1)
-            early = Row(ids[_BLOCK_TOKENS:stop], _BLOCK_TOKENS + 1)
-            values = scorer.scorer.log_probabilities([early, late])
-            pairs.append((-float(values[0].mean()), -float(values[1].mean())))
-    early_mean = sum(early for early, _ in pairs) / max(1, len(pairs))
-    late_mean = sum(late for _, late in pairs) / max(1, len(pairs))
+        ids = [END, *scorer.tokenizer.encode(text)][:stop]
+        late = Row(ids, 2 * _BLOCK_TOKENS + 1)
+        early = Row(ids[_BLOCK_TOKENS:], _BLOCK_TOKENS + 1)
+        values = scorer.scorer.log_probabilities([early, late])
+        return [-float(value.mean()) for value in values]
+
+    pairs = journal.each("late_positions", texts, pair)
+    count = max(1, len(pairs))
+    changes = [late - early for early, late in pairs]
     return {
         "files": len(pairs),
-        "nats_a_token_at_512_to_1023": round(early_mean, 4),
-        "nats_a_token_at_1024_to_1535": round(late_mean, 4),
+        "nats_a_token_at_512_to_1023": round(sum(early for early, _ in pairs) / count, 4),
+        "nats_a_token_at_1024_to_1535": round(sum(late for _, late in pairs) / count, 4),
+        "change": round(sum(changes) / count, 4),
+        "change_interval_95": ratio_interval(changes, [1.0] * len(changes)) if pairs else [],
     }
 
 
-def completions(prompts: Sequence[str], write: Writer) -> dict[str, Any]:
+def completions(
+    journal: Journal, name: str, prompts: Sequence[str], write: Writer
+) -> dict[str, Any]:
     """Share of the completions that leave a file which parses as far as it goes."""
-    texts = [write(prompt, COMPLETION_TOKENS) for prompt in prompts]
+    texts = journal.each(name, prompts, lambda prompt: write(prompt, COMPLETION_TOKENS))
     good = [parses_so_far(prompt + text) for prompt, text in zip(prompts, texts, strict=True)]
     shown = range(0, len(prompts), max(1, len(prompts) // SHOWN))
     return {
@@ -117,33 +142,15 @@ def completions(prompts: Sequence[str], write: Writer) -> dict[str, Any]:
     }
 
 
-def infills(cases: Sequence[Gap], fill: Callable[[Gap], str]) -> dict[str, Any]:
+def infills(
+    journal: Journal, name: str, cases: Sequence[Gap], fill: Callable[[Gap], str]
+) -> dict[str, Any]:
     """Share of the removed lines that come back exactly, but for blanks at their ends."""
-    texts = [fill(case).strip() for case in cases]
+    texts = [text.strip() for text in journal.each(name, cases, fill)]
     exact = [text == case.line for text, case in zip(texts, cases, strict=True)]
     shown = range(0, len(cases), max(1, len(cases) // SHOWN))
     examples = [{"line": cases[i].line, "written": texts[i]} for i in shown]
-    return share_of(exact) | {"examples": examples}
-
-
-@dataclass(frozen=True)
-class Cases:
-    """What everything is measured on."""
-
-    texts: dict[str, list[str]]
-    prompts: list[str]
-    gaps: list[Gap]
-
-    @classmethod
-    def draw(cls, options: argparse.Namespace, tokenizer: CodeTokenizer) -> Cases:
-        """The cases of one split and seed."""
-        records = read_records(options.split)
-        count, seed = options.cases, options.seed
-        return cls(
-            texts=sample_texts(options.split, options.bytes_per_package, seed),
-            prompts=prompts_at_borders(records, lambda t: len(tokenizer.encode(t)), count, seed),
-            gaps=gaps(records, options.gaps, seed),
-        )
+    return share_of(exact) | {"empty": sum(not text for text in texts), "examples": examples}
 
 
 def first_line(write: Writer) -> Callable[[Gap], str]:
@@ -151,81 +158,141 @@ def first_line(write: Writer) -> Callable[[Gap], str]:
     return lambda gap: write(gap.prefix, LINE_TOKENS).lstrip().partition("\n")[0]
 
 
-def model_report(directory: Path, cases: Cases) -> dict[str, Any]:
-    """All measures of the model."""
-    model, scorer = TextModel.load(directory), TextScorer.load(directory)
-    if not isinstance(scorer.scorer, NumpyScorer):
-        raise SystemExit("evaluate: the checkpoint is too large for the engine of small ones")
+class Measurer:
+    """All measures of the model and of the baselines, with what they need loaded once."""
 
-    def writer(*, heal: bool) -> Writer:
+    def __init__(self, directory: Path, cases: Cases, journal: Journal) -> None:
+        self.directory, self.cases, self.journal = directory, cases, journal
+        self.scorer = TextScorer.load(directory)
+        if not isinstance(self.scorer.scorer, NumpyScorer):
+            raise SystemExit("evaluate: the checkpoint is too large for the engine of small ones")
+
+    @cached_property
+    def model(self) -> TextModel:
+        """What completes and fills gaps."""
+        return TextModel.load(self.directory)
+
+    @cached_property
+    def ngrams(self) -> NgramWriter:
+        """Counted when it is asked first, which takes minutes."""
+        return NgramWriter(self.scorer.tokenizer)
+
+    def model_report(self) -> dict[str, Any]:
+        """All measures of the model."""
+        cases, journal = self.cases, self.journal
+
+        def infills_in(order: InfillOrder) -> dict[str, Any]:
+            name = f"infills_{order}"
+            return infills(journal, name, cases.gaps, lambda gap: self.fill(gap, order))
+
+        healed, plain = self.writer(heal=True), self.writer(heal=False)
+        without = first_line(healed)
+        return {
+            "bits_per_byte": bits_per_byte(journal, "bits_per_byte", cases, self.nats),
+            "late_positions": late_positions(journal, cases.long_texts, self.scorer),
+            "completions_that_parse": completions(
+                journal, "completions_that_parse", cases.prompts, healed
+            ),
+            "without_healing": completions(journal, "without_healing", cases.prompts, plain),
+            "infills_psm": infills_in(InfillOrder.PSM),
+            "infills_spm": infills_in(InfillOrder.SPM),
+            "infills_without_the_suffix": infills(journal, "no_suffix", cases.gaps, without),
+        }
+
+    def baseline_report(self) -> dict[str, Any]:
+        """The same of the two baselines."""
+        cases, journal = self.cases, self.journal
+        copier = LineCopier(self.scorer.tokenizer)
+        writers: dict[str, Writer] = {
+            NgramWriter.name: self.write_ngrams,
+            LineCopier.name: copier.write,
+        }
+        report: dict[str, Any] = {
+            name: {
+                "infills": infills(journal, f"infills, {name}", cases.gaps, first_line(write)),
+                "completions_that_parse": completions(
+                    journal, f"completions, {name}", cases.prompts, write
+                ),
+            }
+            for name, write in writers.items()
+        }
+        report[NgramWriter.name]["bits_per_byte"] = bits_per_byte(
+            journal, "bits, n-grams", cases, self.ngram_nats
+        )
+        return report
+
+    def write_ngrams(self, prefix: str, tokens: int) -> str:
+        """What the n-grams write; counts them if that has not been done."""
+        return self.ngrams.write(prefix, tokens)
+
+    def ngram_nats(self, text: str) -> float:
+        """What the n-grams need for a text."""
+        return self.ngrams.nats(text)
+
+    def nats(self, text: str) -> float:
+        """The sum over a text's tokens, as `bigcode score` measures it."""
+        return self.scorer.score(text).nll or 0.0
+
+    def fill(self, gap: Gap, order: InfillOrder) -> str:
+        """The line that `bigcode infill --until line` writes into a gap."""
+        asked = InfillOptions(max_tokens=LINE_TOKENS, until=Scope.LINE, order=order)
+        return self.model.infill(gap.prefix, gap.suffix, asked).choices[0].text
+
+    def writer(self, *, heal: bool) -> Writer:
+        """What `bigcode complete` writes behind a prompt."""
+
         def write(prompt: str, tokens: int) -> str:
             asked = CompletionOptions(max_tokens=tokens, heal=heal)
-            return model.complete(prompt, asked).choices[0].text
+            return self.model.complete(prompt, asked).choices[0].text
 
         return write
 
-    def filler(order: InfillOrder) -> Callable[[Gap], str]:
-        asked = InfillOptions(max_tokens=LINE_TOKENS, until=Scope.LINE, order=order)
-        return lambda gap: model.infill(gap.prefix, gap.suffix, asked).choices[0].text
 
-    measures: dict[str, Callable[[], Any]] = {
-        "bits_per_byte": lambda: bits_per_byte(scorer, cases.texts),
-        "late_positions": lambda: late_positions(scorer, cases.texts),
-        "infills_psm": lambda: infills(cases.gaps, filler(InfillOrder.PSM)),
-        "infills_spm": lambda: infills(cases.gaps, filler(InfillOrder.SPM)),
-        "infills_without_the_suffix": lambda: infills(cases.gaps, first_line(writer(heal=True))),
-        "completions_that_parse": lambda: completions(cases.prompts, writer(heal=True)),
-        "without_healing": lambda: completions(cases.prompts, writer(heal=False)),
-    }
-    return {name: measured(name, measure) for name, measure in measures.items()}
-
-
-def measured(name: str, measure: Callable[[], Any]) -> Any:
-    """The value of a measure, with a line of progress."""
-    started = time.monotonic()
-    value = measure()
-    sys.stderr.write(f"{name}: {time.monotonic() - started:.0f} s\n")
-    return value
-
-
-def baseline_report(tokenizer: CodeTokenizer, cases: Cases) -> dict[str, Any]:
-    """The same of the two baselines."""
-    report: dict[str, Any] = {}
-    ngrams = NgramWriter(tokenizer)
-    for baseline in (ngrams, LineCopier(tokenizer)):
-        report[baseline.name] = {
-            "infills": infills(cases.gaps, first_line(baseline.write)),
-            "completions_that_parse": completions(cases.prompts, baseline.write),
-        }
-        sys.stderr.write(f"{baseline.name}: done\n")
-    report[ngrams.name]["bits_per_byte"] = round(ngrams.bits_per_byte(cases.texts), 4)
-    return report
-
-
-def main() -> None:
-    """Reads the options, measures, prints the report."""
+def parse() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--split", choices=("validation", "test"), default="test")
     parser.add_argument("--cases", type=int, default=400, help="completions")
-    parser.add_argument("--gaps", type=int, default=500, help="single lines to fill in")
+    parser.add_argument("--gaps", type=int, default=400, help="single lines to fill in")
     parser.add_argument("--bytes-per-package", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--no-baselines", dest="baselines", action="store_false")
-    options = parser.parse_args()
-    started = time.monotonic()
-    scorer = TextScorer.load(options.directory)
-    cases = Cases.draw(options, scorer.tokenizer)
+    return parser.parse_args()
+
+
+def journal_of(options: argparse.Namespace) -> Journal:
+    """The journal of this checkpoint, this corpus and these cases."""
+    named = hashlib.sha256()
+    for path in (
+        options.directory / "model.safetensors",
+        options.directory / "tokenizer.json",
+        WORK / "corpus" / f"{options.split}.jsonl",
+    ):
+        with path.open("rb") as stream:
+            named.update(hashlib.file_digest(stream, "sha256").digest())
+    cases = [options.cases, options.gaps, options.bytes_per_package, options.seed]
+    named.update(json.dumps(cases).encode())
+    return Journal(WORK / "evaluations" / f"{named.hexdigest()[:16]}.jsonl")
+
+
+def main() -> None:
+    """Reads the options, measures, prints the report."""
+    options = parse()
+    journal = journal_of(options)
+    cases = Cases.draw(options, TextScorer.load(options.directory).tokenizer)
+    measurer = Measurer(options.directory, cases, journal)
+    baselines = {"baselines": measurer.baseline_report()} if options.baselines else {}
     report: dict[str, Any] = {
         "model": options.directory.resolve().name,
         "split": options.split,
         "seed": options.seed,
-        **model_report(options.directory, cases),
+        **measurer.model_report(),
+        **baselines,
     }
-    if options.baselines:
-        report["baselines"] = baseline_report(scorer.tokenizer, cases)
-    report["seconds"] = round(time.monotonic() - started, 1)
+    report["seconds"] = {name: round(spent, 1) for name, spent in journal.seconds.items()}
     print(json.dumps(report, indent=1))
+    journal.finish()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Codes = NDArray[np.uint64]
 ORDER = 5
@@ -66,26 +66,23 @@ class BackOffModel:
             chances[length:] = np.where(seen, mixed, chances[length:])
         return chances[1:]
 
-    def continuation(self, ids: Sequence[int], count: int, end: int) -> list[int]:
-        """At most `count` ids: each the most frequent one after the longest context seen."""
-        row = list(ids)
-        while len(row) < len(ids) + count:
-            chosen = self._likeliest(row)
-            if chosen == end:
-                break
-            row.append(chosen)
-        return row[len(ids) :]
-
-    def _likeliest(self, row: list[int]) -> int:
+    def likeliest(
+        self, row: Sequence[int], fits: Callable[[int], bool] | None = None
+    ) -> int | None:
+        """The most frequent id after the longest context seen; of those that fit, None if none."""
         for length in reversed(range(min(self.order, len(row) + 1))):
             level = self.levels[length]
             tail = np.asarray(row[len(row) - length :], np.uint64)
             places, seen = level.places(self._codes(tail, length))
-            if seen[0]:
-                first, last = self._range(level, places)
-                best = int(first[0] + np.argmax(level.counts[first[0] : last[0]]))
-                return int(level.grams[best] % np.uint64(self.vocabulary))
-        raise AssertionError("the empty context was seen")
+            if not seen[0]:
+                continue
+            first, last = self._range(level, places)
+            within = slice(int(first[0]), int(last[0]))
+            ids = level.grams[within] % np.uint64(self.vocabulary)
+            for place in np.argsort(-level.counts[within], kind="stable"):
+                if fits is None or fits(int(ids[place])):
+                    return int(ids[place])
+        return None
 
     def _level(self, row: Codes, length: int) -> Level:
         codes = self._codes(row, length)[:-1]

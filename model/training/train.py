@@ -163,9 +163,10 @@ class Run:
                 self.model.transformer.wte.weight.copy_(table)
         if saved:
             self.model.load_state_dict(saved["model"])
-            self.optimizer.state = saved["optimizer"]
+            self.optimizer.state = on_device(saved["optimizer"], options.device)
             self.step, self.tokens = saved["step"], saved["tokens"]
-            self.average, self.history = saved["average"], saved["history"]
+            self.average = on_device(saved["average"], options.device)
+            self.history = saved["history"]
             note(f"resumed at step {self.step}, {saved['elapsed_seconds'] / 60:.1f} min")
         self.model.to(options.device).train()
         self.network = Network(self.model, compiled=options.compiled)
@@ -311,6 +312,13 @@ class averaged:  # noqa: N801 - a context manager, used like a function
     def _put(self, values: dict[str, torch.Tensor]) -> None:
         for name, parameter in self.run.model.named_parameters():
             parameter.copy_(values[name])
+
+
+def on_device(value: Any, device: str) -> Any:
+    """Nested dictionaries with every tensor on a device; a checkpoint is read on the CPU."""
+    if isinstance(value, dict):
+        return {name: on_device(inner, device) for name, inner in value.items()}
+    return value.to(device) if isinstance(value, torch.Tensor) else value
 
 
 def note(text: str) -> None:

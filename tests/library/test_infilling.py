@@ -8,6 +8,7 @@ from gpt_bigcode.context import ContextFile, Prompt, PromptLayout
 from gpt_bigcode.errors import ContextError, InfillUnsupportedError, OptionError
 from gpt_bigcode.infilling import SENTINELS, Gap, InfillOrder, build_infill_prompt
 from gpt_bigcode.tokenizer import CodeTokenizer
+from training import documents
 
 ORDERS = tuple(InfillOrder)
 
@@ -65,7 +66,48 @@ def test_b1_the_forms_of_the_training(name: str, request: pytest.FixtureRequest)
     assert psm.ids == (prefix, *a, suffix, *b, middle)
     spm = _build(tokenizer, "def f(", "):\n", order=InfillOrder.SPM)
     assert spm.ids == (prefix, suffix, *b, middle, *a)
+    assert _trained_on(a, b, tokenizer) == (psm.ids, spm.ids)
     assert (psm.text, psm.suffix, psm.crlf) == ("def f(", "):\n", False)
+
+
+def _trained_on(
+    before: list[int], after: list[int], tokenizer: CodeTokenizer
+) -> tuple[tuple[int, ...], ...]:
+    """What the recipe of the built-in model trains on, up to the middle, in both orders."""
+    ours = tokenizer.require_infill()
+    theirs = {
+        documents.PREFIX: ours.prefix,
+        documents.MIDDLE: ours.middle,
+        documents.SUFFIX: ours.suffix,
+    }
+    rows = [documents.arrange(before, [], after, order=order) for order in documents.Order]
+    return tuple(tuple(theirs.get(token, token) for token in row) for row in rows)
+
+
+HEALED = ("def f(x):\n    ", "x", "return wid", "é", "a = [\n\n")
+
+
+@pytest.mark.parametrize("prefix", HEALED)
+def test_in_spm_order_the_last_token_is_left_to_the_model(
+    tokenizer: CodeTokenizer, prefix: str
+) -> None:
+    layout = _layout(heal=True)
+    tokens = tokenizer.require_infill()
+    *kept, last = tokenizer.encode(prefix)
+    suffix = tokenizer.encode("\ny\n")
+    spm = _build(tokenizer, prefix, "\ny\n", layout, InfillOrder.SPM)
+    assert spm.ids == (tokens.prefix, tokens.suffix, *suffix, tokens.middle, *kept)
+    assert (spm.healed, spm.text) == (tokenizer.token_bytes(last), prefix)
+    psm = _build(tokenizer, prefix, "\ny\n", layout)
+    assert psm.healed == b""
+    assert psm.ids == (tokens.prefix, *kept, last, tokens.suffix, *suffix, tokens.middle)
+
+
+def test_no_prefix_has_nothing_to_heal(tokenizer: CodeTokenizer) -> None:
+    file = (ContextFile("a.py", "a = 1\n"),)
+    prompt = _build(tokenizer, "", "b", _layout(heal=True, files=file), InfillOrder.SPM)
+    assert prompt.healed == b""
+    assert prompt == _build(tokenizer, "", "b", _layout(files=file), InfillOrder.SPM)
 
 
 def test_prefix_and_suffix_are_tokenized_apart(tokenizer: CodeTokenizer) -> None:

@@ -75,13 +75,44 @@ def test_the_model_reads_the_prompt_of_the_order(
     typing: Typing, tokenizer: CodeTokenizer, order: InfillOrder
 ) -> None:
     model = typing("x")
-    completion = model.infill("a = ", "\nb\n", InfillOptions(order=order))
+    completion = model.infill("a = ", "\nb\n", InfillOptions(order=order, heal=False))
     assert isinstance(model.decoder, Typist)
     a, b = tokenizer.encode("a = "), tokenizer.encode("\nb\n")
     expected = (1, *a, 3, *b, 2) if order is InfillOrder.PSM else (1, 3, *b, 2, *a)
     assert model.decoder.prompt == expected
     assert completion.prompt_tokens == len(expected)
     assert completion.choices[0].text == "x"
+
+
+@pytest.mark.parametrize("prefix", ["def f(x):\n    ", "a = [\r\n", "retu", "x"])
+def test_in_spm_order_the_last_token_is_spelled_anew(
+    typing: Typing, tokenizer: CodeTokenizer, prefix: str
+) -> None:
+    """What the model writes begins with the bytes of that token, which nobody is shown."""
+    text = prefix.replace("\r\n", "\n")
+    *kept, last = tokenizer.encode(text)
+    again = tokenizer.token_bytes(last).decode()
+    model = typing(again + "go(x)\nend(x)\n")
+    options = InfillOptions(order=InfillOrder.SPM)
+    newline = "\r\n" if "\r\n" in prefix else "\n"
+    choice = model.infill(prefix, f"{newline}end(x){newline}", options).choices[0]
+    assert isinstance(model.decoder, Typist)
+    assert model.decoder.prompt[-len(kept) - 1 :] == (2, *kept)
+    assert choice.text == "go(x)"
+    assert choice.finish_reason is FinishReason.SUFFIX
+
+
+def test_in_spm_order_the_end_token_waits_until_the_last_token_is_spelled(
+    typing: Typing, tokenizer: CodeTokenizer
+) -> None:
+    """A model that would end at once says first what stands there, then nothing."""
+    options = InfillOptions(order=InfillOrder.SPM)
+    choice = typing([0, 0]).infill("x = 1\n    ", "\ny\n", options).choices[0]
+    assert (choice.text, choice.finish_reason) == ("", FinishReason.STOP)
+    assert choice.completion_tokens > 0
+    plain = replace(options, heal=False)
+    choice = typing([0, 0]).infill("x = 1\n    ", "\ny\n", plain).choices[0]
+    assert (choice.text, choice.completion_tokens) == ("", 0)
 
 
 def test_c1_every_special_token_ends_the_text(typing: Typing, tokenizer: CodeTokenizer) -> None:

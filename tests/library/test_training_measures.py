@@ -3,15 +3,17 @@
 import ast
 import itertools
 import random
+import statistics
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from gpt_bigcode.tokenizer import CodeTokenizer
-from training.baselines import LineCopier
-from training.evaluate import interval
+from training.baselines import LineCopier, NgramWriter
 from training.held_out import gaps, lines_of_functions, prompts_at_borders
+from training.intervals import interval, ratio_interval
+from training.journal import Journal
 from training.ngrams import BackOffModel
 
 FOLDER = Path(__file__).resolve().parents[2] / "model" / "pocket_coder"
@@ -45,9 +47,12 @@ def test_ngram_probabilities_are_those_of_the_definition() -> None:
 
 def test_ngrams_continue_with_what_followed_most_often() -> None:
     model = BackOffModel([1, 2, 3, 4, 1, 2, 3, 5, 6, 2, 3, 5, 6], VOCABULARY, 4)
-    assert model.continuation([7, 2, 3], 5, 0) == [5, 6, 2, 3, 5]
-    assert model.continuation([4], 2, 0) == [1, 2]
-    assert BackOffModel([1, 2, 0, 1, 2, 0], VOCABULARY, 3).continuation([1], 5, 0) == [2]
+    assert model.likeliest([7, 2, 3]) == 5
+    assert model.likeliest([7, 2, 3], lambda token: token != 5) == 4
+    assert model.likeliest([4]) == 1
+    # Nothing but 1 was seen after 4, 2 was seen most often of all.
+    assert model.likeliest([4], lambda token: token > 1) == 2
+    assert model.likeliest([4], lambda token: token > 6) is None
 
 
 @pytest.mark.parametrize(
@@ -91,3 +96,65 @@ def test_the_interval_is_wilsons() -> None:
     # Brown, Cai and DasGupta (2001) give the formula; 8 of 10 by hand.
     assert interval(8, 10) == [0.4902, 0.9433]
     assert interval(0, 0) == [0.0, 1.0]
+
+
+def test_the_interval_of_a_ratio_holds_the_ratio_and_shrinks_with_more_files() -> None:
+    generator = random.Random(2)
+    sizes = [generator.uniform(1, 9) for _ in range(400)]
+    parts = [size * generator.gauss(2, 0.5) for size in sizes]
+    low, high = ratio_interval(parts, sizes)
+    assert low < sum(parts) / sum(sizes) < high
+    # Of a mean: 1.96 standard errors to each side.
+    ones = [1.0] * len(parts)
+    values = [part / size for part, size in zip(parts, sizes, strict=True)]
+    low, high = ratio_interval(values, ones)
+    error = statistics.stdev(values) / len(values) ** 0.5
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.05)
+    few = ratio_interval(values[:25], ones[:25])
+    assert few[1] - few[0] > 2 * (high - low)
+    assert ratio_interval([3.0], [2.0]) == [1.5, 1.5]
+
+
+def test_a_killed_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "journal.jsonl"
+    made: list[str] = []
+
+    def make(case: str) -> list[str]:
+        if case == "third" and len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(case)
+        return [case.upper()]
+
+    cases = ["first", "second", "third"]
+    with pytest.raises(KeyboardInterrupt):
+        Journal(path).each("a", cases, make)
+    with path.open("ab") as torn:
+        torn.write(b'["a", 2, "the rest was never wri')
+    made.append("killed")
+    journal = Journal(path)
+    assert journal.each("a", cases, make) == [["FIRST"], ["SECOND"], ["THIRD"]]
+    assert made == ["first", "second", "killed", "third"]
+    # Another measure has cases of its own; a smaller run takes the first ones.
+    assert journal.each("b", cases[:1], make) == [["FIRST"]]
+    assert Journal(path).each("a", cases[:2], make) == [["FIRST"], ["SECOND"]]
+    assert made[4:] == ["first"]
+    assert set(journal.seconds) == {"a", "b"}
+    journal.finish()
+    assert not path.exists()
+
+
+def test_the_ngrams_begin_behind_a_token_that_is_spelled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prefix that ends with indentation ends with a token that no training text has there."""
+    text = "def f():\n    return 1\n\n\ndef g():\n    return 2\n"
+    monkeypatch.setattr("training.baselines.WORK", tmp_path)
+    monkeypatch.setattr("training.baselines.read_texts", lambda _split: [text] * 3)
+    tokenizer = CodeTokenizer.from_file(FOLDER / "tokenizer.json")
+    writer = NgramWriter(tokenizer)
+    assert writer.write("def g():\n    ", 6).startswith("return ")
+    assert writer.write("def g():\n    ret", 6).startswith("urn ")
+    assert writer.write("", 2) == "def f"
+    again = NgramWriter(tokenizer)
+    assert again.nats(text) == pytest.approx(writer.nats(text))
+    assert again.nats(text) < again.nats(text[::-1]) / 4

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,8 +11,14 @@ from tokenizers import Tokenizer
 
 from gpt_bigcode.checkpoint import load_model
 from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.decoder import TorchDecoder
 from gpt_bigcode.pipeline import CompletionOptions, TextModel
+from gpt_bigcode.reference import NumpyDecoder
 from gpt_bigcode.tokenizer import CodeTokenizer
+from training.baselines import LineCopier, NgramWriter
+from training.evaluate import Cases, Measurer
+from training.held_out import gaps, prompts_at_borders
+from training.journal import Journal
 from training.parsing import parses_so_far
 
 FOLDER = Path(__file__).resolve().parents[2] / "model" / "pocket_coder"
@@ -71,7 +78,10 @@ def test_both_engines_write_the_same(text_model: TextModel) -> None:
     prompt = (Path(__file__).read_text("utf-8")).partition("def test_shape")[0]
     options = CompletionOptions(max_tokens=48)
     in_numpy = text_model.complete(prompt, options).choices[0]
-    in_torch = TextModel.load(FOLDER, precision="float32", device="cpu", threads=1)
+    in_torch = TextModel(
+        TorchDecoder(load_model(FOLDER, dtype=torch.float32)), text_model.tokenizer
+    )
+    assert isinstance(text_model.decoder, NumpyDecoder)
     again = in_torch.complete(prompt, options).choices[0]
     assert in_numpy.text == again.text
     assert in_numpy.logprob == pytest.approx(again.logprob, abs=1e-2)
@@ -93,12 +103,103 @@ def test_completions_parse_as_far_as_they_go(text_model: TextModel, prompt: str)
     assert parses_so_far(prompt + text)
 
 
+# Files of the library itself, which were never trained on; any change of them changes the sample.
+SAMPLED = ("sampling", "threads", "infilling", "scores", "windows", "suffix_overlap")
+REPORT = json.loads((FOLDER / "evaluation.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def measurer(tmp_path_factory: pytest.TempPathFactory) -> Measurer:
+    folder = FOLDER.parent / "gpt_bigcode"
+    texts = {name: (folder / f"{name}.py").read_text("utf-8") for name in SAMPLED}
+    records = [{"package": "gpt_bigcode", "path": name, "text": texts[name]} for name in SAMPLED]
+    tokenizer = CodeTokenizer.from_file(FOLDER / "tokenizer.json")
+    cases = Cases(
+        texts=[("gpt_bigcode", text) for text in texts.values()],
+        long_texts=[texts["suffix_overlap"]],
+        prompts=prompts_at_borders(records, lambda text: len(tokenizer.encode(text)), 16, 3),
+        gaps=gaps(records, 8, 3),
+    )
+    journal = Journal(tmp_path_factory.mktemp("journal") / "journal.jsonl")
+    return Measurer(FOLDER, cases, journal)
+
+
+def overlap(measured: dict[str, Any], reported: dict[str, Any]) -> bool:
+    """Whether two intervals have a share in common."""
+    (low, high), (reported_low, reported_high) = (
+        measured["interval_95"],
+        reported["interval_95"],
+    )
+    return bool(low <= reported_high and reported_low <= high)
+
+
+def test_a_small_sample_agrees_with_the_report(measurer: Measurer) -> None:
+    """The measures of the card on a few other files: each interval meets that of the report."""
+    measured = measurer.model_report()
+    for name in ("completions_that_parse", "without_healing"):
+        assert measured[name]["cases"] == 16
+        assert overlap(measured[name], REPORT[name])
+    for name in ("infills_psm", "infills_spm", "infills_without_the_suffix"):
+        assert measured[name]["cases"] == 8
+        assert overlap(measured[name], REPORT[name])
+    assert measured["infills_spm"]["empty"] <= 4
+    packages = [REPORT["bits_per_byte"][name]["bits_per_byte"] for name in PACKAGES]
+    # Of single files: a little wider than the packages are apart.
+    found = measured["bits_per_byte"]["all"]["bits_per_byte"]
+    assert 0.9 * min(packages) <= found <= 1.1 * max(packages)
+    assert measured["late_positions"]["files"] == 1
+
+
+PACKAGES = ("attrs", "networkx", "requests", "rich")
+
+
+def row(measured: dict[str, Any]) -> str:
+    """A share as the card writes it."""
+    low, high = measured["interval_95"]
+    share, cases = 100 * measured["share"], measured["cases"]
+    return f"{share:.1f} % ({100 * low:.1f} to {100 * high:.1f}), {cases} cases"
+
+
+def bits(measured: dict[str, Any]) -> str:
+    """Bits per byte as the card writes them."""
+    low, high = measured["interval_95"]
+    return f"{measured['bits_per_byte']:.3f} ({low:.3f} to {high:.3f})"
+
+
 def test_the_card_quotes_the_report() -> None:
-    report = json.loads((FOLDER / "evaluation.json").read_text("utf-8"))
-    card = (FOLDER / "README.md").read_text("utf-8")
-    completions = report["completions_that_parse"]
-    assert f"{report['bits_per_byte']['all']['bits_per_byte']:.3f}" in card
-    for measured in (completions, completions["of_those_with_a_whole_line"]):
-        low, high = measured["interval_95"]
-        assert f"{100 * measured['share']:.1f} % ({100 * low:.1f} to {100 * high:.1f})" in card
-        assert f"{measured['cases']} cases" in card
+    lines = (FOLDER / "README.md").read_text("utf-8").split("\n")
+
+    def card_line(start: str) -> str:
+        (line,) = (line for line in lines if line.startswith(f"| {start} |"))
+        return line
+
+    ngrams, copier = (REPORT["baselines"][name] for name in (NgramWriter.name, LineCopier.name))
+    every = REPORT["bits_per_byte"]["all"]
+    columns = {
+        "bits per byte of Python": [bits(every), bits(ngrams["bits_per_byte"]["all"])],
+        "100-token completions that parse": [
+            row(one["completions_that_parse"]) for one in (REPORT, ngrams, copier)
+        ],
+        "... of those that finish a line": [
+            row(one["completions_that_parse"]["of_those_with_a_whole_line"])
+            for one in (REPORT, ngrams, copier)
+        ],
+        "... without healing the prompt's last token": [row(REPORT["without_healing"])],
+        "single lines filled in exactly, PSM order": [
+            row(REPORT["infills_psm"]),
+            *(row(one["infills"]) for one in (ngrams, copier)),
+        ],
+        "... in SPM order": [row(REPORT["infills_spm"])],
+        "... without the text behind the gap": [row(REPORT["infills_without_the_suffix"])],
+    }
+    for start, values in columns.items():
+        cells = [cell.strip() for cell in card_line(start).split("|")[2:]]
+        assert cells[: len(values)] == values
+    for name in PACKAGES:
+        assert bits(REPORT["bits_per_byte"][name]) in card_line(name)
+    late = REPORT["late_positions"]
+    text = " ".join(lines)
+    for name in ("nats_a_token_at_512_to_1023", "nats_a_token_at_1024_to_1535"):
+        assert f"{late[name]:.3f}" in text
+    low, high = late["change_interval_95"]
+    assert f"{late['change']:+.3f} ({low:+.3f} to {high:+.3f}) in {late['files']} files" in text

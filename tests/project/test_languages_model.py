@@ -14,7 +14,7 @@ from gpt_bigcode.classification import TextClassifier
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.tokenizer import CodeTokenizer
 from gpt_bigcode.weights import Task
-from training.evaluate import interval
+from training.intervals import interval
 from training.languages.labels import LABELS, label_of
 
 ROOT = Path(__file__).resolve().parents[2]

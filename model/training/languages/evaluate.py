@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt_bigcode.classification import TextClassifier
-from training.evaluate import interval
+from training.intervals import interval
 from training.languages import cases as held_out
 from training.languages.snippets import read_records
 from training.languages.sources import HOME

@@ -1,0 +1,80 @@
+"""The one note that names the built-in model: to a person at a terminal, and to nobody else."""
+
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bigcode_cli.hub.family import SHORT_NAMES
+from bigcode_cli.introductions import LARGER
+from program import BIGCODE, Run
+
+COMMANDS = {
+    "complete": ("pocket-coder", ("--max-tokens=1", "a.py")),
+    "infill": ("pocket-coder", ("--max-tokens=1", "--at=2:1", "a.py")),
+    "score": ("pocket-coder", ("a.py", "b.py")),
+    "classify": ("pocket-languages", ("a.py", "b.py")),
+    "tag": ("pocket-secrets", ("a.py", "b.py")),
+}
+
+
+@pytest.fixture
+def folder(run: Run) -> Path:
+    for name in ("a.py", "b.py"):
+        (run.folder / name).write_text(f"import {name[0]}\n\n\nprint({name[0]}.names)\n", "utf-8")
+    return run.folder
+
+
+def on_a_terminal(run: Run, *arguments: str) -> str:
+    """What a terminal is shown of stderr; stdout is a pipe."""
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [BIGCODE, *arguments],
+        cwd=run.folder,
+        env={**run.environment, "TERM": "xterm"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=slave,
+    ) as process:
+        os.close(slave)
+        said = b""
+        while True:
+            try:
+                chunk = os.read(master, 4096)
+            except OSError:  # Linux: everybody has closed the other end
+                chunk = b""
+            said += chunk
+            if not chunk:
+                break
+        os.close(master)
+    assert process.returncode == 0, said
+    return said.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_terminal_is_told_once(command: str, run: Run, folder: Path) -> None:
+    name, arguments = COMMANDS[command]
+    said = on_a_terminal(run, command, *arguments)
+    notes = [line for line in said.split("\n") if "note: using" in line]
+    assert len(notes) == 1
+    other = LARGER.get(name, "OWNER/NAME")
+    assert f"the small built-in model {name}; " in notes[0]
+    assert notes[0].endswith(f": bigcode models pull {other}, then -m {other}")
+    assert "note:" not in on_a_terminal(run, command, "-q", *arguments)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_pipe_is_not(command: str, run: Run, folder: Path) -> None:
+    _, arguments = COMMANDS[command]
+    assert run(command, *arguments).stderr == ""
+
+
+def test_a_model_that_was_chosen_needs_no_introduction(run: Run, folder: Path) -> None:
+    _, arguments = COMMANDS["complete"]
+    assert on_a_terminal(run, "complete", "-m", "pocket-coder", *arguments) == ""
+
+
+def test_the_larger_models_are_of_the_family() -> None:
+    assert set(LARGER.values()) <= set(SHORT_NAMES)
