@@ -121,7 +121,7 @@ def sift_package(source: Source) -> tuple[list[Document], Counter[str]]:
             counts["over the package's share"] += 1
             continue
         reason, text = judge(path, raw)
-        label = None if reason else labels.label_of(path, text)
+        label = None if reason else labels.certain_label_of(path, text)
         if label is None or not verdict.permits(path):
             counts[reason or ("no label" if label is None else "licence of the file")] += 1
             continue
@@ -178,7 +178,7 @@ def relabelled(documents: list[Document]) -> list[Document]:
     kept = []
     for document in documents:
         path = document.path.partition(":")[2]
-        label = labels.label_of(path, document.text)
+        label = labels.certain_label_of(path, document.text)
         if label is not None:
             kept.append(replace(document, path=f"{label}:{path}"))
     return kept

@@ -221,7 +221,13 @@ def label_of(path: str, text: str) -> str | None:
         found = None
     if found is None or found not in LABELS or not _content_agrees(found, text):
         return None
-    return found if telling.file_tells(found, text) else None
+    return found
+
+
+def certain_label_of(path: str, text: str) -> str | None:
+    """As `label_of`; None too for a file that says too little of its language."""
+    found = label_of(path, text)
+    return found if found is not None and telling.file_tells(found, text) else None
 
 
 def group_of(path: str) -> str | None:

@@ -4,9 +4,12 @@ import random
 
 import pytest
 
+from training.languages import snippets as recipe
 from training.languages import telling
 from training.languages.cases import files, snippets
-from training.languages.snippets import RowMaker, asked_starts, draw_snippet, load_tokenizer
+from training.languages.labels import LABELS
+from training.languages.snippets import SPECIALS, RowMaker, asked_starts, draw_snippet
+from training.train_tokenizer import train as train_tokenizer
 
 PYTHON = '''"""Long words of a docstring.
 
@@ -61,7 +64,11 @@ def test_what_is_silent_is_blank_and_lines_stay(
     [
         ("C", "/* Only a notice of the licence, with very many words in it. */\n", False),
         ("C", "int first(void);\nint second(int count);\nchar *third(const char *);\n", True),
-        ("JSON", '{"name": "a package of ours", "files": ["one", "two", "three", "four", "five"]}', True),
+        (
+            "JSON",
+            '{"name": "packages with words", "files": ["first", "second", "third"]}',
+            True,
+        ),
         ("Markdown", "Only plain words here, without a single mark of the format.\n", False),
         ("Markdown", "# A heading\n\nand words below it, as many as one can wish for\n", True),
         ("HTML", "words without any tag at all, although the name says that it is\n", False),
@@ -113,19 +120,24 @@ def test_cases_are_a_function_of_the_seed() -> None:
     }
 
 
-def test_batches_are_a_function_of_seed_and_step() -> None:
-    from pathlib import Path
+def test_noise_changes_some_ids_of_some_rows() -> None:
+    tokenizer = train_tokenizer([PYTHON, MARKDOWN], vocabulary=290)
+    maker = RowMaker([], tokenizer)
+    ids = [SPECIALS] * 400
+    rows = [maker.noisy(ids, random.Random(seed)) for seed in range(40)]
+    changed = [sum(number != SPECIALS for number in row) / len(row) for row in rows]
+    untouched = changed.count(0)
+    assert 8 <= untouched <= 32
+    assert all(0.05 < share < 0.25 for share in changed if share)
+    assert min(min(row) for row in rows) >= SPECIALS
 
-    folder = Path(__file__).resolve().parents[2] / "model" / "pocket_languages"
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
-    record = {"label": "Python", "package": "p", "path": "p.py", "text": PYTHON * 5}
-    other = {"label": "Markdown", "package": "p", "path": "p.md", "text": MARKDOWN * 5}
-    maker = RowMaker([record, other], tokenizer)
-    again = RowMaker([record, other], tokenizer)
-    one, two = maker.batch(17, 5, (8, 64)), again.batch(17, 5, (8, 64))
-    assert all((left == right).all() for left, right in zip(one, two, strict=True))
-    ids, labels, lengths = one
-    assert ids.shape == (8, 64)
-    assert len(set(labels.tolist())) == 2
-    assert ((lengths >= 8) & (lengths <= 64)).all()
-    assert (ids != maker.batch(17, 6, (8, 64))[0]).any()
+
+def test_rows_may_lose_their_blank_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "NOISY_ROWS", 0.0)
+    monkeypatch.setattr(recipe, "DENSE_SHARE", 1.0)
+    tokenizer = train_tokenizer([PYTHON, MARKDOWN], vocabulary=290)
+    record = {"label": "Markdown", "package": "p", "path": "p.md", "text": MARKDOWN * 5}
+    maker = RowMaker([record], tokenizer)
+    language = LABELS.index("Markdown")
+    pieces = [maker.piece(language, 60, random.Random(seed)) for seed in range(20)]
+    assert all("\n\n" not in tokenizer.decode(piece) for piece in pieces)
