@@ -62,7 +62,8 @@ class Options:
     checkpoint_minutes: float
     validation_minutes: float
     cold: bool
-    start: Path | None
+    start: list[Path]
+    peak: float
     stop_after_minutes: float
 
     @property
@@ -80,7 +81,10 @@ def parse() -> Options:
     parser.add_argument("--checkpoint-minutes", type=float, default=2.0)
     parser.add_argument("--validation-minutes", type=float, default=4.0)
     parser.add_argument("--cold", action="store_true", help="no weights from counts")
-    parser.add_argument("--start", type=Path, help="a checkpoint directory to take weights from")
+    parser.add_argument(
+        "--start", type=Path, nargs="*", default=[], help="begin with the mean of these checkpoints"
+    )
+    parser.add_argument("--peak", type=float, default=1.0, help="factor of the learning rates")
     parser.add_argument("--stop-after-minutes", type=float, default=1e9, help="for short trials")
     return Options(**vars(parser.parse_args()))
 
@@ -108,6 +112,15 @@ def loss_of(scores: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
     asked = (places >= LEAST_TOKENS - 1) & (places < lengths[:, None])
     wanted = labels[:, None].expand(-1, scores.shape[1])
     return F.cross_entropy(scores[asked], wanted[asked], label_smoothing=SMOOTHING)
+
+
+def mean_of(directories: list[Path]) -> dict[str, Tensor]:
+    """The mean of the weights of checkpoints that grew from the same one."""
+    models = [
+        load_model(directory, task=Task.SEQUENCE_CLASSIFICATION, dtype=torch.float32).state_dict()
+        for directory in directories
+    ]
+    return {name: torch.stack([m[name] for m in models]).mean(dim=0) for name in models[0]}
 
 
 class Run:
@@ -149,11 +162,8 @@ class Run:
             self.step, self.tokens = saved["step"], saved["tokens"]
             self.average, self.history = saved["average"], saved["history"]
             note(f"resumed at step {self.step}, {saved['elapsed_seconds'] / 60:.1f} min")
-        elif self.options.start is not None:
-            known = load_model(
-                self.options.start, task=Task.SEQUENCE_CLASSIFICATION, dtype=torch.float32
-            )
-            self.model.load_state_dict(known.state_dict())
+        elif self.options.start:
+            self.model.load_state_dict(mean_of(self.options.start))
         elif not self.options.cold:
             warmstart.put(self.model, self.tokenizer, self.some_texts())
         self.model.train()
@@ -213,7 +223,7 @@ class Run:
         loss = loss_of(scores_everywhere(self.model, ids), labels, lengths)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
-        rate = factor(self.share)
+        rate = factor(self.share) * self.options.peak
         self.optimizer.step(
             self.model.named_parameters(), matrix_rate=rate * MATRIX_RATE, rate=rate * RATE
         )
@@ -286,7 +296,7 @@ def main() -> None:
     run = Run(options)
     run.loop()
     report = {
-        "options": asdict(options) | {"start": str(options.start or "")},
+        "options": asdict(options) | {"start": [path.name for path in options.start]},
         "steps": run.step,
         "tokens": run.tokens,
         "minutes": round(run.clock.elapsed_seconds / 60, 2),
