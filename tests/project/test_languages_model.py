@@ -124,6 +124,15 @@ def test_the_card_quotes_the_report() -> None:
             assert f"{100 * measured['share']:.0f}" in card
 
 
+@pytest.mark.parametrize(
+    ("name", "floor"),
+    [("files", 0.92), ("snippets_of_3_lines", 0.77), ("snippets_of_10_lines", 0.87)],
+)
+def test_the_report_stays_above_what_was_measured(name: str, floor: float) -> None:
+    report = json.loads((FOLDER / "evaluation.json").read_text("utf-8"))
+    assert report[name]["share"] >= floor
+
+
 def test_the_report_is_of_these_weights() -> None:
     from training.train import file_hash
 

@@ -61,7 +61,7 @@ def snippets(records: Sequence[dict[str, str]], each: int, seed: int, *, lines: 
         drawn: list[Case] = []
         for _ in range(4):
             for case in cases:
-                text = draw_snippet(case.text, generator, lines=lines)
+                text = draw_snippet(label, case.text, generator, lines=lines)
                 if text is not None and text not in seen and len(drawn) < each:
                     seen.add(text)
                     drawn.append(Case(label, case.package, text))

@@ -106,6 +106,18 @@ def labels_by_peer(python: str, texts: list[str]) -> Iterator[list[str]]:
     yield from (json.loads(line) for line in done.stdout.splitlines())
 
 
+def beside_older(directory: Path, asked: dict[str, list[Case]]) -> dict[str, Any]:
+    """The shares of another checkpoint of the same labels on the same cases."""
+    weights = file_hash(directory / "model.safetensors")
+    answers = Answers(weights[:16], partial(labels_by, TextClassifier.load(directory, threads=1)))
+    kept = ("cases", "share", "interval_95", "mean_of_languages")
+    report: dict[str, Any] = {"weights_sha256": weights}
+    for name, cases in asked.items():
+        whole = summary(cases, answers.of(cases))
+        report[name] = {key: whole[key] for key in kept}
+    return report
+
+
 def beside_peer(peer: Answers, cases: Sequence[Case]) -> dict[str, Any]:
     """The same measures of magika: with its thresholds, and its best guess without them."""
     answers = peer.of(cases)
@@ -125,6 +137,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=20, help="whole files of a language")
     parser.add_argument("--snippets", type=int, default=60, help="snippets of a language")
     parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--older", type=Path, help="another checkpoint to ask the same")
     parser.add_argument("--peer-python", help="a Python that has magika")
     options = parser.parse_args()
     started = time.monotonic()
@@ -150,6 +163,8 @@ def main() -> None:
         report[name] = summary(cases, answers.of(cases))
         if options.peer_python:
             report[name] |= beside_peer(peer, cases)
+    if options.older:
+        report["older"] = beside_older(options.older, asked)
     report["seconds"] = round(time.monotonic() - started, 1)
     print(json.dumps(report, indent=1))
 

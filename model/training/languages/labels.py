@@ -11,6 +11,8 @@ import json
 import re
 from pathlib import PurePosixPath
 
+from training.languages import telling
+
 _BY_SUFFIX = {
     ".py": "Python",
     ".js": "JavaScript",
@@ -43,6 +45,8 @@ _BY_SUFFIX = {
     ".bash": "Shell",
     ".zsh": "Shell",
     ".sql": "SQL",
+    ".pgsql": "SQL",
+    ".psql": "SQL",
     ".html": "HTML",
     ".htm": "HTML",
     ".css": "CSS",
@@ -75,6 +79,10 @@ _BY_SUFFIX = {
     ".ini": "INI",
     ".cfg": "INI",
     ".desktop": "INI",
+    ".service": "INI",
+    ".socket": "INI",
+    ".timer": "INI",
+    ".wrap": "INI",
     ".cmake": "CMake",
     ".patch": "Diff",
     ".diff": "Diff",
@@ -85,6 +93,7 @@ _BY_SUFFIX = {
     ".cmd": "Batch",
     ".ps1": "PowerShell",
     ".psm1": "PowerShell",
+    ".psd1": "PowerShell",
     ".proto": "Protocol Buffers",
 }
 _BY_NAME = {
@@ -96,6 +105,9 @@ _BY_NAME = {
     "rakefile": "Ruby",
     "gemfile": "Ruby",
     ".editorconfig": "INI",
+    ".coveragerc": "INI",
+    ".flake8": "INI",
+    ".pylintrc": "INI",
     "tox.ini": "INI",
     "readme": "Plain text",
     "authors": "Plain text",
@@ -109,6 +121,7 @@ _BY_NAME = {
     "contributors": "Plain text",
     "cargo.lock": "TOML",
     "poetry.lock": "TOML",
+    "pipfile": "TOML",
 }
 LABELS = (
     *("Batch", "C", "C#", "C++", "CMake", "CSS", "Diff", "Dockerfile", "Go", "HTML"),
@@ -120,14 +133,16 @@ LABELS = (
 _CPLUSPLUS = re.compile(
     r"^\s*(?:class\s+\w+|namespace\b|template\s*<|using\s+\w|public:|private:|protected:)"
     r"|\bstd::|\bvirtual\b|#\s*include\s*<(?:string|vector|map|memory|cstdint|cstddef|utility)>"
-    r"|\bconstexpr\b|\bnullptr\b|\boperator\s*[=<>+*\[(]|\w::\w",
+    r"|#\s*include\s*<[\w/]+>|\bconstexpr\b|\bnullptr\b|\boperator\s*[=<>+*\[(]|\w::\w",
     re.MULTILINE,
 )
 # A guard for C++ readers does not make a C header C++.
 _EXTERN_C = re.compile(r"#\s*ifdef __cplusplus[\s\S]{0,200}?#\s*endif")
 _COMMENTS = re.compile(r"/\*[\s\S]*?\*/|//[^\n]*")
 _OBJECTIVE_C = re.compile(
-    r"^\s*(?:@interface|@implementation|@protocol|@import)\b|^#import\b", re.MULTILINE
+    r"^\s*(?:@interface|@implementation|@protocol|@import|@class)\b|^#import\b|@\""
+    r"|\bNS_(?:ENUM|OPTIONS|ASSUME_NONNULL_BEGIN)\b",
+    re.MULTILINE,
 )
 _RST = re.compile(r"^\.\. [\w-]+::|^(?:={4,}|-{4,}|~{4,})\s*$|:\w+:`|``\w", re.MULTILINE)
 _MARKDOWN = re.compile(
@@ -171,7 +186,7 @@ _NEEDED = {
 _REFUSED = {
     "TypeScript": re.compile(r"^\s*(?:<\?xml|<!DOCTYPE TS)"),
     "HTML": re.compile(r"\{%|\{\{|<%|<\?(?:php|xml)|<jsp:|th:\w+="),
-    "JavaScript": re.compile(r"^\s*(?:<|\{%)|@flow|\bimport type\b"),
+    "JavaScript": re.compile(r"^\s*(?:<|\{%)|@flow|\bimport type\b|__esModule|# sourceMappingURL="),
     "CSS": re.compile(r"\{%|\{\{|@include|@mixin|^\$\w+:", re.MULTILINE),
     "YAML": re.compile(r"\{\{-?\s*(?:if|range|define|template|include)|\{%"),
     "XML": re.compile(r"<html|\{%|\{\{", re.IGNORECASE),
@@ -187,10 +202,11 @@ _TEXT_REFUSED = re.compile(
 )
 _TEXT_REFUSED_NAME = re.compile(
     r"requirements|constraints|robots|manifest|test|data|dict|words|list|std(?:err|out)|result|expect"
-    r"|output|baseline|golden|tags|version"
+    r"|output|baseline|golden|tags|version|sources|entry_points|top_level|installed|links"
 )
 _LETTERS = re.compile(r"[A-Za-z]{2,}")
 MIN_WORD_SHARE = 0.65
+MIN_WORDS_OF_A_LINE = 3
 
 
 def label_of(path: str, text: str) -> str | None:
@@ -206,6 +222,12 @@ def label_of(path: str, text: str) -> str | None:
     if found is None or found not in LABELS or not _content_agrees(found, text):
         return None
     return found
+
+
+def certain_label_of(path: str, text: str) -> str | None:
+    """As `label_of`; None too for a file that says too little of its language."""
+    found = label_of(path, text)
+    return found if found is not None and telling.file_tells(found, text) else None
 
 
 def group_of(path: str) -> str | None:
@@ -243,7 +265,11 @@ def _is_prose(name: str, text: str) -> bool:
     """Words make most of it, and no markup or code shows."""
     if _TEXT_REFUSED_NAME.search(name) or len(_TEXT_REFUSED.findall(text)) > text.count("\n") / 50:
         return False
-    return sum(map(len, _LETTERS.findall(text))) >= MIN_WORD_SHARE * len("".join(text.split()))
+    words = _LETTERS.findall(text)
+    lines = sum(not line.isspace() for line in text.splitlines() if line)
+    return len(words) >= MIN_WORDS_OF_A_LINE * lines and (
+        sum(map(len, words)) >= MIN_WORD_SHARE * len("".join(text.split()))
+    )
 
 
 def _content_agrees(label: str, text: str) -> bool:

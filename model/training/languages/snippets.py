@@ -8,29 +8,35 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from training.languages import telling
 from training.languages.labels import LABELS
 from training.languages.sources import HOME
+from training.train_tokenizer import SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 FILE_START_SHARE = 0.25
 ANYWHERE_SHARE = 0.1
 CHARACTERS_PER_TOKEN = 6
-LEAST_TOKENS = 4
+# Of the rows that begin at a line: how many begin where `telling` would ask.
+ASKED_SHARE = 0.7
+# Blank lines say little, and short snippets have none.
+DENSE_SHARE = 0.5
+# Share of the ids of a row, in every other row, that another id is put for.
+NOISE_SHARE = 0.15
+NOISY_ROWS = 0.5
+LEAST_TOKENS = 8
+SPECIALS = len(SPECIAL_TOKENS)
 SNIPPET_LINES = 3
 SNIPPET_CHARACTERS = 40
-_COMMENT_LINE = re.compile(
-    r"\s*(?:#(?!include|import|define|if|pragma)|//|/?\*|--|;|<!--|%|@?rem\b)?\s*$|"
-    r"\s*(?:#(?!include|import|define|if|pragma|!)|//|/?\*|--|;;|<!--|%|@?rem\b)",
-    re.IGNORECASE,
-)
 
 
 def tokenizer_path() -> Path:
@@ -62,22 +68,45 @@ class RowMaker:
         self.texts = texts
         self.languages = [number for number, group in enumerate(texts) if group]
         # Between files and bytes: a long file is drawn more often, but not by its full length.
+        self.starts: dict[tuple[int, int], NDArray[np.int32]] = {}
         self.weights = [np.cumsum([len(text) ** 0.5 for text in group]) for group in texts]
 
     def piece(self, language: int, length: int, generator: random.Random) -> list[int]:
         """At most `length` ids of a file in a language, from a random place on."""
         ends = self.weights[language]
         place = int(np.searchsorted(ends, generator.random() * ends[-1], side="right"))
-        text = self.texts[language][min(place, len(ends) - 1)]
+        place = min(place, len(ends) - 1)
+        text = self.texts[language][place]
         start, draw = 0, generator.random()
-        if draw >= FILE_START_SHARE:
+        if draw >= 1 - ANYWHERE_SHARE:
             start = generator.randrange(len(text))
-            if draw < 1 - ANYWHERE_SHARE:
-                start = text.rfind("\n", 0, start) + 1
-        ids: list[int] = self.tokenizer.encode(
-            text[start : start + length * CHARACTERS_PER_TOKEN]
-        ).ids
-        return ids[:length]
+        elif draw >= FILE_START_SHARE:
+            start = self.line_start(language, place, generator)
+        part = text[start : start + length * CHARACTERS_PER_TOKEN]
+        if generator.random() < DENSE_SHARE:
+            part = "\n".join(line for line in part.split("\n") if line.strip())
+        ids: list[int] = self.tokenizer.encode(part).ids[:length]
+        return self.noisy(ids, generator)
+
+    def line_start(self, language: int, place: int, generator: random.Random) -> int:
+        """Where a random line of a file begins; mostly one that could be asked for."""
+        text, key = self.texts[language][place], (language, place)
+        if generator.random() < ASKED_SHARE:
+            if key not in self.starts:
+                self.starts[key] = asked_starts(LABELS[language], text)
+            if len(self.starts[key]):
+                return int(generator.choice(self.starts[key]))
+        return text.rfind("\n", 0, generator.randrange(len(text))) + 1
+
+    def noisy(self, ids: list[int], generator: random.Random) -> list[int]:
+        """Every other row gets some random ids, so that no single word decides."""
+        if generator.random() >= NOISY_ROWS:
+            return ids
+        size = self.tokenizer.get_vocab_size()
+        return [
+            generator.randrange(SPECIALS, size) if generator.random() < NOISE_SHARE else number
+            for number in ids
+        ]
 
     def batch(self, seed: int, step: int, shape: tuple[int, int]) -> tuple[Any, Any, Any]:
         """int64 ids [rows, length], labels [rows] and real lengths [rows]; padding is id 0."""
@@ -96,20 +125,39 @@ class RowMaker:
         return ids, labels, lengths
 
 
-def draw_snippet(text: str, generator: random.Random, *, lines: int = SNIPPET_LINES) -> str | None:
-    """That many following lines without blank ones, from a random place after the file's header.
+def asked_starts(label: str, text: str) -> NDArray[np.int32]:
+    """Where the lines begin from which SNIPPET_LINES lines without blank ones can be asked for."""
+    plain, rest = text.split("\n"), telling.masked(label, text).split("\n")
+    ends = np.cumsum([len(line) + 1 for line in plain])
+    kept = [number for number, line in enumerate(plain) if line.strip()]
+    letters = [telling.letters_of(rest[number]) for number in kept]
+    found = []
+    for first in range(len(kept) - SNIPPET_LINES + 1):
+        chosen = kept[first : first + SNIPPET_LINES]
+        if telling.lines_tell(
+            label, [rest[number] for number in chosen], letters[first : first + SNIPPET_LINES]
+        ):
+            found.append(int(ends[chosen[0]]) - len(plain[chosen[0]]) - 1)
+    return np.array(found, dtype=np.int32)
 
-    None if there are none with SNIPPET_CHARACTERS visible characters in all. The header is the
-    leading block of comments: a licence notice says nothing of the language.
+
+def draw_snippet(
+    label: str, text: str, generator: random.Random, *, lines: int = SNIPPET_LINES
+) -> str | None:
+    """That many following lines without blank ones, from a random place that can be asked for.
+
+    None if there is no such place: see `telling`, and SNIPPET_CHARACTERS visible characters in all.
     """
-    kept = [line for line in text.split("\n") if line.strip()]
-    first = next((n for n, line in enumerate(kept) if not _COMMENT_LINE.match(line)), len(kept))
-    starts = [
-        start
-        for start in range(first, len(kept) - lines + 1)
-        if len("".join("".join(kept[start : start + lines]).split())) >= SNIPPET_CHARACTERS
-    ]
-    if not starts:
-        return None
-    start = generator.choice(starts)
-    return "\n".join(kept[start : start + lines]) + "\n"
+    plain, rest = text.split("\n"), telling.masked(label, text).split("\n")
+    kept = [number for number, line in enumerate(plain) if line.strip()]
+    letters = [telling.letters_of(rest[number]) for number in kept]
+    starts = list(range(len(kept) - lines + 1))
+    generator.shuffle(starts)
+    for start in starts:
+        chosen = kept[start : start + lines]
+        visible = "".join("".join(plain[number] for number in chosen).split())
+        if len(visible) >= SNIPPET_CHARACTERS and telling.lines_tell(
+            label, [rest[number] for number in chosen], letters[start : start + lines]
+        ):
+            return "\n".join(plain[number] for number in chosen) + "\n"
+    return None

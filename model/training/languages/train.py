@@ -14,13 +14,16 @@ import json
 import random
 from collections import deque
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
+from gpt_bigcode.checkpoint import load_model
 from gpt_bigcode.heads import GPTBigCodeForSequenceClassification
+from gpt_bigcode.weights import Task
 from training.languages import warmstart
 from training.languages.labels import LABELS
 from training.languages.shape import configuration
@@ -37,9 +40,6 @@ from training.muon import Muon, Settings
 from training.network import block_forward
 from training.train import Clock, file_hash, note
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 # Rows and tokens of a row; short rows come more often, because snippets are the harder half.
 SHAPES = ((48, 64), (48, 64), (24, 128), (48, 64), (12, 256), (48, 64), (24, 128), (6, 512))
 MATRIX_RATE = 3e-3
@@ -48,7 +48,7 @@ WARM_UP = 0.03
 DECAY_FROM = 0.3
 AVERAGE_FROM = 0.88
 MAX_GRADIENT_NORM = 1.0
-SMOOTHING = 0.02
+SMOOTHING = 0.05
 WARM_START_CHARACTERS = 300_000
 
 
@@ -62,7 +62,8 @@ class Options:
     checkpoint_minutes: float
     validation_minutes: float
     cold: bool
-    bag_share: float
+    start: list[Path]
+    peak: float
     stop_after_minutes: float
 
     @property
@@ -80,7 +81,10 @@ def parse() -> Options:
     parser.add_argument("--checkpoint-minutes", type=float, default=2.0)
     parser.add_argument("--validation-minutes", type=float, default=4.0)
     parser.add_argument("--cold", action="store_true", help="no weights from counts")
-    parser.add_argument("--bag-share", type=float, default=0.0, help="see scores_of_a_bag")
+    parser.add_argument(
+        "--start", type=Path, nargs="*", default=[], help="begin with the mean of these checkpoints"
+    )
+    parser.add_argument("--peak", type=float, default=1.0, help="factor of the learning rates")
     parser.add_argument("--stop-after-minutes", type=float, default=1e9, help="for short trials")
     return Options(**vars(parser.parse_args()))
 
@@ -102,37 +106,21 @@ def scores_everywhere(model: GPTBigCodeForSequenceClassification, ids: Tensor) -
     return F.linear(hidden, model.score.weight)
 
 
-def scores_of_a_bag(model: GPTBigCodeForSequenceClassification, ids: Tensor) -> Tensor:
-    """[B, T, L]: the same by uniform attention of the first block, and nothing else of the blocks.
-
-    A fifth of the price. What it learns stays: attention starts almost uniform, and the parts that
-    are left out start close to zero.
-    """
-    trunk, heads = model.transformer, model.config.n_head
-    weights = dict(trunk.h[0].named_parameters())
-    embedded = F.embedding(ids, trunk.wte.weight)
-    width = embedded.shape[-1]
-    size = width // heads
-    normed = F.layer_norm(embedded, (width,), weights["ln_1.weight"], weights["ln_1.bias"])
-    into = slice(width + size, width + 2 * size)
-    values = F.linear(
-        normed, weights["attn.c_attn.weight"][into], weights["attn.c_attn.bias"][into]
-    )
-    counts = torch.arange(1, ids.shape[1] + 1)[:, None]
-    mean = values.cumsum(dim=1) / counts
-    # Every head sees the same values, so their outputs add up.
-    output = weights["attn.c_proj.weight"].view(width, heads, size).sum(dim=1)
-    hidden = embedded + F.linear(mean, output, weights["attn.c_proj.bias"])
-    hidden = F.layer_norm(hidden, (width,), trunk.ln_f.weight, trunk.ln_f.bias)
-    return F.linear(hidden, model.score.weight)
-
-
 def loss_of(scores: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
     """Mean cross-entropy over the real tokens from LEAST_TOKENS on."""
     places = torch.arange(scores.shape[1])
     asked = (places >= LEAST_TOKENS - 1) & (places < lengths[:, None])
     wanted = labels[:, None].expand(-1, scores.shape[1])
     return F.cross_entropy(scores[asked], wanted[asked], label_smoothing=SMOOTHING)
+
+
+def mean_of(directories: list[Path]) -> dict[str, Tensor]:
+    """The mean of the weights of checkpoints that grew from the same one."""
+    models = [
+        load_model(directory, task=Task.SEQUENCE_CLASSIFICATION, dtype=torch.float32).state_dict()
+        for directory in directories
+    ]
+    return {name: torch.stack([m[name] for m in models]).mean(dim=0) for name in models[0]}
 
 
 class Run:
@@ -174,6 +162,8 @@ class Run:
             self.step, self.tokens = saved["step"], saved["tokens"]
             self.average, self.history = saved["average"], saved["history"]
             note(f"resumed at step {self.step}, {saved['elapsed_seconds'] / 60:.1f} min")
+        elif self.options.start:
+            self.model.load_state_dict(mean_of(self.options.start))
         elif not self.options.cold:
             warmstart.put(self.model, self.tokenizer, self.some_texts())
         self.model.train()
@@ -230,11 +220,10 @@ class Run:
         shape = SHAPES[self.step % len(SHAPES)]
         batch = self.maker.batch(self.options.seed, self.step, shape)
         ids, labels, lengths = (torch.from_numpy(part) for part in batch)
-        forward = scores_of_a_bag if self.share < self.options.bag_share else scores_everywhere
-        loss = loss_of(forward(self.model, ids), labels, lengths)
+        loss = loss_of(scores_everywhere(self.model, ids), labels, lengths)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
-        rate = factor(self.share)
+        rate = factor(self.share) * self.options.peak
         self.optimizer.step(
             self.model.named_parameters(), matrix_rate=rate * MATRIX_RATE, rate=rate * RATE
         )
@@ -293,7 +282,10 @@ def held_out_snippets(tokenizer: Any, each: int = 15) -> list[tuple[list[int], i
         groups[LABELS.index(record["label"])].append(record["text"])
     cases = []
     for label, texts in enumerate(groups):
-        drawn = [draw_snippet(generator.choice(texts), generator) for _ in range(each) if texts]
+        name = LABELS[label]
+        drawn = [
+            draw_snippet(name, generator.choice(texts), generator) for _ in range(each) if texts
+        ]
         cases += [(tokenizer.encode(s).ids[:512], label) for s in drawn if s is not None]
     return cases
 
@@ -304,7 +296,7 @@ def main() -> None:
     run = Run(options)
     run.loop()
     report = {
-        "options": asdict(options),
+        "options": asdict(options) | {"start": [path.name for path in options.start]},
         "steps": run.step,
         "tokens": run.tokens,
         "minutes": round(run.clock.elapsed_seconds / 60, 2),
