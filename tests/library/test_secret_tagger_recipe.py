@@ -6,6 +6,7 @@ import random
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tokenizers import Tokenizer
 
 from gpt_bigcode.heads import GPTBigCodeForTokenClassification
 from training.secret_tagger import decoys, keys, tokens, values
+from training.secret_tagger.card import verdict
 from training.secret_tagger.initial import begin, keep_positions, look_further, turned_back, waves
 from training.secret_tagger.passages import Passages
 from training.secret_tagger.planting import (
@@ -32,7 +34,14 @@ from training.secret_tagger.planting import (
     templates,
 )
 from training.secret_tagger.reading import Reading, ReadMode
-from training.secret_tagger.scoring import Tally, ignorable, lines_of, unseen_shapes
+from training.secret_tagger.scoring import (
+    Tally,
+    f1_interval,
+    ignorable,
+    lines_of,
+    rate_interval,
+    unseen_shapes,
+)
 from training.secret_tagger.shape import Shape, configuration
 from training.secret_tagger.sources import RealFile, doubtful_lines, split_of
 from training.secret_tagger.spotting import token_logits, window_starts
@@ -355,3 +364,34 @@ def test_the_tally_counts_exact_and_overlapping_spans() -> None:
     assert report["all"]["given"] == 3
     assert ignorable(Finding(22, 25, "EMAIL"), planted)
     assert lines_of(Finding(2, 4, "KEY"), "a\nb\nc") == {2, 3}
+
+
+def test_intervals_hold_what_was_measured_and_grow_with_doubt() -> None:
+    planted = Planted("0123456789", (Finding(0, 5, "KEY"),))
+    tallies = [Tally() for _ in range(40)]
+    for number, tally in enumerate(tallies):
+        tally.add(planted, [Finding(0, 5 if number % 2 else 4, "KEY")])
+    low, high = f1_interval(tallies, "exact", LABELS)
+    assert 0.3 < low < 0.5 < high < 0.7
+    assert f1_interval(tallies, "overlap", LABELS) == [1.0, 1.0]
+    wide = f1_interval(tallies[:8], "exact", LABELS)
+    assert wide[1] - wide[0] > high - low
+
+
+def test_rates_of_few_spans_have_their_known_bounds() -> None:
+    """Garwood's bounds for 0 and 3 events, from tables."""
+    assert rate_interval(0, 1000) == pytest.approx([0, 3.689], abs=2e-3)
+    assert rate_interval(3, 1000) == pytest.approx([0.619, 8.767], abs=2e-3)
+
+
+def test_the_card_says_which_goals_are_missed() -> None:
+    report: dict[str, Any] = {
+        "planted": {"all": {"exact": {"f1": 0.871}}},
+        "clean_python": {"outside_per_1000_lines": 0.29},
+        "clean_other": {"outside_per_1000_lines": 1.83},
+    }
+    said = verdict(report)
+    assert "span F1 of 0.90 is missed by 0.029: 0.871." in said
+    assert "met for Python (0.29), missed for other formats (1.83)." in said
+    report["planted"]["all"]["exact"]["f1"] = 0.9
+    assert "span F1 of 0.90 is met: 0.900." in verdict(report)
