@@ -11,12 +11,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt_bigcode.best_path import BestPath
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError
 
 OUTSIDE, UNNAMED_OUTSIDE = "O", "LABEL_0"
 _PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
-_BEGINNINGS = frozenset("BSU")
+_BEGINNINGS, _CONTINUATIONS, _UNFINISHED = frozenset("BSU"), frozenset("IEL"), frozenset("BI")
+NO_KIND = -1
+"""In the place of a kind's number: none."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,13 @@ class TokenLabels:
         outside: the probability of no kind, [T].
         kinds: those of the kinds, all their labels together, [T, N].
         begins: whether the likeliest label of a kind begins a span, [T, N].
+        chosen: the kind of each token, or NO_KIND, [T].
     """
 
     outside: NDArray[np.float64]
     kinds: NDArray[np.float64]
     begins: NDArray[np.bool_]
+    chosen: NDArray[np.intp]
 
 
 class LabelScheme:
@@ -62,19 +67,39 @@ class LabelScheme:
         self._outside = np.asarray([kind is None for kind in kinds])
         self._member = np.asarray([[kind == one for one in self.kinds] for kind in kinds])
         self._begins = np.asarray([prefix in _BEGINNINGS for prefix, _ in parts])
+        self._number = np.where(self._outside, NO_KIND, self._member.argmax(axis=1))
+        prefixes = [prefix for prefix, _ in parts]
+        going_on = np.asarray([prefix in _CONTINUATIONS for prefix in prefixes])
+        unfinished = np.asarray([prefix in _UNFINISHED for prefix in prefixes])
+        same = self._number[:, None] == self._number
+        self._follows = ~going_on | (same & unfinished[:, None])
 
     @classmethod
     def of(cls, config: GPTBigCodeConfig) -> Self:
         """The labels that a configuration names."""
         return cls([config.label(index) for index in range(config.label_count)])
 
-    def read(self, logits: NDArray[np.float32]) -> TokenLabels:
-        """Turn the logits of tokens into probabilities, [T, C]."""
+    def path(self) -> BestPath:
+        """A search for the labels of a text that can follow each other; B begins, I goes on."""
+        return BestPath(self._follows, int(self._outside.argmax()))
+
+    def read(self, logits: NDArray[np.float32], path: BestPath | None = None) -> TokenLabels:
+        """Turn the logits of tokens into probabilities, [T, C].
+
+        Every token's kind is its likeliest one, if that is likelier than none; with a path, what
+        that chooses.
+        """
         shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
         shares = shifted / shifted.sum(axis=-1, keepdims=True)
         begins = (shares * self._begins) @ self._member
         kinds = shares @ self._member
-        return TokenLabels(shares[:, self._outside].sum(axis=-1), kinds, begins > kinds - begins)
+        outside = shares[:, self._outside].sum(axis=-1)
+        if path is None:
+            likeliest = np.where(kinds.max(axis=-1) > outside, kinds.argmax(axis=-1), NO_KIND)
+            return TokenLabels(outside, kinds, begins > kinds - begins, likeliest)
+        labels = path.choose(shares)
+        begun = np.repeat(self._begins[labels][:, None], len(self.kinds), axis=1)
+        return TokenLabels(outside, kinds, begun, self._number[labels])
 
 
 def _parts(label: str) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """How a tagger reads a text that is longer than its context; knows ids and lengths, no text.
 
 A causal model sees nothing that follows a token. What a checkpoint was trained to do about it
-stands in config.json: `"tagging": {"read": "once", "delay": 4}` or `"tagging": {"read": "twice"}`.
+stands in config.json: `"tagging": {"read": "once", "delay": 4}` or `"tagging": {"read": "twice"}`,
+and, where a sequence of labels is better than single ones, `"spans": "best_path"` with it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,15 @@ class ReadMode(StrEnum):
     """In a second copy of the window, behind an `<|endoftext|>`."""
 
 
+class SpanMode(StrEnum):
+    """How the labels of tokens become spans."""
+
+    INDEPENDENT = "independent"
+    """Every token by itself; what a missed token tears apart is mended."""
+    BEST_PATH = "best_path"
+    """The likeliest sequence in which no label contradicts the one before; whole words."""
+
+
 @dataclass(frozen=True)
 class TagWindow:
     """Tokens start .. stop - 1 are read together, the labels of first .. last - 1 are kept."""
@@ -53,6 +63,7 @@ class Reading:
         end_id: the id of `<|endoftext|>`.
         mode: see `ReadMode`.
         delay: tokens, for mode once.
+        spans: see `SpanMode`.
 
     Raises:
         ConfigError: a delay that is negative or more than a fourth of the context, or one for mode
@@ -63,6 +74,7 @@ class Reading:
     end_id: int
     mode: ReadMode = ReadMode.ONCE
     delay: int = 0
+    spans: SpanMode = SpanMode.INDEPENDENT
 
     def __post_init__(self) -> None:
         most = self.context_length // _MOST_DELAY
@@ -84,7 +96,7 @@ class Reading:
         values = {} if values is None else values
         if not isinstance(values, Mapping):
             raise ConfigError(f"{FIELD}: expected an object, got {str(values)[:80]!r}")
-        unknown = sorted(set(values) - {"read", "delay"})
+        unknown = sorted(set(values) - {"read", "delay", "spans"})
         if unknown:
             raise ConfigError(f"{FIELD}: {str(unknown[0])[:80]}: there is no such field")
         read, delay = values.get("read", ReadMode.ONCE.value), values.get("delay", 0)
@@ -92,8 +104,17 @@ class Reading:
             raise ConfigError(f"{FIELD}: read: {str(read)[:80]!r} is not once or twice")
         if type(delay) is not int:
             raise ConfigError(f"{FIELD}: delay: {str(delay)[:80]!r} is not a whole number")
-        length = config.n_positions
-        return cls(context_length=length, end_id=end_id, mode=ReadMode(read), delay=delay)
+        spans = values.get("spans", SpanMode.INDEPENDENT.value)
+        if spans not in tuple(SpanMode):
+            modes = " or ".join(SpanMode)
+            raise ConfigError(f"{FIELD}: spans: {str(spans)[:80]!r} is not {modes}")
+        return cls(
+            context_length=config.n_positions,
+            end_id=end_id,
+            mode=ReadMode(read),
+            delay=delay,
+            spans=SpanMode(spans),
+        )
 
     @property
     def window_tokens(self) -> int:

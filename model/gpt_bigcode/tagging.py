@@ -236,7 +236,7 @@ class _Text:
         self._options = options
         self._error: Exception | None = None
         self._ended = False
-        self._finder = SpanFinder(model.tokenizer, model.scheme)
+        self._finder = SpanFinder(model.tokenizer, model.scheme, model.reading.spans)
         self._spans: list[Span] = []
         self._tokens = self._windows = 0
 

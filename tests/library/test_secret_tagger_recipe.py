@@ -1,9 +1,12 @@
 """Laws of the tagger's recipe: values are what their labels say, and no place of one is lost."""
 
 import ipaddress
+import itertools
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +14,9 @@ import torch
 from tokenizers import Tokenizer
 
 from gpt_bigcode.heads import GPTBigCodeForTokenClassification
-from training.secret_tagger import decoys, keys, people, tokens, values
-from training.secret_tagger.initial import keep_positions, turned_back, waves
+from training.secret_tagger import decoys, keys, tokens, values
+from training.secret_tagger.card import verdict
+from training.secret_tagger.initial import begin, keep_positions, look_further, turned_back, waves
 from training.secret_tagger.passages import Passages
 from training.secret_tagger.planting import (
     FINDINGS,
@@ -30,19 +34,36 @@ from training.secret_tagger.planting import (
     templates,
 )
 from training.secret_tagger.reading import Reading, ReadMode
-from training.secret_tagger.scoring import Tally, ignorable, lines_of, unseen_shapes
+from training.secret_tagger.scoring import (
+    Tally,
+    f1_interval,
+    ignorable,
+    lines_of,
+    rate_interval,
+    unseen_shapes,
+)
 from training.secret_tagger.shape import Shape, configuration
 from training.secret_tagger.sources import RealFile, doubtful_lines, split_of
 from training.secret_tagger.spotting import token_logits, window_starts
 from training.secret_tagger.swapping import swapped
+from training.secret_tagger.vocabulary import (
+    CLOSED,
+    TEST,
+    VALIDATION,
+    Vocabulary,
+    held_out,
+    invented,
+    open_vocabulary,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "model" / "training" / "secret_tagger"
 DRAWS = 300
+_CODE = "import os\n\n\ndef f(x):\n    return x\n" * 20
 
 
-def draws(seed: int = 1, *, held_out: bool = False) -> Draw:
-    return Draw(random.Random(seed), held_out)
+def draws(seed: int = 1, vocabulary: Vocabulary = CLOSED) -> Draw:
+    return Draw(random.Random(seed), vocabulary)
 
 
 def texts_of(planted: Planted) -> list[tuple[str, str]]:
@@ -75,21 +96,61 @@ def test_example_addresses_are_in_reserved_domains() -> None:
         r"@(.*\.)?(example(\.\w+)*|localhost|invalid|local|test)$|^git@|@host|@b$|<"
     )
     for _ in range(DRAWS):
-        assert reserved.search(decoys.example_email(generator))
+        assert reserved.search(decoys.example_email(generator, CLOSED))
         assert not reserved.search(values.email(generator))
 
 
 def test_what_is_held_out_is_not_trained_on() -> None:
     assert not keys.TRAINED.keys() & keys.HELD_OUT.keys()
-    assert not {*people.GIVEN} & {*people.HELD_OUT_GIVEN}
-    assert not {*people.FAMILY} & {*people.HELD_OUT_FAMILY}
-    assert not {*values.WORDS} & {*values.HELD_OUT_WORDS}
+    for one, other in itertools.combinations((CLOSED, VALIDATION, TEST), 2):
+        assert not {*one.given} & {*other.given}
+        assert not {*one.family} & {*other.family}
+        assert not {*one.words} & {*other.words}
     generator, pattern = random.Random(3), unseen_shapes()
     for _ in range(DRAWS):
         assert pattern.fullmatch(keys.provider_key(generator, held_out=True))
         assert not pattern.fullmatch(keys.provider_key(generator))
     assert split_of("mkdocs", "train") == split_of("rich", "test") == "test"
     assert split_of("numpy", "train") == "train"
+
+
+@pytest.fixture(scope="module")
+def open_words() -> Vocabulary:
+    names = (
+        [*CLOSED.given, "Gareth", "Jo Niamh"],
+        [*CLOSED.family, "Vogel", "van Vogel", "Garethson"],
+    )
+    return open_vocabulary(["import beacon, lighthouse\nsolar_wind = 1"] * 2, names)
+
+
+def test_an_open_vocabulary_holds_nothing_that_is_held_out(open_words: Vocabulary) -> None:
+    assert {"solar", "wind", "lighthouse"} <= {*open_words.words}
+    assert "Garethson" in open_words.family
+    for entries in (open_words.given, open_words.family, open_words.words):
+        parts = {part for entry in entries for part in re.split("[ '-]", entry.lower())}
+        assert not parts & held_out()
+    assert {"beacon", "vogel", "niamh", "wetherby"} <= held_out()
+    made = {*open_words.given} - {*CLOSED.given}
+    assert len(made) > len(CLOSED.given) / 4
+
+
+def test_invented_names_follow_the_letters_of_real_ones() -> None:
+    made = invented(["Anna", "Anton", "Nora"], random.Random(1), 200)
+    assert {"Anna", "Nora"} < {*made}
+    for entry in made:
+        assert all(entry[at : at + 3] in "Anna Anton Nora" for at in range(len(entry) - 2))
+
+
+def test_values_of_an_open_vocabulary_fit_where_they_stand(open_words: Vocabulary) -> None:
+    generator = random.Random(5)
+    for _ in range(DRAWS):
+        assert re.fullmatch(
+            r"[\w.+-]+@([a-z0-9-]+\.)+[a-z]{2,}", values.email(generator, open_words)
+        )
+        assert re.fullmatch(r"[\w.-]{2,}", values.username(generator, open_words))
+        secret = values.password(generator, open_words, in_url=True)
+        assert re.fullmatch(r"[\w!*.-]{5,}", secret)
+        assert values.full_name(generator, open_words)[0].isupper()
 
 
 def test_a_private_key_ends_as_it_begins() -> None:
@@ -123,7 +184,7 @@ def all_templates() -> list[str]:
 
 def test_every_template_fills_and_its_findings_are_its_values() -> None:
     for template in all_templates():
-        filled = fill(template, draws(held_out=True))
+        filled = fill(template, draws(vocabulary=TEST))
         assert not re.search(r"<<\w+\??>>", filled.text)
         ends = [0, *(finding.end for finding in filled.findings)]
         assert all(f.start >= end for f, end in zip(filled.findings, ends, strict=False))
@@ -186,8 +247,7 @@ def test_doubtful_lines_may_hold_findings() -> None:
 
 
 def test_passages_follow_from_their_seed() -> None:
-    text = "import os\n\n\ndef f(x):\n    return x\n" * 20
-    files = [RealFile("p", "a.py", "python", text), RealFile("p", "a.yaml", "yaml", text)]
+    files = [RealFile("p", "a.py", "python", _CODE), RealFile("p", "a.yaml", "yaml", _CODE)]
     first, second = Passages(files, "s"), Passages(files, "s")
     drawn = [first.next() for _ in range(40)]
     assert drawn == [second.next() for _ in range(40)]
@@ -198,7 +258,7 @@ def test_passages_follow_from_their_seed() -> None:
 
 
 def test_every_finding_begins_and_ends_at_a_token(tokenizer: Tokenizer) -> None:
-    draw = draws(4, held_out=True)
+    draw = draws(4, TEST)
     samples = [fill(template, draw) for template in all_templates()]
     samples += [assignment(form, draw) for form in templates()["assignments"] for _ in range(20)]
     for planted in samples:
@@ -262,6 +322,19 @@ def test_waves_turned_back_point_to_an_earlier_place() -> None:
         assert agreement[distance:].argmax(dim=1).tolist() == list(range(512 - distance))
 
 
+def test_heads_that_look_further_are_those_of_a_longer_delay(tokenizer: Tokenizer) -> None:
+    models = []
+    shape = replace(configuration(Shape(128, 1, 4)), vocab_size=tokenizer.get_vocab_size())
+    for delay in (3, 9):
+        torch.manual_seed(1)
+        models.append(GPTBigCodeForTokenClassification(shape))
+        begin(models[-1], tokenizer, [_CODE], delay=delay, seed=1)
+    look_further(models[0], 6)
+    near, far = (one.transformer.h[0].get_parameter("attn.c_attn.weight") for one in models)
+    assert torch.allclose(near, far, atol=1e-5)
+    assert not torch.equal(far[:32], far[32:64])
+
+
 def test_no_step_blurs_the_positions() -> None:
     torch.manual_seed(1)
     model = GPTBigCodeForTokenClassification(configuration(Shape(16, 1, 2)))
@@ -291,3 +364,34 @@ def test_the_tally_counts_exact_and_overlapping_spans() -> None:
     assert report["all"]["given"] == 3
     assert ignorable(Finding(22, 25, "EMAIL"), planted)
     assert lines_of(Finding(2, 4, "KEY"), "a\nb\nc") == {2, 3}
+
+
+def test_intervals_hold_what_was_measured_and_grow_with_doubt() -> None:
+    planted = Planted("0123456789", (Finding(0, 5, "KEY"),))
+    tallies = [Tally() for _ in range(40)]
+    for number, tally in enumerate(tallies):
+        tally.add(planted, [Finding(0, 5 if number % 2 else 4, "KEY")])
+    low, high = f1_interval(tallies, "exact", LABELS)
+    assert 0.3 < low < 0.5 < high < 0.7
+    assert f1_interval(tallies, "overlap", LABELS) == [1.0, 1.0]
+    wide = f1_interval(tallies[:8], "exact", LABELS)
+    assert wide[1] - wide[0] > high - low
+
+
+def test_rates_of_few_spans_have_their_known_bounds() -> None:
+    """Garwood's bounds for 0 and 3 events, from tables."""
+    assert rate_interval(0, 1000) == pytest.approx([0, 3.689], abs=2e-3)
+    assert rate_interval(3, 1000) == pytest.approx([0.619, 8.767], abs=2e-3)
+
+
+def test_the_card_says_which_goals_are_missed() -> None:
+    report: dict[str, Any] = {
+        "planted": {"all": {"exact": {"f1": 0.871}}},
+        "clean_python": {"outside_per_1000_lines": 0.29},
+        "clean_other": {"outside_per_1000_lines": 1.83},
+    }
+    said = verdict(report)
+    assert "span F1 of 0.90 is missed by 0.029: 0.871." in said
+    assert "met for Python (0.29), missed for other formats (1.83)." in said
+    report["planted"]["all"]["exact"]["f1"] = 0.9
+    assert "span F1 of 0.90 is met: 0.900." in verdict(report)

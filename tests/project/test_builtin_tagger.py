@@ -18,6 +18,7 @@ from training.secret_tagger.passages import Passages
 from training.secret_tagger.planting import LABELS, Planted
 from training.secret_tagger.sources import RealFile
 from training.secret_tagger.tokens import TAGS
+from training.secret_tagger.vocabulary import TEST
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "model" / "pocket_secrets"
@@ -111,7 +112,7 @@ def test_planted_values_are_found(tagger: TextTagger) -> None:
         RealFile("sample", "store.py", "python", _CODE * 2),
         RealFile("sample", "settings.yaml", "yaml", _SETTINGS * 3),
     ]
-    source = Passages(hosts, "sample", held_out=True)
+    source = Passages(hosts, "sample", TEST)
     passages = [source.next() for _ in range(_PASSAGES)]
     found = [
         (Case(str(number), "python", "planted", planted), findings_of(tagger, planted.text))

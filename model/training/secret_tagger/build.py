@@ -20,6 +20,12 @@ from tokenizers import Tokenizer
 from training.secret_tagger import cases, tokens
 from training.secret_tagger.passages import Passages
 from training.secret_tagger.sources import HOME, RealFile, other_files, python_files
+from training.secret_tagger.vocabulary import (
+    VALIDATION,
+    Vocabulary,
+    names_of_people,
+    open_vocabulary,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +46,14 @@ def real_files(split: str) -> list[RealFile]:
     files = [*python_files(split), *other_files(split)]
     random.Random(f"files/{split}").shuffle(files)
     return files
+
+
+def vocabulary_of(split: str, files: list[RealFile]) -> Vocabulary:
+    """Training draws from open lists; what measures, from lists of its own."""
+    if split != "train":
+        return VALIDATION
+    texts = (file.text for file in files if file.form == "python")
+    return open_vocabulary(texts, names_of_people())
 
 
 def build_tokenizer(files: list[RealFile], seed: int) -> Tokenizer:
@@ -96,7 +110,7 @@ def main() -> None:
     """Builds every stage and prints the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--million-tokens", type=float, default=6.0)
-    parser.add_argument("--gap", type=int, default=8, help="end tokens after each passage")
+    parser.add_argument("--gap", type=int, default=16, help="end tokens after each passage")
     parser.add_argument("--seed", type=int, default=17)
     options = parser.parse_args()
     started = time.monotonic()
@@ -108,8 +122,7 @@ def main() -> None:
         tokenizer = build_tokenizer(files, options.seed)
         note(f"{split}: {len(files)} real files")
         if not stream_path(split).exists():
-            # The validation stream is like the training one; what is new waits for the test.
-            source = Passages(files, f"{split}/{options.seed}")
+            source = Passages(files, f"{split}/{options.seed}", vocabulary_of(split, files))
             stream = build_stream(source, tokenizer, size, options.gap)
             np.savez(stream_path(split), **stream)
         counts = np.bincount(np.load(stream_path(split))["tags"], minlength=256)

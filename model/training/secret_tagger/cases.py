@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from training.secret_tagger.passages import Passages
 from training.secret_tagger.planting import Finding, Planted, cut, document
 from training.secret_tagger.sources import HOME, RealFile, doubtful_lines
+from training.secret_tagger.vocabulary import TEST, VALIDATION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-SPLITS = ("validation", "test")
+VOCABULARIES = {"validation": VALIDATION, "test": TEST}
+SPLITS = tuple(VOCABULARIES)
 PLANTED_FILES = 260
 DOCUMENTS = 120
 CLEAN_LINES = {"python": 24_000, "other": 8_000}
@@ -72,7 +74,7 @@ def _case(record: dict[str, Any]) -> Case:
 
 def planted_cases(split: str, files: Sequence[RealFile], seed: int) -> list[Case]:
     """Real files with values planted in them, and small configuration files."""
-    source = Passages(files, f"cases/{split}/{seed}", held_out=split == "test")
+    source = Passages(files, f"cases/{split}/{seed}", VOCABULARIES[split])
     generator = source.draw.generator
     found = []
     hosts = [file for file in files if len(file.text) > 1000]  # noqa: PLR2004 - not a snippet

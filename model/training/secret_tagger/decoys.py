@@ -9,11 +9,14 @@ import uuid
 from typing import TYPE_CHECKING
 
 from training.secret_tagger.keys import fill
-from training.secret_tagger.values import COMPANY, username, words
+from training.secret_tagger.values import username
+from training.secret_tagger.words import COMPANY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from random import Random
+
+    from training.secret_tagger.vocabulary import Vocabulary
 
 HASHES = (
     *("{hex:7}", "{hex:12}", "{hex:32}", "{hex:40}", "{hex:40}", "{hex:64}", "{hex:64}"),
@@ -88,7 +91,7 @@ _EXAMPLE_HOSTS = (
     *("foo.example.com", "host.invalid", "server.local", "mail.test", "example.co.uk"),
 )
 
-_LOOKALIKE_SHARE, _PERSONAL_UP_TO = 0.12, 0.4
+_LOOKALIKE_SHARE, _PERSONAL_UP_TO, _OPEN_TITLE_SHARE = 0.12, 0.4, 0.4
 _TITLES = (
     *(
         "Visual Studio",
@@ -154,14 +157,14 @@ def reserved_ip(generator: Random) -> str:
     return generator.choice(forms)
 
 
-def example_email(generator: Random) -> str:
+def example_email(generator: Random, vocabulary: Vocabulary) -> str:
     """An address in a reserved domain, or what only looks like an address."""
     draw = generator.random()
     if draw < _LOOKALIKE_SHARE:
         return generator.choice(["git@github.com", "git@gitlab.com", "user@host", "<email>", "a@b"])
     local = generator.choice(["user", "jane.doe", "john", "test", "foo", "me", "you", "admin"])
     if draw < _PERSONAL_UP_TO:
-        local = username(generator)
+        local = username(generator, vocabulary)
     return f"{local}@{generator.choice(_EXAMPLE_HOSTS)}"
 
 
@@ -175,33 +178,52 @@ def blob(generator: Random) -> str:
     return head + fill(shape % generator.randint(low, high), generator)
 
 
-def long_name(generator: Random) -> str:
+def long_name(generator: Random, vocabulary: Vocabulary) -> str:
     """A long identifier of code."""
-    parts = generator.choices(words(held_out=False), k=generator.randint(3, 7))
+    parts = generator.choices(vocabulary.words, k=generator.randint(3, 7))
     joint = generator.choice(["_", "-", "", "."])
     text = joint.join(part.title() if not joint else part for part in parts)
     return text + generator.choice(["", "", str(generator.randrange(1000))])
 
 
-def organisation(generator: Random) -> str:
+def organisation(generator: Random, vocabulary: Vocabulary) -> str:
     """Authors who are no person."""
-    word = generator.choice([*COMPANY, *words(held_out=False)]).title()
+    if vocabulary.open:
+        word = generator.choice(vocabulary.words).title()
+    else:
+        word = generator.choice([*COMPANY, *vocabulary.words]).title()
     return generator.choice(_ORGANISATIONS).format(word)
 
 
-DECOYS: dict[str, Callable[[Random], str]] = {
-    "hash": digest,
-    "uuid": identifier,
-    "version": version,
-    "reserved_ip": reserved_ip,
+def title(generator: Random, vocabulary: Vocabulary) -> str:
+    """Capitalised words that name no person."""
+    if vocabulary.open and generator.random() < _OPEN_TITLE_SHARE:
+        chosen = generator.choices(vocabulary.words, k=generator.randint(1, 3))
+        return " ".join(word.title() for word in chosen)
+    return generator.choice([*_TITLES, organisation(generator, vocabulary)])
+
+
+def _alone(make: Callable[[Random], str]) -> Callable[[Random, Vocabulary], str]:
+    return lambda generator, _: make(generator)
+
+
+def _stock(entries: Sequence[str]) -> Callable[[Random, Vocabulary], str]:
+    return lambda generator, _: generator.choice(entries)
+
+
+DECOYS: dict[str, Callable[[Random, Vocabulary], str]] = {
+    "hash": _alone(digest),
+    "uuid": _alone(identifier),
+    "version": _alone(version),
+    "reserved_ip": _alone(reserved_ip),
     "example_email": example_email,
-    "stock_user": lambda generator: generator.choice(_STOCK_USERS),
-    "stock_password": lambda generator: generator.choice(_STOCK_PASSWORDS),
-    "stock_key": lambda generator: generator.choice(_STOCK_KEYS),
-    "title": lambda generator: generator.choice([*_TITLES, organisation(generator)]),
+    "stock_user": _stock(_STOCK_USERS),
+    "stock_password": _stock(_STOCK_PASSWORDS),
+    "stock_key": _stock(_STOCK_KEYS),
+    "title": title,
     "organisation": organisation,
-    "blob": blob,
+    "blob": _alone(blob),
     "long_name": long_name,
-    "number": lambda generator: str(generator.randrange(10 ** generator.randint(1, 9))),
-    "word": lambda generator: generator.choice(words(held_out=False)),
+    "number": lambda generator, _: str(generator.randrange(10 ** generator.randint(1, 9))),
+    "word": lambda generator, vocabulary: generator.choice(vocabulary.words),
 }

@@ -17,7 +17,15 @@ from gpt_bigcode.tagging import TextTagger
 from training.secret_tagger import cases
 from training.secret_tagger.build import file_hash, note
 from training.secret_tagger.planting import LABELS, Finding
-from training.secret_tagger.scoring import Tally, ignorable, lines_of, overlaps, unseen_shapes
+from training.secret_tagger.scoring import (
+    Tally,
+    f1_interval,
+    ignorable,
+    lines_of,
+    overlaps,
+    rate_interval,
+    unseen_shapes,
+)
 from training.secret_tagger.sources import HOME
 
 if TYPE_CHECKING:
@@ -38,11 +46,17 @@ def findings_of(tagger: TextTagger, text: str) -> tuple[Finding, ...]:
 
 
 def planted_report(chosen: Sequence[Pair]) -> dict[str, Any]:
-    """Exact and overlapping spans of planted values."""
-    tally = Tally()
-    for case, found in chosen:
+    """Exact and overlapping spans of planted values; 95 % intervals over the files."""
+    every, tallies = Tally(), [Tally() for _ in chosen]
+    for tally, (case, found) in zip(tallies, chosen, strict=True):
         tally.add(case.planted, found)
-    return {"files": len(chosen), **tally.report()}
+        every.add(case.planted, found)
+    report = every.report()
+    for name, row in report.items():
+        for kind in ("exact", "overlap"):
+            labels = LABELS if name == "all" else (name,)
+            row[kind]["interval"] = f1_interval(tallies, kind, labels)
+    return {"files": len(chosen), **report}
 
 
 def unseen_report(chosen: Sequence[Pair]) -> dict[str, Any]:
@@ -87,6 +101,7 @@ def clean_report(chosen: Sequence[Pair]) -> dict[str, Any]:
         "outside_by_label": {label: false[label] for label in LABELS},
         "per_1000_lines": round(1000 * sum(every.values()) / max(1, lines), 3),
         "outside_per_1000_lines": round(1000 * sum(false.values()) / max(1, lines), 3),
+        "outside_interval": rate_interval(sum(false.values()), lines),
     }
 
 

@@ -16,6 +16,7 @@ import torch
 
 from gpt_bigcode.checkpoint import save_model
 from gpt_bigcode.heads import GPTBigCodeForTokenClassification
+from gpt_bigcode.reading import SpanMode
 from training.export import write_tokenizer
 from training.secret_tagger import cases, tokens
 from training.secret_tagger.build import load_tokenizer, note
@@ -24,14 +25,14 @@ from training.secret_tagger.reading import Reading, ReadMode
 from training.secret_tagger.scoring import Tally, ignorable
 from training.secret_tagger.shape import Shape, configuration
 from training.secret_tagger.sources import HOME
-from training.secret_tagger.spotting import token_logits
+from training.secret_tagger.spotting import findings_of_logits, token_logits
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from training.secret_tagger.planting import Planted
 
-OFFSETS = (-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
+OFFSETS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 # Every fifth case is enough to tune six numbers; planted Python and other files alternate.
 EVERY = 5
 # One false span more in 1,000 clean lines costs as much as this much F1.
@@ -86,14 +87,11 @@ class Tuner:
         shift = shift_of(offsets)
         tally = Tally()
         for planted, places, logits in self._planted:
-            given = tokens.findings(planted.text, places, (logits - shift).argmax(1).tolist())
-            tally.add(planted, given)
+            tally.add(planted, findings_of_logits(planted.text, places, logits - shift))
         false = 0
         for planted, places, logits in self._clean:
-            tags = (logits - shift).argmax(1)
-            if tags.any():
-                given = tokens.findings(planted.text, places, tags.tolist())
-                false += sum(f.label == label and not ignorable(f, planted) for f in given)
+            given = findings_of_logits(planted.text, places, logits - shift)
+            false += sum(f.label == label and not ignorable(f, planted) for f in given)
         f1: float = tally.report()[label]["exact"]["f1"]
         return f1 - FALSE_SPAN_COST * false * 1000 / max(1, self._lines)
 
@@ -118,7 +116,7 @@ def main() -> None:
         offsets = Tuner(model, reading, load_tokenizer()).tune()
         with torch.no_grad():
             model.classifier.bias.sub_(torch.from_numpy(shift_of(offsets)))
-    tagging: dict[str, Any] = {"read": reading.mode.value}
+    tagging: dict[str, Any] = {"read": reading.mode.value, "spans": SpanMode.BEST_PATH.value}
     if reading.mode is ReadMode.ONCE:
         tagging["delay"] = reading.delay
     save_model(model.to(torch.bfloat16), options.target, tagging=tagging)

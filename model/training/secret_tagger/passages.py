@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from training.secret_tagger.planting import Draw, Planted, document, joined, line, plant
 from training.secret_tagger.sources import RealFile, doubtful_lines
 from training.secret_tagger.swapping import swapped
+from training.secret_tagger.vocabulary import CLOSED, Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 CHARACTERS = (120, 1000)
 DOCUMENT_SHARE = 0.22
 LIST_SHARE = 0.13
-PYTHON_SHARE = 0.62
+PYTHON_SHARE = 0.52
 PLANTED_SHARE = 0.65
 MIDDLE_SHARE = 0.8
 FORMS_OF_LISTS = ("yaml", "json", "toml", "ini", "env", "javascript", "docker", "xml", "other")
@@ -28,8 +29,10 @@ FORMS_OF_LISTS = ("yaml", "json", "toml", "ini", "env", "javascript", "docker", 
 class Passages:
     """Draws passages; equal seeds give equal passages."""
 
-    def __init__(self, files: Sequence[RealFile], seed: str, *, held_out: bool = False) -> None:
-        self.draw = Draw(random.Random(seed), held_out)
+    def __init__(
+        self, files: Sequence[RealFile], seed: str, vocabulary: Vocabulary = CLOSED
+    ) -> None:
+        self.draw = Draw(random.Random(seed), vocabulary)
         self._python = [file for file in files if file.form == "python"]
         self._other = [file for file in files if file.form != "python"]
 

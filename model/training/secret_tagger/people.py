@@ -1,14 +1,9 @@
-"""Given and family names of many cultures to compose people from; knows no text around them.
+"""Short lists of given and family names of many cultures; knows no values.
 
-No list is of real people: every pair is drawn. The HELD_OUT lists serve measuring alone.
+No list is of real people: every pair is drawn. HELD_OUT and VALIDATION serve measuring alone.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from random import Random
 
 _GIVEN = """
 James Mary Robert Linda Michael Susan David Karen William Nancy Richard Lisa Thomas Sarah
@@ -61,27 +56,22 @@ Friedman Krishnamurthy Desai Zhou Sun Nakamura Kobayashi Lim Nguyen_Van Setiawan
 Ndlovu Kamau Alemu ten_Broek McAllister Harrington Whitfield Sandoval
 """
 
+_VALIDATION_GIVEN = """
+Rupert Imogen Caitríona Declan Wolfgang Liesel Aurélien Océane Fabrizio Ornella Álvaro Nieves
+Vasco Matilde Håkon Solveig Tuomas Grzegorz Jadwiga Bohumil Květa Gyula Mykola Halyna Bogdan
+Kostas Evangelia Burak Defne Khaled Noura Behrouz Nasrin Yael Siddharth Padma Jian Yuxin Ryota
+Chihiro Sang-min Duc Ketut Kwabena Efua Mandla Nomvula Zuberi Silvia Oscar
+"""
+_VALIDATION_FAMILY = """
+Wetherby Thornton Kavanagh Brennan Altmann Drescher Hübner Delacroix Girard Marchetti Ferraro
+Ortega Cisneros Carvalho Nogueira Bergström Aasen Lehtonen Szymański Kaczmarek Beneš Fekete
+Tkachenko Orlov Stanciu Alexiou Aydın Koç Sharif Khoury Abramov Mukherjee Deshpande Guo Luo
+Fujimoto Hasegawa Jeong Huynh Gunawan Asante Okonkwo Mthembu Njoroge Bekele ter_Horst MacLeod
+Blackwood Castellanos O'Malley
+"""
+
 GIVEN, FAMILY = _GIVEN.split(), [name.replace("_", " ") for name in _FAMILY.split()]
 HELD_OUT_GIVEN = _HELD_OUT_GIVEN.split()
 HELD_OUT_FAMILY = [name.replace("_", " ") for name in _HELD_OUT_FAMILY.split()]
-# A middle initial, an initial alone, two family names: the share up to each.
-_UP_TO = (0.08, 0.12, 0.15)
-
-
-def person(generator: Random, *, held_out: bool = False) -> tuple[str, str]:
-    """A given and a family name, from any two cultures."""
-    given, family = (HELD_OUT_GIVEN, HELD_OUT_FAMILY) if held_out else (GIVEN, FAMILY)
-    return generator.choice(given), generator.choice(family)
-
-
-def full_name(generator: Random, *, held_out: bool = False) -> str:
-    """A name as authors write it: mostly in full, sometimes with initials."""
-    given, family = person(generator, held_out=held_out)
-    draw = generator.random()
-    if draw < _UP_TO[0]:
-        return f"{given} {generator.choice('ABCDEFGHJKLMPRST')}. {family}"
-    if draw < _UP_TO[1]:
-        return f"{given[0]}. {family}"
-    if draw < _UP_TO[2]:
-        return f"{given} {person(generator, held_out=held_out)[1]}-{family}"
-    return f"{given} {family}"
+VALIDATION_GIVEN = _VALIDATION_GIVEN.split()
+VALIDATION_FAMILY = [name.replace("_", " ") for name in _VALIDATION_FAMILY.split()]

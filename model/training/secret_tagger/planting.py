@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.secret_tagger import keys, people, values
+from training.secret_tagger import keys, values
 from training.secret_tagger.decoys import DECOYS
 from training.secret_tagger.variables import variable
+from training.secret_tagger.vocabulary import CLOSED, TEST, Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,8 @@ PROVIDER_SHARE = 0.55
 UNSEEN_PROVIDER_SHARE = 0.5
 # What a line for a file is: an assignment (nearly always in formats of settings), a comment, code.
 ASSIGNMENT_SHARE, SETTING_SHARE, COMMENT_SHARE, UNSEEN_LINE_SHARE = 0.4, 0.85, 0.12, 0.5
+# What an open vocabulary, which trains, takes from more.toml.
+MORE_SHARE = 0.3
 _SETTINGS = frozenset({"json", "xml", "toml", "ini", "yaml", "docker", "env"})
 _STAND_INS = {
     "KEY": "stock_key",
@@ -61,18 +64,30 @@ class Planted:
 
 @dataclass(frozen=True)
 class Draw:
-    """Where values come from: a generator, and whether from the lists that are never trained on."""
+    """Where values come from: a generator, and the names and words that they are composed of."""
 
     generator: Random
-    held_out: bool = False
+    vocabulary: Vocabulary = CLOSED
+
+    @property
+    def held_out(self) -> bool:
+        """Whether shapes, lines and files that are never trained on may be drawn."""
+        return self.vocabulary is TEST
+
+    @property
+    def decoys(self) -> Vocabulary:
+        """What values that are no findings are composed of."""
+        return self.vocabulary if self.vocabulary.open else CLOSED
 
 
 @cache
 def templates() -> dict[str, Any]:
-    """The sections of places.toml and documents.toml."""
-    folder = Path(__file__).parent
-    places = tomllib.loads((folder / "places.toml").read_text(encoding="utf-8"))
-    return places | tomllib.loads((folder / "documents.toml").read_text(encoding="utf-8"))
+    """The sections of places.toml, documents.toml and more.toml."""
+    sections: dict[str, Any] = {}
+    for name in ("places", "documents", "more"):
+        path = Path(__file__).with_name(f"{name}.toml")
+        sections |= tomllib.loads(path.read_text(encoding="utf-8"))
+    return sections
 
 
 def key(draw: Draw) -> str:
@@ -104,7 +119,7 @@ def _certificate(draw: Draw) -> str:
 
 # Slot -> (label, how to make the value).
 FINDINGS: dict[str, tuple[str, Callable[[Draw], str]]] = {
-    "EMAIL": ("EMAIL", lambda d: values.email(d.generator, held_out=d.held_out)),
+    "EMAIL": ("EMAIL", lambda d: values.email(d.generator, d.vocabulary)),
     "IP_ADDRESS": ("IP_ADDRESS", lambda d: values.ip_address(d.generator)),
     "KEY": ("KEY", key),
     "PROVIDER_KEY": ("KEY", lambda d: keys.provider_key(d.generator)),
@@ -115,30 +130,30 @@ FINDINGS: dict[str, tuple[str, Callable[[Draw], str]]] = {
     "WEBHOOK": ("KEY", _shape("T{upper:8-10}/B{upper:8-10}/{alnum:24}")),
     "PEM": ("KEY", lambda d: keys.private_key(d.generator)),
     "PEM_ESCAPED": ("KEY", lambda d: keys.private_key(d.generator).replace("\n", "\\n") + "\\n"),
-    "PASSWORD": ("PASSWORD", lambda d: values.password(d.generator, held_out=d.held_out)),
+    "PASSWORD": ("PASSWORD", lambda d: values.password(d.generator, d.vocabulary)),
     "URL_PASSWORD": (
         "PASSWORD",
-        lambda d: values.password(d.generator, held_out=d.held_out, in_url=True),
+        lambda d: values.password(d.generator, d.vocabulary, in_url=True),
     ),
     "HTPASSWD": ("PASSWORD", _htpasswd),
-    "NAME": ("NAME", lambda d: people.full_name(d.generator, held_out=d.held_out)),
-    "GIVEN": ("NAME", lambda d: people.person(d.generator, held_out=d.held_out)[0]),
-    "FAMILY": ("NAME", lambda d: people.person(d.generator, held_out=d.held_out)[1]),
-    "USERNAME": ("USERNAME", lambda d: values.username(d.generator, held_out=d.held_out)),
+    "NAME": ("NAME", lambda d: values.full_name(d.generator, d.vocabulary)),
+    "GIVEN": ("NAME", lambda d: values.person(d.generator, d.vocabulary)[0]),
+    "FAMILY": ("NAME", lambda d: values.person(d.generator, d.vocabulary)[1]),
+    "USERNAME": ("USERNAME", lambda d: values.username(d.generator, d.vocabulary)),
 }
 HARMLESS: dict[str, Callable[[Draw], str]] = {
     "key_var": lambda d: variable("KEY", d.generator).replace("-", "_").replace(".", "_"),
     "hash_var": lambda d: variable("hash", d.generator).replace("-", "_").replace(".", "_"),
     "year": lambda d: str(d.generator.randint(1988, 2027)),
     "date": lambda d: f"{d.generator.randint(1, 28)} {d.generator.choice(_MONTHS)} 2021",
-    "host": lambda d: values.domain(d.generator, held_out=d.held_out),
+    "host": lambda d: values.domain(d.generator, d.vocabulary),
     "hash40": _shape("{hex:40}"),
     "hash64": _shape("{hex:64}"),
     "b64_86": _shape("{b64:86}"),
     "b64_43": _shape("{url:43}"),
     "certificate": _certificate,
     "initial": lambda d: d.generator.choice("ABCDEFGHJKLMPRST"),
-    "FAMILY_O": lambda d: people.person(d.generator, held_out=d.held_out)[1],
+    "FAMILY_O": lambda d: values.person(d.generator, d.vocabulary)[1],
 }
 
 
@@ -161,10 +176,10 @@ def slot_value(slot: str, draw: Draw, *, optional: bool) -> tuple[str, str | Non
         label, make = FINDINGS[slot]
         return make(draw), label
     if slot in FINDINGS:
-        return DECOYS[_STAND_INS[slot]](draw.generator), None
+        return DECOYS[_STAND_INS[slot]](draw.generator, draw.decoys), None
     if slot in HARMLESS:
         return HARMLESS[slot](draw), None
-    return DECOYS[slot](draw.generator), None
+    return DECOYS[slot](draw.generator, draw.decoys), None
 
 
 def assignment(form: str, draw: Draw) -> Planted:
@@ -174,12 +189,12 @@ def assignment(form: str, draw: Draw) -> Planted:
     kind = generator.choice([*kinds, "hash", "hash", "version", "word", "decoy", "decoy", "decoy"])
     if kind == "decoy":
         kind = generator.choice(sorted(_STAND_INS.keys() & {*kinds}))
-        value, label = DECOYS[_STAND_INS[kind]](generator), None
+        value, label = DECOYS[_STAND_INS[kind]](generator, draw.decoys), None
     elif kind in LABELS:
         value, label = slot_value(kind, draw, optional=False)
     else:
         choices = {"hash": ("hash", "uuid"), "version": ("version",), "word": ("word", "long_name")}
-        value, label = DECOYS[generator.choice(choices[kind])](generator), None
+        value, label = DECOYS[generator.choice(choices[kind])](generator, draw.decoys), None
     pattern = generator.choice(templates()["assignments"][form])
     text, findings = "", []
     for piece in re.split(r"\b([VX])\b", pattern):
@@ -198,6 +213,8 @@ def document(draw: Draw) -> Planted:
     """A small configuration file."""
     sections = ["documents", *(["documents_held_out"] if draw.held_out else [])]
     section = draw.generator.choice(sections)
+    if draw.vocabulary.open and draw.generator.random() < MORE_SHARE:
+        section = "documents_more"
     return fill(draw.generator.choice(templates()[section]["files"]).strip("\n") + "\n", draw)
 
 
@@ -221,7 +238,8 @@ def line(form: str, draw: Draw) -> Planted:
     if generator.random() < COMMENT_SHARE:
         family = "comment"
     held_out = draw.held_out and generator.random() < UNSEEN_LINE_SHARE
-    section = templates()["lines_held_out" if held_out else "lines"]
+    more = draw.vocabulary.open and generator.random() < MORE_SHARE
+    section = templates()["lines_held_out" if held_out else "lines_more" if more else "lines"]
     filled = fill(generator.choice(section[family]), draw)
     if family != "comment":
         return filled

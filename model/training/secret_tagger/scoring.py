@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from training.secret_tagger import keys
 from training.secret_tagger.planting import LABELS
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     from training.secret_tagger.planting import Finding, Planted
 
+DRAWS = 2000
 _FIELD = re.compile(r"\\\{(\w+):(\d+)(?:(?:\\-|-)(\d+))?\\\}")
 
 
@@ -76,6 +80,42 @@ class Tally:
             "exact": _measures(exact, given, exact, known),
             "overlap": _measures(right, given, found, known),
         }
+
+
+def f1_interval(tallies: Sequence[Tally], kind: str, labels: Sequence[str]) -> list[float]:
+    """95 % of the F1 of as many files drawn with replacement; `kind` is exact or overlap."""
+    counts = np.array([_f1_counts(tally, kind, labels) for tally in tallies])
+    draws = np.random.default_rng(1).integers(len(tallies), size=(DRAWS, len(tallies)))
+    right, given, found, known = counts[draws].sum(axis=1).T
+    precision, recall = right / np.maximum(1, given), found / np.maximum(1, known)
+    f1 = 2 * precision * recall / np.maximum(1e-9, precision + recall)
+    return [round(float(value), 4) for value in np.quantile(f1, [0.025, 0.975])]
+
+
+def _f1_counts(tally: Tally, kind: str, labels: Iterable[str]) -> list[int]:
+    exact = kind == "exact"
+    counters = (
+        *(tally.exact if exact else tally.right, tally.given),
+        *(tally.exact if exact else tally.found, tally.known),
+    )
+    return [sum(counter[label] for label in labels) for counter in counters]
+
+
+def rate_interval(count: int, lines: int) -> list[float]:
+    """95 % (Garwood) of the true spans in 1,000 lines where `count` were seen."""
+
+    def at_most(mean: float, number: int) -> float:
+        return sum(math.exp(-mean) * mean**k / math.factorial(k) for k in range(number + 1))
+
+    def where(target: float, number: int) -> float:
+        low, high = 0.0, 20.0 + 4.0 * count
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if at_most(middle, number) > target else (low, middle)
+        return low
+
+    bounds = [0.0 if count == 0 else where(0.975, count - 1), where(0.025, count)]
+    return [round(1000 * bound / max(1, lines), 3) for bound in bounds]
 
 
 def _measures(right: int, given: int, found: int, known: int) -> dict[str, float]:

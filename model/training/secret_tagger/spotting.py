@@ -1,6 +1,6 @@
 """Runs a tagger over whole texts and makes findings of its labels; knows no cases or measures.
 
-The plain reading of a checkpoint's `tagging`, without the tool's repairs of single tokens.
+As the tool does with `"spans": "best_path"`, for a whole text at once.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from gpt_bigcode.label_scheme import LabelScheme
 from training.secret_tagger import tokens
+from training.secret_tagger.planting import Finding
 from training.secret_tagger.tokens import TAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tokenizers import Tokenizer
+    from collections.abc import Iterator, Sequence
 
     from gpt_bigcode.heads import GPTBigCodeForTokenClassification
-    from training.secret_tagger.planting import Finding
     from training.secret_tagger.reading import Reading
 
 ROWS_AT_ONCE = 8
+_SCHEME = LabelScheme(list(TAGS))
 
 
 def window_starts(length: int, size: int) -> list[int]:
@@ -59,10 +59,27 @@ def _batches(starts: list[int], length: int, size: int) -> Iterator[list[tuple[i
         yield [(start, length - start)]
 
 
-def spot(
-    model: GPTBigCodeForTokenClassification, reading: Reading, tokenizer: Tokenizer, text: str
+def findings_of_logits(
+    text: str, offsets: Sequence[tuple[int, int]], logits: np.ndarray
 ) -> tuple[Finding, ...]:
-    """The findings of a text."""
-    encoding = tokenizer.encode(text)
-    logits = token_logits(model, reading, encoding.ids)
-    return tokens.findings(text, encoding.offsets, logits.argmax(axis=1).tolist())
+    """The findings of the best path through logits [T, C], widened to whole words."""
+    shares = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    tags = _SCHEME.path().choose(shares)
+    found = tokens.findings(text, offsets, tags.tolist()) if tags.any() else ()
+    kept: list[Finding] = []
+    for one in found:
+        start, end = _whole_words(text, one.start, one.end)
+        if kept and start < kept[-1].end:
+            kept[-1] = Finding(kept[-1].start, max(end, kept[-1].end), kept[-1].label)
+        else:
+            kept.append(Finding(start, end, one.label))
+    return tuple(kept)
+
+
+def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    while text[start].isalnum() and start and text[start - 1].isalnum():
+        start -= 1
+    while text[end - 1].isalnum() and text[end : end + 1].isalnum():
+        end += 1
+    return start, end

@@ -21,7 +21,7 @@ from gpt_bigcode.heads import GPTBigCodeForTokenClassification
 from training.muon import Muon, Settings
 from training.network import block_forward
 from training.secret_tagger.build import END, file_hash, load_tokenizer, note, stream_path
-from training.secret_tagger.initial import begin, keep_positions
+from training.secret_tagger.initial import begin, keep_positions, look_further
 from training.secret_tagger.reading import Reading, ReadMode
 from training.secret_tagger.shape import Shape, configuration
 from training.secret_tagger.sources import HOME
@@ -54,6 +54,7 @@ class Options:
     delay: int
     checkpoint_minutes: float
     stop_after_minutes: float
+    begin_with: str | None
 
     @property
     def folder(self) -> Path:
@@ -81,9 +82,10 @@ def parse() -> Options:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--read", choices=[mode.value for mode in ReadMode], default="once")
-    parser.add_argument("--delay", type=int, default=8)
+    parser.add_argument("--delay", type=int, default=16)
     parser.add_argument("--checkpoint-minutes", type=float, default=3.0)
     parser.add_argument("--stop-after-minutes", type=float, default=1e9, help="for short trials")
+    parser.add_argument("--begin-with", metavar="RUN", help="its averaged weights, not fresh ones")
     return Options(**vars(parser.parse_args()))
 
 
@@ -140,6 +142,8 @@ class Run:
             self.average, self.history = saved["average"], saved["history"]
             seconds = saved["elapsed_seconds"]
             note(f"resumed at step {self.step}, {seconds / 60:.1f} min")
+        elif options.begin_with:
+            self.take_up(HOME / "runs" / options.begin_with / "checkpoint.pt")
         else:
             parts = np.split(self.stream.ids[:600_000], 300)
             tokenizer = load_tokenizer()
@@ -147,6 +151,15 @@ class Run:
             begin(self.model, tokenizer, texts, delay=options.delay, seed=options.seed)
         self.model.train()
         self.clock = Clock(seconds)
+
+    def take_up(self, path: Path) -> None:
+        """Begins with another run's weights, whose labels may have been read earlier."""
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        before = saved["reading"]
+        if saved["shape"] != asdict(self.options.shape) or before["read"] != self.options.read:
+            raise SystemExit(f"secrets: {path}: another shape or way of reading")
+        self.model.load_state_dict(saved["model"] | saved["average"])
+        look_further(self.model, self.options.delay - before["delay"])
 
     def save(self) -> None:
         """Writes the checkpoint: temporary file, then rename."""
