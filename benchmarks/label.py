@@ -9,6 +9,7 @@ import random
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from contest import Contender, machine, serve, table, take_turns
 from gpt_bigcode.classification import TextClassifier
@@ -66,17 +67,17 @@ def theirs(job: str, texts: list[str], *, batch: int) -> Callable[[], object]:
     """Pipelines of transformers; the files are sorted by length, so that little is padded."""
     import transformers
 
-    classes = {
+    classes: dict[str, Any] = {
         "classify": transformers.GPTBigCodeForSequenceClassification,
         "tag": transformers.GPTBigCodeForTokenClassification,
     }
     folder = FOLDERS[job]
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    fast: Any = transformers.PreTrainedTokenizerFast
+    tokenizer = fast(tokenizer_file=str(folder / "tokenizer.json"))
     model = classes[job].from_pretrained(folder, dtype="float32")
     tokenizer.pad_token_id = model.config.pad_token_id = model.config.eos_token_id
-    pipeline = transformers.pipeline(
-        PIPELINES[job], model=model, tokenizer=tokenizer, batch_size=batch
-    )
+    make: Any = transformers.pipeline
+    pipeline = make(PIPELINES[job], model=model, tokenizer=tokenizer, batch_size=batch)
     ordered = sorted(texts, key=len)
     return lambda: pipeline(ordered)
 

@@ -7,6 +7,7 @@ is computed without capture, for the tests.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,8 @@ class StaticStep:
         self._best = [
             torch.zeros(rows, dtype=torch.long, pin_memory=pinned) for _ in range(_HOST_BUFFERS)
         ]
-        self._arrived = [torch.cuda.Event() for _ in range(_HOST_BUFFERS)] if pinned else []
+        event: Any = torch.cuda.Event
+        self._arrived = [event() for _ in range(_HOST_BUFFERS)] if pinned else []
         self._turn = 0
 
     def capture(self, length: int) -> None:
@@ -82,7 +84,7 @@ class StaticStep:
         Raises:
             RuntimeError: something in it cannot be captured.
         """
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # libraries set themselves up at the first calls
             for _ in range(_WARM_UPS):
@@ -208,7 +210,8 @@ class GraphedDecoder(TorchDecoder):
             cache = self._filled()
             step.start([self._checked(tokens)], cache.length)
             cache.advance(len(tokens))
-            return step.logits()[0].copy()
+            logits: NDArray[np.float32] = step.logits()[0].copy()
+            return logits
 
     def truncate(self, length: int) -> None:
         """Forget all tokens of the only row after the first `length`."""
