@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from gpt_bigcode.checkpoint import load_model
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.decoder import TorchDecoder
+from gpt_bigcode.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.pipeline import CompletionOptions, TextModel
 from gpt_bigcode.reference import NumpyDecoder
 from gpt_bigcode.tokenizer import CodeTokenizer
