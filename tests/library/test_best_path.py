@@ -1,6 +1,7 @@
 """Labels are chosen together: no allowed sequence is likelier, and spans hold whole words."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from rule_taggers import BIO, by_letter, by_script, make, shown
 from scripted_models import write_checkpoint
 
 PREFIXES = ("O", "B-KEY", "I-KEY", "E-KEY", "S-KEY", "NAME")
-ALLOWED = {
+ALLOWED: dict[str, tuple[tuple[str, ...], Callable[[int, int], bool]]] = {
     "BIO": (BIO, lambda a, b: b not in (2, 4) or a in (b, b - 1)),
     "BIES and a plain one": (PREFIXES, lambda a, b: b not in (2, 3) or a in (1, 2)),
 }
