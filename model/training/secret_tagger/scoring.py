@@ -83,7 +83,12 @@ class Tally:
 
 
 def f1_interval(tallies: Sequence[Tally], kind: str, labels: Sequence[str]) -> list[float]:
-    """95 % of the F1 of as many files drawn with replacement; `kind` is exact or overlap."""
+    """95 % of the F1 of as many files drawn with replacement; `kind` is exact or overlap.
+
+    Without files it can be anything: 0 to 1.
+    """
+    if not tallies:
+        return [0.0, 1.0]
     counts = np.array([_f1_counts(tally, kind, labels) for tally in tallies])
     draws = np.random.default_rng(1).integers(len(tallies), size=(DRAWS, len(tallies)))
     right, given, found, known = counts[draws].sum(axis=1).T
