@@ -79,9 +79,9 @@ def test_both_engines_write_the_same(text_model: TextModel) -> None:
     prompt = (Path(__file__).read_text("utf-8")).partition("def test_shape")[0]
     options = CompletionOptions(max_tokens=48)
     in_numpy = text_model.complete(prompt, options).choices[0]
-    in_torch = TextModel(
-        TorchDecoder(load_model(FOLDER, dtype=torch.float32)), text_model.tokenizer
-    )
+    loaded = load_model(FOLDER, dtype=torch.float32)
+    assert isinstance(loaded, GPTBigCodeForCausalLM)
+    in_torch = TextModel(TorchDecoder(loaded), text_model.tokenizer)
     assert isinstance(text_model.decoder, NumpyDecoder)
     again = in_torch.complete(prompt, options).choices[0]
     assert in_numpy.text == again.text
