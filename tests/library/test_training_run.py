@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def options(**changes: float) -> train.Options:
+def options(**changes: Any) -> train.Options:
     chosen = train.Options(
         minutes=0.05,
         plan="gpu",
@@ -91,7 +92,7 @@ def test_the_gpu_plan_stops_in_the_middle_and_goes_on(home: Path) -> None:
 
 def test_what_a_checkpoint_holds_goes_to_the_device() -> None:
     """A run on a GPU reads its checkpoint on the processor, and steps where the model is."""
-    saved = {"a": {"step": 3, "mean": torch.ones(2)}, "b": torch.ones(3)}
+    saved: dict[str, Any] = {"a": {"step": 3, "mean": torch.ones(2)}, "b": torch.ones(3)}
     moved = train.on_device(saved, "meta")
     assert moved["a"]["step"] == 3
     assert {moved["a"]["mean"].device.type, moved["b"].device.type} == {"meta"}

@@ -55,7 +55,8 @@ def test_the_examples_are_what_the_model_writes() -> None:
 
 def test_an_example_that_was_edited_is_found(tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
-    script = shutil.copy(ROOT / "scripts" / "readme_examples.py", tmp_path / "scripts")
+    script = tmp_path / "scripts" / "readme_examples.py"
+    shutil.copy(ROOT / "scripts" / "readme_examples.py", script)
     head, marker, tail = README.partition("readme_examples.py -->")
     flattered = head + marker + tail.replace("«", "«better ", 1)
     (tmp_path / "README.md").write_text(flattered, "utf-8")
