@@ -96,7 +96,7 @@ def test_samples_of_every_language(classifier: TextClassifier) -> None:
         for language, text in SAMPLES.items()
         if classifier.classify(text.lstrip("\n")).label != language
     }
-    assert wrong == {"INI": "TOML"}  # the sample's lines could be either but for their values
+    assert wrong == {}
 
 
 def test_files_of_this_repository(classifier: TextClassifier) -> None:
@@ -126,7 +126,7 @@ def test_the_card_quotes_the_report() -> None:
 
 @pytest.mark.parametrize(
     ("name", "floor"),
-    [("files", 0.92), ("snippets_of_3_lines", 0.77), ("snippets_of_10_lines", 0.87)],
+    [("files", 0.95), ("snippets_of_3_lines", 0.85), ("snippets_of_10_lines", 0.90)],
 )
 def test_the_report_stays_above_what_was_measured(name: str, floor: float) -> None:
     report = json.loads((FOLDER / "evaluation.json").read_text("utf-8"))
