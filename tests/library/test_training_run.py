@@ -1,4 +1,4 @@
-"""The training loop: its plans at a small size, stopped and resumed as on a lent device."""
+"""The training loop: its plans at a small size, stopped and resumed as on a rented device."""
 
 import json
 import math
