@@ -1,6 +1,7 @@
 """Starts the installed program and keeps what it left behind. Knows no command."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -59,3 +60,18 @@ class Run:
         assert ("Traceback" in stderr) <= ("BIGCODE_DEBUG" in (env or {}))
         assert "\x1b" not in stderr
         return Outcome(done.returncode, done.stdout, stderr)
+
+
+def read_terminal(master: int) -> bytes:
+    """All that is written to a pseudo-terminal, until its other end is closed; closes this one."""
+    said = b""
+    while True:
+        try:
+            chunk = os.read(master, 4096)
+        except OSError:  # Linux: everybody has closed the other end
+            chunk = b""
+        if not chunk:
+            break
+        said += chunk
+    os.close(master)
+    return said

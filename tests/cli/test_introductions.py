@@ -9,7 +9,7 @@ import pytest
 
 from bigcode_cli.hub.family import SHORT_NAMES
 from bigcode_cli.introductions import LARGER
-from program import BIGCODE, Run
+from program import BIGCODE, Run, read_terminal
 
 COMMANDS = {
     "complete": ("pocket-coder", ("--max-tokens=1", "a.py")),
@@ -39,16 +39,7 @@ def on_a_terminal(run: Run, *arguments: str) -> str:
         stderr=slave,
     ) as process:
         os.close(slave)
-        said = b""
-        while True:
-            try:
-                chunk = os.read(master, 4096)
-            except OSError:  # Linux: everybody has closed the other end
-                chunk = b""
-            said += chunk
-            if not chunk:
-                break
-        os.close(master)
+        said = read_terminal(master)
     assert process.returncode == 0, said
     return said.decode().replace("\r\n", "\n")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from program import BIGCODE, Outcome, Run
+from program import BIGCODE, Outcome, Run, read_terminal
 from scripted_models import encode, numbered_lines, write_checkpoint
 
 VOCABULARY = 275
@@ -322,15 +322,7 @@ def test_progress_is_for_terminals_alone(run: Run, uniform: Path) -> None:
             stderr=slave,
         ) as process:
             os.close(slave)
-            said = b""
-            while True:
-                try:
-                    said += (chunk := os.read(master, 4096))
-                except OSError:
-                    chunk = b""
-                if not chunk:
-                    break
-            os.close(master)
+            said = read_terminal(master)
             assert process.wait() == 0
         assert (b"scoring: " in said) is shown
         assert said.endswith(b"\r\x1b[K") is shown

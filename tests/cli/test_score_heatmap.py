@@ -12,7 +12,7 @@ import pytest
 
 from bigcode_cli.views import shown_lines
 from gpt_bigcode.scores import LineScore, Score, TokenScore
-from program import BIGCODE, Outcome, Run
+from program import BIGCODE, Outcome, Run, read_terminal
 from scripted_models import encode, numbered_lines, write_checkpoint
 
 GOOD = numbered_lines(3)  # what the model expects
@@ -46,16 +46,7 @@ def _terminal(run: Run, model: Path, *arguments: str, **environment: str) -> str
         stderr=subprocess.PIPE,
     ) as process:
         os.close(slave)
-        said = b""
-        while True:
-            try:
-                chunk = os.read(master, 4096)
-            except OSError:
-                chunk = b""
-            if not chunk:
-                break
-            said += chunk
-        os.close(master)
+        said = read_terminal(master)
         assert process.wait() == 0
     return said.decode().replace("\r\n", "\n")
 
