@@ -49,7 +49,7 @@ docs: $(VENV)/.tested  ## write the man pages and the completions
 
 # Quick forms of the programs that need no downloads; what they print belongs into benchmarks/results.md.
 bench: $(VENV)/.tested  ## run the benchmarks, in a quick form
-	$(BIN)/python benchmarks/startup.py 3
+	$(BIN)/python benchmarks/startup.py --runs 3
 	$(BIN)/python benchmarks/profile_step.py --steps 16
 	$(BIN)/python benchmarks/label.py --runs 3 --files 24
 	$(BIN)/python benchmarks/score.py --runs 3 --files 12

@@ -3,6 +3,7 @@
 A `Decoder` gives logits, a `Sampler` chooses; `Generation` joins them and keeps the limits.
 """
 
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 
 from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionError
 from gpt_bigcode.outcomes import FinishReason
-from gpt_bigcode.sampling import FloatArray, Sampler, log_probability
+from gpt_bigcode.sampling import FloatArray, RandomNumbers, Sampler, log_probability
 
 Logits = NDArray[np.float32]
+
+_ENTROPY_BYTES = 16  # as many as NumPy takes for a seed of its own
 
 
 class Decoder(Protocol):
@@ -188,7 +191,7 @@ class Generation:
 
 
 def choose_token(
-    logits: FloatArray, written: Sequence[int], sampler: Sampler, generator: np.random.Generator
+    logits: FloatArray, written: Sequence[int], sampler: Sampler, generator: RandomNumbers
 ) -> GeneratedToken:
     """The next token of a row (its `row` is 0), with its log-probability.
 
@@ -203,7 +206,27 @@ def choose_token(
     return GeneratedToken(0, token, log_probability(logits, token))
 
 
-def row_generators(seed: int | None, rows: int) -> list[np.random.Generator]:
+class RowGenerator:
+    """Random numbers of one row; NumPy's generators are imported for the first one that is drawn.
+
+    Their import takes a thirtieth of a short call, and the likeliest token needs none.
+    """
+
+    def __init__(self, entropy: int, row: int) -> None:
+        self._entropy, self._row = entropy, row
+        self._generator: RandomNumbers | None = None
+
+    def random(self) -> float:
+        """The next number, 0 to below 1."""
+        if self._generator is None:
+            from numpy.random import SeedSequence, default_rng
+
+            sequence = SeedSequence(self._entropy, spawn_key=(self._row,))
+            self._generator = default_rng(sequence)
+        return self._generator.random()
+
+
+def row_generators(seed: int | None, rows: int) -> list[RowGenerator]:
     """One independent random generator a row; row i is the same for any number of rows.
 
     Raises:
@@ -211,10 +234,8 @@ def row_generators(seed: int | None, rows: int) -> list[np.random.Generator]:
     """
     if seed is not None and seed < 0:
         raise OptionError(f"seed: {seed} is not 0 or more")
-    root = np.random.SeedSequence(seed).entropy
-    return [
-        np.random.default_rng(np.random.SeedSequence(root, spawn_key=(row,))) for row in range(rows)
-    ]
+    entropy = int.from_bytes(os.urandom(_ENTROPY_BYTES)) if seed is None else seed
+    return [RowGenerator(entropy, row) for row in range(rows)]
 
 
 def naive_generate(

@@ -8,7 +8,7 @@ logits processors (transformers 5.23), compared on values in the tests.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, log
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,13 @@ _HIGHEST_PENALTY = 100.0
 _FEW = 512  # tokens that nearly always hold all the probability that top-p asks for
 _VANISHES = -1e4  # exp of this is 0
 _COLDEST = 1e-30  # float32 divides by this; anything colder is as greedy
+
+
+class RandomNumbers(Protocol):
+    """Where draws come from, such as `numpy.random.Generator`."""
+
+    def random(self) -> float:
+        """The next number, 0 to below 1."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,7 @@ class Sampler:
         return cls(rules=tuple(rules), greedy=temperature == 0)
 
     def choose(
-        self, logits: FloatArray, context_ids: Sequence[int], generator: np.random.Generator
+        self, logits: FloatArray, context_ids: Sequence[int], generator: RandomNumbers
     ) -> int:
         """The next token's id.
 

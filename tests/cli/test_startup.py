@@ -61,6 +61,16 @@ def test_nothing_heavy_is_imported(run: Run, arguments: list[str], status: int) 
     assert {name.partition(".")[0] for name in imported} & HEAVY == set()
 
 
+def test_the_likeliest_tokens_import_neither_torch_nor_random_numbers(run: Run) -> None:
+    program = (sys.executable, "-X", "importtime", "-m", "bigcode_cli")
+    for temperature, expected in (("0", {"numpy"}), ("0.5", {"numpy", "numpy.random"})):
+        options = ("--max-tokens=2", f"--temperature={temperature}")
+        done = run("complete", *options, input=b"def f(", program=program)
+        assert done.status == 0
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert imported & {"torch", "numpy", "numpy.random"} == expected
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -9,7 +9,7 @@ import pytest
 
 from gpt_bigcode import generation
 from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionError
-from gpt_bigcode.generation import Generation, Limits, naive_generate
+from gpt_bigcode.generation import Generation, Limits, naive_generate, row_generators
 from gpt_bigcode.outcomes import FinishReason
 from gpt_bigcode.sampling import Sampler
 
@@ -111,6 +111,12 @@ def test_a_sample_does_not_depend_on_the_number_of_samples() -> None:
     assert len({tuple(row) for row in many}) == 5
     other = run(Generation(TextDecoder(), [[1, 2]], seed=10, **options), 1)
     assert other[0] != many[0]
+
+
+def test_a_row_draws_from_numpys_generator_of_its_seed_and_place() -> None:
+    for row, drawn in enumerate(row_generators(9, 3)):
+        own = np.random.default_rng(np.random.SeedSequence(9, spawn_key=(row,)))
+        assert [drawn.random() for _ in range(5)] == [own.random() for _ in range(5)]
 
 
 def test_without_a_seed_runs_differ() -> None:
