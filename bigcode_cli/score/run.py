@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli import output
 from bigcode_cli.catalog import Found
 from bigcode_cli.failures import ExitStatus, Failure
-from bigcode_cli.gates import Gates, Verdict
 from bigcode_cli.options import KeptModelOptions
 from bigcode_cli.output import Notes
-from bigcode_cli.page import Page
-from bigcode_cli.progress import Progress
-from bigcode_cli.remembering import Memory, Remembered
-from bigcode_cli.reports import Entry, Report, surprise_values
-from bigcode_cli.result_cache import ResultCache, model_scope
-from bigcode_cli.score_options import ScoringOptions, ViewOptions, Window
-from bigcode_cli.sources import SKIPPED, Source
-from bigcode_cli.views import keep_text
+from bigcode_cli.score.gates import Gates, Verdict
+from bigcode_cli.score.options import ScoringOptions, ViewOptions, Window
+from bigcode_cli.score.page import Page
+from bigcode_cli.score.reports import Entry, Report, surprise_values
+from bigcode_cli.score.views import keep_text
+from bigcode_cli.texts.progress import Progress
+from bigcode_cli.texts.remembering import Memory, Remembered
+from bigcode_cli.texts.result_cache import ResultCache, model_scope
+from bigcode_cli.texts.sources import SKIPPED, Source
 from gpt_bigcode.errors import GPTBigCodeError
 
 if TYPE_CHECKING:

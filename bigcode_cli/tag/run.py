@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli import output, rewriting
-from bigcode_cli.allowing import Allowances, Comments
-from bigcode_cli.baselines import Baseline, Known
 from bigcode_cli.failures import ExitStatus, Failure
-from bigcode_cli.faults import Fault
-from bigcode_cli.findings import Finding, TagEntry
-from bigcode_cli.fingerprints import Fingerprints
 from bigcode_cli.output import Notes
-from bigcode_cli.progress import Progress
-from bigcode_cli.redacting import redacted
-from bigcode_cli.sources import MAX_BYTES, Source
-from bigcode_cli.tag_options import TagFormat
-from bigcode_cli.tag_reports import TagReport
+from bigcode_cli.tag.allowing import Allowances, Comments
+from bigcode_cli.tag.baselines import Baseline, Known
+from bigcode_cli.tag.findings import Finding, TagEntry
+from bigcode_cli.tag.fingerprints import Fingerprints
+from bigcode_cli.tag.options import TagFormat
+from bigcode_cli.tag.redacting import redacted
+from bigcode_cli.tag.reports import TagReport
+from bigcode_cli.texts.faults import Fault
+from bigcode_cli.texts.progress import Progress
+from bigcode_cli.texts.sources import MAX_BYTES, Source
 from gpt_bigcode.errors import GPTBigCodeError
 
 if TYPE_CHECKING:

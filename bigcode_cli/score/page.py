@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli import rewriting
 from bigcode_cli.failures import Failure
 from bigcode_cli.output import safe
-from bigcode_cli.reports import Entry, describe
-from bigcode_cli.views import LEVEL_BITS, ShownLine, shown_lines
+from bigcode_cli.score.reports import Entry, describe
+from bigcode_cli.score.views import LEVEL_BITS, ShownLine, shown_lines
 
 if TYPE_CHECKING:
     from gpt_bigcode.scores import Surprise

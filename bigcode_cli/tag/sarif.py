@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from bigcode_cli import __version__
-from bigcode_cli.findings import Finding, TagEntry, describe
 from bigcode_cli.output import safe
+from bigcode_cli.tag.findings import Finding, TagEntry, describe
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 FINGERPRINT = "bigcodeSpan/v1"

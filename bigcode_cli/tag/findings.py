@@ -7,8 +7,8 @@ import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.faults import Fault
 from bigcode_cli.output import safe
+from bigcode_cli.texts.faults import Fault
 
 if TYPE_CHECKING:
     from gpt_bigcode.spans import Span

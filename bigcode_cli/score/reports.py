@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.gates import Judgement
-from bigcode_cli.heatmap import Heatmap
 from bigcode_cli.output import Result, safe
-from bigcode_cli.score_options import TableFormat, ViewOptions
+from bigcode_cli.score.gates import Judgement
+from bigcode_cli.score.heatmap import Heatmap
+from bigcode_cli.score.options import TableFormat, ViewOptions
 
 if TYPE_CHECKING:
     from gpt_bigcode.scores import LineScore, Score, Surprise, TokenScore

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.failures import Failure, UsageFailure
-from bigcode_cli.score_options import GateOptions
+from bigcode_cli.score.options import GateOptions
 
 if TYPE_CHECKING:
     from gpt_bigcode.scores import Surprise
