@@ -17,9 +17,9 @@ from bigcode_cli.classify.reports import NO_LABEL, LabelEntry, LabelReport
 from bigcode_cli.failures import ExitStatus, UsageFailure
 from bigcode_cli.options import ComputeOptions
 from bigcode_cli.output import Notes
-from bigcode_cli.score.gates import Verdict
-from bigcode_cli.score.options import KeepingOptions
 from bigcode_cli.texts.faults import Fault
+from bigcode_cli.texts.judgements import Verdict
+from bigcode_cli.texts.options import KeepingOptions
 from bigcode_cli.texts.progress import Progress
 from bigcode_cli.texts.remembering import Memory, Remembered
 from bigcode_cli.texts.result_cache import ResultCache, model_scope

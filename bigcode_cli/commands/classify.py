@@ -19,8 +19,8 @@ from bigcode_cli.failures import ExitStatus
 from bigcode_cli.introductions import introduce
 from bigcode_cli.options import ComputeOptions
 from bigcode_cli.output import Notes
-from bigcode_cli.score.options import KeepingOptions
 from bigcode_cli.texts import sources
+from bigcode_cli.texts.options import KeepingOptions
 from bigcode_cli.texts.walking import find_sources
 
 

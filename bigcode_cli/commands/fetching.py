@@ -40,8 +40,8 @@ def pull_model(
     safetensors files. Every file's hash is checked, and nothing is visible before all of it is
     there. HF_ENDPOINT, HF_TOKEN, HF_HOME and the proxy variables are honoured.
     """
-    from bigcode_cli.catalog import repository_and_revision
     from bigcode_cli.hub.cache import BRANCH, CachedRepository, cache_root
+    from bigcode_cli.hub.names import repository_and_revision
     from bigcode_cli.hub.pull import Wish, pull
     from bigcode_cli.output import Notes
 

@@ -127,10 +127,10 @@ def remove_model(
     The whole repository, or one revision of it; how much that freed is printed.
     Other tools that share the cache lose it too. Nothing outside the cache is ever removed.
     """
-    from bigcode_cli.catalog import repository_and_revision
     from bigcode_cli.failures import Failure
     from bigcode_cli.hub import removal
     from bigcode_cli.hub.cache import CachedRepository, cache_root
+    from bigcode_cli.hub.names import repository_and_revision
     from bigcode_cli.models.confirmation import confirm
     from bigcode_cli.tables import shown_bytes, write_document, write_facts
 

@@ -19,13 +19,13 @@ from bigcode_cli.score.options import (
     InputPaths,
     ScoringOptions,
     Staged,
-    TableFormat,
     ViewOptions,
     Window,
 )
 from bigcode_cli.score.page import Page
 from bigcode_cli.score.run import ScoreRun
 from bigcode_cli.texts import sources
+from bigcode_cli.texts.options import TableFormat
 from bigcode_cli.texts.walking import find_sources
 
 

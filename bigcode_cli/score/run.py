@@ -13,11 +13,12 @@ from bigcode_cli.catalog import Found
 from bigcode_cli.failures import ExitStatus, Failure
 from bigcode_cli.options import KeptModelOptions
 from bigcode_cli.output import Notes
-from bigcode_cli.score.gates import Gates, Verdict
+from bigcode_cli.score.gates import Gates
 from bigcode_cli.score.options import ScoringOptions, ViewOptions, Window
 from bigcode_cli.score.page import Page
 from bigcode_cli.score.reports import Entry, Report, surprise_values
 from bigcode_cli.score.views import keep_text
+from bigcode_cli.texts.judgements import Verdict
 from bigcode_cli.texts.progress import Progress
 from bigcode_cli.texts.remembering import Memory, Remembered
 from bigcode_cli.texts.result_cache import ResultCache, model_scope

@@ -3,12 +3,12 @@
 Knows nothing of models and formats.
 """
 
-import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.output import safe
 from bigcode_cli.texts.faults import Fault
+from bigcode_cli.texts.rows import bytes_of_name
 
 if TYPE_CHECKING:
     from gpt_bigcode.spans import Span
@@ -74,11 +74,7 @@ class TagEntry:
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the report."""
         values: dict[str, Any] = {"path": self.path, "status": self.status}
-        try:
-            self.path.encode("utf-8")
-        except UnicodeEncodeError:
-            raw = self.path.encode("utf-8", "surrogateescape")
-            values["path_b64"] = base64.b64encode(raw).decode()
+        values |= bytes_of_name(self.path)
         if self.status != "ok":
             values |= {"reason": self.reason, "detail": self.detail}
         values["windows"] = self.windows

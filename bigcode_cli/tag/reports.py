@@ -8,6 +8,7 @@ from typing import Any
 from bigcode_cli.output import Result, safe
 from bigcode_cli.tag.findings import TagEntry, describe
 from bigcode_cli.tag.options import TagFormat
+from bigcode_cli.texts.rows import csv_rows
 
 COLUMNS = (
     *("path", "label", "start", "end", "start_line", "start_column", "end_line", "end_column"),
@@ -52,13 +53,7 @@ class TagReport:
         self._result.close()
 
     def _write_rows(self, rows: list[dict[str, Any]]) -> None:
-        import csv
-        import io
-
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writerows(rows)
-        self._result.write(text.getvalue())
+        self._result.write(csv_rows(COLUMNS, rows))
 
     def _write_text(self, entry: TagEntry) -> None:
         path = safe(entry.path)
