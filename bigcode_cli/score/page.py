@@ -184,8 +184,8 @@ def _judged_bits(entry: Entry) -> float | None:
 
 
 def _verdict(entry: Entry) -> str:
-    if entry.status != "ok":
-        return f"{entry.status}: {_text(entry.reason)}"
+    if entry.fault is not None:
+        return f"{entry.status}: {_text(entry.fault.reason)}"
     if entry.judgement is None:
         return "scored"
     if entry.judgement.findings:
@@ -208,7 +208,7 @@ def _top_of_all(files: Sequence[_File]) -> Iterator[str]:
 def _section(file: _File, *, anchor: str) -> Iterator[str]:
     entry, name = file.entry, f"f{file.number}"
     yield f'<section aria-labelledby="{name}"{anchor}>\n<h2 id="{name}">{_text(entry.path)}</h2>\n'
-    said = describe(entry) if entry.score is not None else f"{entry.status}: {entry.detail}"
+    said = describe(entry) if entry.fault is None else f"{entry.status}: {entry.fault.detail}"
     failed = entry.judgement is not None and entry.judgement.findings
     yield f"<p{' class=alarm' if failed else ''}>{_text(said)}</p>\n"
     if file.top:

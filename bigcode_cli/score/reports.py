@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli.output import Result, safe
 from bigcode_cli.score.heatmap import Heatmap
 from bigcode_cli.score.options import ViewOptions
+from bigcode_cli.texts.faults import Fault
 from bigcode_cli.texts.judgements import Judgement
 from bigcode_cli.texts.options import TableFormat
 from bigcode_cli.texts.rows import bytes_of_name, csv_rows
@@ -30,30 +31,31 @@ class Entry:
 
     Attributes:
         path: its name, as the system spells it.
-        status: ok, skipped or error.
-        reason: why it is not ok: a slug that stays the same.
-        detail: why, as a sentence.
         score: its values; None if there are none.
+        fault: why.
         added: those of its added lines, where only they are judged.
         judgement: what the gates say.
         text: what was read, or its beginning, where it is to be shown.
     """
 
     path: str
-    status: str
-    reason: str | None = None
-    detail: str | None = None
     score: "Score | None" = None
+    fault: Fault | None = None
     added: "Surprise | None" = None
     judgement: Judgement | None = None
     text: str | None = None
+
+    @property
+    def status(self) -> str:
+        """One of ok, skipped, error."""
+        return "ok" if self.fault is None else self.fault.status
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the report."""
         values: dict[str, Any] = {"path": self.path, "status": self.status}
         values |= bytes_of_name(self.path)
-        if self.status != "ok":
-            values |= {"reason": self.reason, "detail": self.detail}
+        if self.fault is not None:
+            values |= {"reason": self.fault.reason, "detail": self.fault.detail}
         values |= surprise_values(self.score)
         values["windows"] = 0 if self.score is None else self.score.windows
         if self.added is not None:

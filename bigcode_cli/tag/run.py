@@ -165,7 +165,6 @@ class TagRun:
                 findings.append(Finding(span, fingerprint))
         return TagEntry(
             path=text.path,
-            status="ok",
             windows=tagging.windows,
             findings=tuple(findings),
             allowed=allowed,
@@ -188,7 +187,7 @@ class TagRun:
     def _rewrite(self, texts: Sequence[Source], model: "TextTagger") -> Iterator[TagEntry]:
         for text in texts:
             try:
-                yield TagEntry(path=text.path, status="ok", redacted=self._rewritten(text, model))
+                yield TagEntry(path=text.path, redacted=self._rewritten(text, model))
             except (Failure, GPTBigCodeError) as error:
                 yield _failed(text, error, alone=len(texts) == 1)
 
@@ -230,7 +229,7 @@ def _failed(text: Source, error: Exception, *, alone: bool) -> TagEntry:
     fault = Fault.of(text, error, alone=alone)
     # What was written for one file alone names it once more.
     detail = fault.detail.removeprefix(f"{text.path}: ")
-    return TagEntry(path=text.path, status=fault.status, reason=fault.reason, detail=detail)
+    return TagEntry(path=text.path, fault=replace(fault, detail=detail))
 
 
 def _is_added(span: "Span", added: Sequence[range]) -> bool:
