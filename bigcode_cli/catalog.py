@@ -14,9 +14,9 @@ from types import MappingProxyType
 from bigcode_cli.failures import Failure, UsageFailure
 from bigcode_cli.hub.cache import (
     BRANCH,
+    LONGEST_NAME,
     CachedRepository,
     cache_root,
-    is_repository,
     validate_revision,
 )
 from bigcode_cli.hub.family import full_name
@@ -38,7 +38,6 @@ BUILT_IN_PACKAGES: Mapping[str, str] = MappingProxyType(
 
 _SETTINGS = MappingProxyType({"classify": "classify-model", "tag": "tag-model"})
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
-_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +140,8 @@ def _folder(name: str) -> Found:
 
 def _validate(name: str, repository: str, option: str) -> None:
     fits = _REPOSITORY.fullmatch(repository) or repository.count("/") > 1
-    if len(name) > _LONGEST_NAME or name.startswith("-") or ".." in name or not fits:
-        shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+    if len(name) > LONGEST_NAME or name.startswith("-") or ".." in name or not fits:
+        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
         hint = "a model is a NAME, OWNER/NAME[@REVISION], or a path that starts with ./ or /"
         raise UsageFailure(f"{option}: {shown!r} is not a model's name", hint=hint)
 
@@ -155,26 +154,3 @@ def _cached(repository: str, revision: str) -> Found | None:
     if directory is None:
         return None
     return Found(name=repository, directory=directory, revision=commit)
-
-
-def repository_and_revision(
-    text: str, revision: str | None, *, option: str
-) -> tuple[str, str | None]:
-    """Take REPO[@REVISION] apart, and settle it with a revision given elsewhere.
-
-    Raises:
-        UsageFailure: no repository can have that name, or the two revisions differ.
-    """
-    short, at, after = text.partition("@")
-    name = full_name(short)
-    if not is_repository(name):
-        shown = text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
-        hint = "a repository is OWNER/NAME of letters, digits, '-', '_' and '.'"
-        raise UsageFailure(f"{option}: {shown!r} is not a repository's name", hint=hint)
-    if at and revision not in (None, after):
-        raise UsageFailure(f"{option}@REVISION and --revision name different revisions")
-    if at:
-        return name, validate_revision(after, option=option)
-    if revision is None:
-        return name, None
-    return name, validate_revision(revision, option="--revision")

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bigcode_cli import requests
-from bigcode_cli.bench_card import Card
-from bigcode_cli.bench_options import BenchOptions
-from bigcode_cli.bench_run import Bench, precisions, random_checkpoint
+from bigcode_cli.bench.card import Card
+from bigcode_cli.bench.options import BenchOptions
+from bigcode_cli.bench.run import Bench, precisions, random_checkpoint
 from bigcode_cli.catalog import find_model
 from bigcode_cli.failures import UsageFailure
 from bigcode_cli.options import ModelOptions, ReportOptions

@@ -5,22 +5,23 @@ Knows nothing of how options are parsed, texts are read or results are shown.
 
 import typer
 
-from bigcode_cli import requests, sources
+from bigcode_cli import requests
 from bigcode_cli.catalog import BUILT_IN_CLASSIFIER, find_model
-from bigcode_cli.classify_options import (
+from bigcode_cli.classify.gates import LabelGates
+from bigcode_cli.classify.options import (
     ClassifierName,
     ClassifyingOptions,
     InputPaths,
     LabelGateOptions,
 )
-from bigcode_cli.classify_run import ClassifyRun
+from bigcode_cli.classify.run import ClassifyRun
 from bigcode_cli.failures import ExitStatus
 from bigcode_cli.introductions import introduce
-from bigcode_cli.label_gates import LabelGates
 from bigcode_cli.options import ComputeOptions
 from bigcode_cli.output import Notes
-from bigcode_cli.score_options import KeepingOptions
-from bigcode_cli.walking import find_sources
+from bigcode_cli.texts import sources
+from bigcode_cli.texts.options import KeepingOptions
+from bigcode_cli.texts.walking import find_sources
 
 
 def classify(

@@ -6,9 +6,10 @@ Knows nothing of how options are parsed or how errors are shown.
 from dataclasses import replace
 
 from bigcode_cli import inputs, requests
-from bigcode_cli.answers import Presenter
 from bigcode_cli.catalog import find_model
-from bigcode_cli.drafts import load_draft
+from bigcode_cli.complete.answers import Presenter
+from bigcode_cli.complete.drafts import load_draft
+from bigcode_cli.complete.prefixes import kept_prefixes
 from bigcode_cli.options import (
     Echo,
     GenerationOptions,
@@ -19,7 +20,6 @@ from bigcode_cli.options import (
     ReportOptions,
 )
 from bigcode_cli.output import Notes
-from bigcode_cli.prefixes import kept_prefixes
 
 
 def complete(

@@ -10,7 +10,7 @@ import typer
 
 from bigcode_cli import failures
 from bigcode_cli.failures import Failure
-from bigcode_cli.model_arguments import (
+from bigcode_cli.models.options import (
     Convert,
     Format,
     Repository,
@@ -40,8 +40,8 @@ def pull_model(
     safetensors files. Every file's hash is checked, and nothing is visible before all of it is
     there. HF_ENDPOINT, HF_TOKEN, HF_HOME and the proxy variables are honoured.
     """
-    from bigcode_cli.catalog import repository_and_revision
     from bigcode_cli.hub.cache import BRANCH, CachedRepository, cache_root
+    from bigcode_cli.hub.names import repository_and_revision
     from bigcode_cli.hub.pull import Wish, pull
     from bigcode_cli.output import Notes
 
@@ -76,7 +76,7 @@ def update_models(names: UpdatedNames = None, *, report: ReportOptions) -> None:
     new files are fetched and checked as by pull. The old revision stays until prune removes it.
     """
     from bigcode_cli.hub.update import chosen_standings, open_hub, update
-    from bigcode_cli.hub.views import failed_update, shown_update, update_entry
+    from bigcode_cli.models.views import failed_update, shown_update, update_entry
     from bigcode_cli.output import Notes
     from bigcode_cli.tables import write_document, write_facts
 
@@ -117,7 +117,7 @@ def convert_model(
     from bigcode_cli.catalog import find_source
     from bigcode_cli.hub.cache import CachedRepository, cache_root
     from bigcode_cli.hub.conversions import convert_folder, convert_snapshot
-    from bigcode_cli.hub.inventory import total_bytes
+    from bigcode_cli.models.inventory import total_bytes
     from bigcode_cli.output import Notes
 
     found = find_source(name, option="NAME")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from bigcode_cli import requests, rewriting
 from bigcode_cli.catalog import find_model
-from bigcode_cli.drafts import load_draft
+from bigcode_cli.complete.drafts import load_draft
+from bigcode_cli.complete.prefixes import kept_prefixes
 from bigcode_cli.failures import UsageFailure
-from bigcode_cli.infill_answers import InfillPresenter
-from bigcode_cli.infill_options import AnswerOptions, PlaceOptions, Shown
+from bigcode_cli.infill.answers import InfillPresenter
+from bigcode_cli.infill.options import AnswerOptions, PlaceOptions, Shown
+from bigcode_cli.infill.places import check_way, find_place
 from bigcode_cli.options import (
     GenerationOptions,
     InputFile,
@@ -20,8 +22,6 @@ from bigcode_cli.options import (
     ReportOptions,
 )
 from bigcode_cli.output import Notes
-from bigcode_cli.places import check_way, find_place
-from bigcode_cli.prefixes import kept_prefixes
 
 if TYPE_CHECKING:
     from gpt_bigcode.pipeline import CompletionOptions, InfillOptions, TextModel

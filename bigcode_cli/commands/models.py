@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from bigcode_cli.commands.fetching import convert_model, pull_model, update_models
-from bigcode_cli.model_arguments import CachedName, DefaultName, Format, ModelName, Yes
+from bigcode_cli.models.options import CachedName, DefaultName, Format, ModelName, Yes
 from bigcode_cli.options import OutputFormat
 
 
@@ -20,8 +20,8 @@ def list_models(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  #
     folders that model-folders in config.toml names, each with the commands that it can run.
     Repositories of other architectures are left out.
     """
-    from bigcode_cli.hub.inventory import installed_models
-    from bigcode_cli.hub.views import list_entry, shown_revision
+    from bigcode_cli.models.inventory import installed_models
+    from bigcode_cli.models.views import list_entry, shown_revision
     from bigcode_cli.output import Notes
     from bigcode_cli.tables import shown_bytes, shown_count, write_document, write_table
 
@@ -52,7 +52,7 @@ def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None: 
     from bigcode_cli.catalog import find_model
     from bigcode_cli.hub import description
     from bigcode_cli.hub.cache import file_sizes
-    from bigcode_cli.hub.views import converted_from, facts_of, shown_facts
+    from bigcode_cli.models.views import converted_from, facts_of, shown_facts
     from bigcode_cli.tables import write_document, write_facts
 
     found = find_model(name, option="NAME")
@@ -127,11 +127,11 @@ def remove_model(
     The whole repository, or one revision of it; how much that freed is printed.
     Other tools that share the cache lose it too. Nothing outside the cache is ever removed.
     """
-    from bigcode_cli.catalog import repository_and_revision
-    from bigcode_cli.confirmation import confirm
     from bigcode_cli.failures import Failure
     from bigcode_cli.hub import removal
     from bigcode_cli.hub.cache import CachedRepository, cache_root
+    from bigcode_cli.hub.names import repository_and_revision
+    from bigcode_cli.models.confirmation import confirm
     from bigcode_cli.tables import shown_bytes, write_document, write_facts
 
     repository, revision = repository_and_revision(name, None, option="NAME")
@@ -154,9 +154,9 @@ def prune_models(*, yes: Yes = False, format: Format = OutputFormat.TEXT) -> Non
     Revisions at which no branch or tag stands any more, and contents and parts of downloads that
     belong to no revision and are older than a day. Conversions of what is no longer there.
     """
-    from bigcode_cli.confirmation import confirm
     from bigcode_cli.hub import removal
     from bigcode_cli.hub.cache import cache_root, repositories
+    from bigcode_cli.models.confirmation import confirm
     from bigcode_cli.tables import shown_bytes, write_document, write_facts
 
     root = cache_root()

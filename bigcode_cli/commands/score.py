@@ -8,24 +8,25 @@ from pathlib import Path
 
 import typer
 
-from bigcode_cli import requests, sources
+from bigcode_cli import requests
 from bigcode_cli.catalog import find_model
 from bigcode_cli.failures import ExitStatus, UsageFailure
-from bigcode_cli.gates import Gates
 from bigcode_cli.options import KeptModelOptions
 from bigcode_cli.output import Notes
-from bigcode_cli.page import Page
-from bigcode_cli.score_options import (
+from bigcode_cli.score.gates import Gates
+from bigcode_cli.score.options import (
     GateOptions,
     InputPaths,
     ScoringOptions,
     Staged,
-    TableFormat,
     ViewOptions,
     Window,
 )
-from bigcode_cli.score_run import ScoreRun
-from bigcode_cli.walking import find_sources
+from bigcode_cli.score.page import Page
+from bigcode_cli.score.run import ScoreRun
+from bigcode_cli.texts import sources
+from bigcode_cli.texts.options import TableFormat
+from bigcode_cli.texts.walking import find_sources
 
 
 def score(

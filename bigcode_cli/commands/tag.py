@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bigcode_cli import requests, sources
+from bigcode_cli import requests
 from bigcode_cli.catalog import BUILT_IN_TAGGER, Found, find_model
-from bigcode_cli.discretion import discreet
 from bigcode_cli.failures import ExitStatus, Failure, UsageFailure
 from bigcode_cli.introductions import introduce
 from bigcode_cli.output import Notes
-from bigcode_cli.sources import STANDARD_INPUT, Source, file_source
-from bigcode_cli.tag_options import (
+from bigcode_cli.tag.discretion import discreet
+from bigcode_cli.tag.options import (
     FindingOptions,
     RedactionOptions,
     SilencingOptions,
@@ -27,10 +26,12 @@ from bigcode_cli.tag_options import (
     TagPaths,
     TagTableOptions,
 )
-from bigcode_cli.walking import find_sources
+from bigcode_cli.texts import sources
+from bigcode_cli.texts.sources import STANDARD_INPUT, Source, file_source
+from bigcode_cli.texts.walking import find_sources
 
 if TYPE_CHECKING:
-    from bigcode_cli.tag_run import TagRun
+    from bigcode_cli.tag.run import TagRun
     from gpt_bigcode.tagging import TagOptions, TextTagger
 
 
@@ -113,9 +114,9 @@ def _run(
     *,
     staged: bool,
 ) -> "TagRun":
-    from bigcode_cli.allowing import Allowances
-    from bigcode_cli.baselines import Baseline
-    from bigcode_cli.fingerprints import DEFAULT_SALT, Fingerprints
+    from bigcode_cli.tag.allowing import Allowances
+    from bigcode_cli.tag.baselines import Baseline
+    from bigcode_cli.tag.fingerprints import DEFAULT_SALT, Fingerprints
 
     allowances = Allowances.of(silencing.allow or [], silencing.exclude or [])
     baseline = None
@@ -127,7 +128,7 @@ def _run(
         baseline = baseline.within(_top_folder()) if staged else baseline
     salt = silencing.salt or (DEFAULT_SALT if baseline is None else baseline.salt)
     options = _tag_options(finding)
-    from bigcode_cli.tag_run import TagRun
+    from bigcode_cli.tag.run import TagRun
 
     return TagRun(
         options=options,

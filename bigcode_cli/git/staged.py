@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from bigcode_cli.failures import Failure
 from bigcode_cli.git.process import git_failure, run_git, start_git
-from bigcode_cli.sources import MAX_BYTES, Source
+from bigcode_cli.texts.sources import MAX_BYTES, Source
 
 ALL_LINES = (range(1, sys.maxsize),)
 _FILE_MODES = frozenset({b"100644", b"100755"})

@@ -13,6 +13,8 @@ from bigcode_cli.failures import Failure, UsageFailure
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 BRANCH = "main"
+LONGEST_NAME = 200
+"""No model is called by a longer one; of what cannot be a name so much is shown."""
 _NAME = r"[A-Za-z0-9][\w.-]{0,95}"
 _REPOSITORY = re.compile(rf"{_NAME}(/{_NAME})?", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
@@ -53,7 +55,7 @@ def validate_revision(revision: str, *, option: str) -> str:
     """
     bad_part = ".." in revision or "//" in revision or revision.endswith(("/", ".lock"))
     if not _REVISION.fullmatch(revision) or bad_part:
-        shown = revision if len(revision) <= len("x" * 200) else f"{revision[:200]}…"
+        shown = revision if len(revision) <= LONGEST_NAME else f"{revision[:LONGEST_NAME]}…"
         raise UsageFailure(f"{option}: {shown!r} is not a revision")
     return revision
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bigcode_cli.catalog import repository_and_revision
 from bigcode_cli.failures import Failure, UsageFailure
 from bigcode_cli.hub.cache import COMMIT, CachedRepository, cache_root, file_sizes, repositories
 from bigcode_cli.hub.derived import is_convertible, usable_folder
 from bigcode_cli.hub.description import describe_if_whole
 from bigcode_cli.hub.faults import Interrupted
+from bigcode_cli.hub.names import repository_and_revision
 from bigcode_cli.hub.pull import Pulled, Wish, fetch, is_offline
 from bigcode_cli.hub.server import Hub
 from bigcode_cli.hub.token import find_token

@@ -21,12 +21,10 @@ from gpt_bigcode.classifications import (
 from gpt_bigcode.classifier_description import label_names, problem_of
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.labelers import Labeler, Logits, open_labeler
-from gpt_bigcode.pieces import encode_pieces
+from gpt_bigcode.pieces import encode_pieces, without_mark
 from gpt_bigcode.row_pool import RowPool
 from gpt_bigcode.tokenizer import CodeTokenizer
 from gpt_bigcode.weights import Task, require_head
-
-_BYTE_ORDER_MARK, _MARK_BYTES = "\ufeff", 3
 
 
 class TextClassifier:
@@ -256,15 +254,9 @@ class _Text:
 
     def _portions(self) -> Iterator[list[int] | None]:
         """Ids as they come; None at the end."""
-        yield from encode_pieces(self._model.tokenizer, self._without_mark())
+        text = without_mark(self._pieces, self._begin)
+        yield from encode_pieces(self._model.tokenizer, text)
         yield None
 
-    def _without_mark(self) -> Iterator[str]:
-        first = True
-        for piece in self._pieces:
-            text = piece
-            if first and piece:
-                first = False
-                text = piece.removeprefix(_BYTE_ORDER_MARK)
-                self._offset = _MARK_BYTES if text != piece else 0
-            yield text
+    def _begin(self, mark: int) -> None:
+        self._offset = mark

@@ -3,12 +3,14 @@
 The ids are those of the whole text: it is cut only where the pre-tokenizer of the family cuts too.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+from gpt_bigcode.context import BYTE_ORDER_MARK
 from gpt_bigcode.tokenizer import CodeTokenizer
 
 PIECE_CHARACTERS = 1 << 14
 """The most that is tokenized at once."""
+_MARK_BYTES = 3
 
 
 def encode_pieces(tokenizer: CodeTokenizer, pieces: Iterable[str]) -> Iterator[list[int]]:
@@ -19,6 +21,23 @@ def encode_pieces(tokenizer: CodeTokenizer, pieces: Iterable[str]) -> Iterator[l
     """
     for piece in cut_at_white_space(pieces):
         yield tokenizer.encode(piece)
+
+
+def without_mark(pieces: Iterable[str], begin: Callable[[int], None]) -> Iterator[str]:
+    """Leave out a byte order mark at the beginning of a text.
+
+    Args:
+        pieces: the text.
+        begin: told how many bytes were left out, before the first piece that is not empty.
+    """
+    first = True
+    for piece in pieces:
+        text = piece
+        if first and piece:
+            first = False
+            text = piece.removeprefix(BYTE_ORDER_MARK)
+            begin(_MARK_BYTES if text != piece else 0)
+        yield text
 
 
 def cut_at_white_space(pieces: Iterable[str]) -> Iterator[str]:

@@ -12,14 +12,13 @@ from typing import Self
 
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.ledger import Ledger
-from gpt_bigcode.pieces import encode_pieces
+from gpt_bigcode.pieces import encode_pieces, without_mark
 from gpt_bigcode.precision import LoadingPolicy
 from gpt_bigcode.scorers import LogProbabilities, Row, Scorer, open_scorer
 from gpt_bigcode.scores import Score
 from gpt_bigcode.tokenizer import CodeTokenizer
 from gpt_bigcode.windows import WindowMode, WindowPlan
 
-_BYTE_ORDER_MARK, _MARK_BYTES = "\ufeff", 3
 _SORTED_BATCHES = 8  # so many are collected, so that windows of similar length meet
 
 
@@ -249,15 +248,6 @@ class _Text:
 
     def _portions(self) -> Iterator[list[int] | None]:
         """Ids as they come; None at the end."""
-        yield from encode_pieces(self._model.tokenizer, self._without_mark())
+        text = without_mark(self._pieces, self._ledger.begin)
+        yield from encode_pieces(self._model.tokenizer, text)
         yield None
-
-    def _without_mark(self) -> Iterator[str]:
-        first = True
-        for piece in self._pieces:
-            text = piece
-            if first and piece:
-                first = False
-                text = piece.removeprefix(_BYTE_ORDER_MARK)
-                self._ledger.begin(_MARK_BYTES if text != piece else 0)
-            yield text

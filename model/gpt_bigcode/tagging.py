@@ -16,7 +16,7 @@ from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, OptionError
 from gpt_bigcode.label_scheme import LabelScheme
 from gpt_bigcode.labelers import Labeler, Logits, open_labeler
-from gpt_bigcode.pieces import encode_pieces
+from gpt_bigcode.pieces import encode_pieces, without_mark
 from gpt_bigcode.reading import Reading, TagWindow
 from gpt_bigcode.row_pool import RowPool
 from gpt_bigcode.spans import Span, SpanFinder
@@ -25,7 +25,6 @@ from gpt_bigcode.weights import Task
 
 MIN_SCORE = 0.5
 """The default of `TagOptions.min_score`."""
-_BYTE_ORDER_MARK, _MARK_BYTES = "\ufeff", 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,15 +295,6 @@ class _Text:
 
     def _portions(self) -> Iterator[list[int] | None]:
         """Ids as they come; None at the end."""
-        yield from encode_pieces(self._model.tokenizer, self._without_mark())
+        text = without_mark(self._pieces, self._finder.begin)
+        yield from encode_pieces(self._model.tokenizer, text)
         yield None
-
-    def _without_mark(self) -> Iterator[str]:
-        first = True
-        for piece in self._pieces:
-            text = piece
-            if first and piece:
-                first = False
-                text = piece.removeprefix(_BYTE_ORDER_MARK)
-                self._finder.begin(_MARK_BYTES if text != piece else 0)
-            yield text

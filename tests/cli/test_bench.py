@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bigcode_cli.bench_options import Shape
-from bigcode_cli.bench_run import random_checkpoint
+from bigcode_cli.bench.options import Shape
+from bigcode_cli.bench.run import random_checkpoint
 from bigcode_cli.failures import Failure
 from gpt_bigcode import measuring
 from gpt_bigcode import random_checkpoint as library

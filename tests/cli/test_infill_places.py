@@ -7,8 +7,8 @@ import pytest
 
 from bigcode_cli import inputs
 from bigcode_cli.failures import Failure, UsageFailure
-from bigcode_cli.infill_options import ColumnUnit, PlaceOptions
-from bigcode_cli.places import find_place
+from bigcode_cli.infill.options import ColumnUnit, PlaceOptions
+from bigcode_cli.infill.places import find_place
 from infill_program import Infill
 from program import Run
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bigcode_cli.views import shown_lines
+from bigcode_cli.score.views import shown_lines
 from gpt_bigcode.scores import LineScore, Score, TokenScore
 from program import BIGCODE, Outcome, Run, read_terminal
 from scripted_models import encode, numbered_lines, write_checkpoint

@@ -8,8 +8,9 @@ import typer
 
 from bigcode_cli.app import app
 from bigcode_cli.app import options as all_options
-from bigcode_cli.score_options import TableFormat, Window
+from bigcode_cli.score.options import Window
 from bigcode_cli.settings import Settings, environment_name
+from bigcode_cli.texts.options import TableFormat
 
 # Option: default, then what a flag, the environment and the file say and what comes of it.
 VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {

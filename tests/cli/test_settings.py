@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import typer
 
-from bigcode_cli import infill_options as I  # noqa: N812  # short, for the table
 from bigcode_cli import options
 from bigcode_cli.app import SUMMARIES, app, function_of, main
 from bigcode_cli.app import options as all_options
+from bigcode_cli.infill import options as I  # noqa: N812  # short, for the table
 from bigcode_cli.settings import Settings, SettingsError, config_path, environment_name
 from gpt_bigcode import scopes
 from program import Run

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bigcode_cli.redacting import redacted
+from bigcode_cli.tag.redacting import redacted
 from gpt_bigcode.tagging import Advance, TagOptions
 from program import BIGCODE, Outcome, Run
 from scripted_taggers import write_tagger

@@ -9,7 +9,7 @@ import typer
 from bigcode_cli.app import app
 from bigcode_cli.app import options as all_options
 from bigcode_cli.settings import Settings, environment_name
-from bigcode_cli.tag_options import TagFormat
+from bigcode_cli.tag.options import TagFormat
 from program import Run
 from scripted_taggers import write_tagger
 

@@ -12,6 +12,11 @@ from bigcode_cli import __version__
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("bigcode_cli", "model", "scripts", "tests", "benchmarks")
 SOURCES = sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))
+JOBS = sorted(
+    path.parent.name
+    for path in (ROOT / "bigcode_cli").glob("*/__init__.py")
+    if path.parent.name not in {"commands", "hub", "git"}
+)
 _MAX_FILE_LINES = 400
 _MAX_FUNCTION_LINES = 50
 _MAX_TRANSFORMER_LINES = 350
@@ -55,6 +60,16 @@ def test_readme_names_every_file_of_the_tree() -> None:
     listed = [path for name in folders for path in (ROOT / name).glob("*.py")]
     missing = [_name(p) for p in listed if p.name != "__init__.py" and p.name not in readme]
     assert missing == []
+
+
+@pytest.mark.parametrize("folder", JOBS)
+def test_readme_names_every_file_of_a_job(folder: str) -> None:
+    """Files of several jobs have the same names, so each must stand below its own folder."""
+    tree = (ROOT / "README.md").read_text("utf-8").partition("\n    bigcode_cli/ ")[2]
+    listed = re.search(rf"^ {{6}}{folder}/.*\n((?: {{8}}.*\n)*)", tree, re.MULTILINE)
+    assert listed is not None
+    files = {path.name for path in (ROOT / "bigcode_cli" / folder).iterdir() if path.is_file()}
+    assert set(re.findall(r"[a-z_]+\.(?:py|css)\b", listed[1])) == files - {"__init__.py"}
 
 
 def _canonical(name: str) -> str:

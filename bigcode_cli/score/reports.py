@@ -3,15 +3,16 @@
 Knows nothing of how they were computed or judged.
 """
 
-import base64
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.gates import Judgement
-from bigcode_cli.heatmap import Heatmap
 from bigcode_cli.output import Result, safe
-from bigcode_cli.score_options import TableFormat, ViewOptions
+from bigcode_cli.score.heatmap import Heatmap
+from bigcode_cli.score.options import ViewOptions
+from bigcode_cli.texts.faults import Fault
+from bigcode_cli.texts.judgements import Judgement
+from bigcode_cli.texts.options import TableFormat
+from bigcode_cli.texts.rows import bytes_of_name, csv_rows
 
 if TYPE_CHECKING:
     from gpt_bigcode.scores import LineScore, Score, Surprise, TokenScore
@@ -30,30 +31,31 @@ class Entry:
 
     Attributes:
         path: its name, as the system spells it.
-        status: ok, skipped or error.
-        reason: why it is not ok: a slug that stays the same.
-        detail: why, as a sentence.
         score: its values; None if there are none.
+        fault: why.
         added: those of its added lines, where only they are judged.
         judgement: what the gates say.
         text: what was read, or its beginning, where it is to be shown.
     """
 
     path: str
-    status: str
-    reason: str | None = None
-    detail: str | None = None
     score: "Score | None" = None
+    fault: Fault | None = None
     added: "Surprise | None" = None
     judgement: Judgement | None = None
     text: str | None = None
+
+    @property
+    def status(self) -> str:
+        """One of ok, skipped, error."""
+        return "ok" if self.fault is None else self.fault.status
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the report."""
         values: dict[str, Any] = {"path": self.path, "status": self.status}
         values |= bytes_of_name(self.path)
-        if self.status != "ok":
-            values |= {"reason": self.reason, "detail": self.detail}
+        if self.fault is not None:
+            values |= {"reason": self.fault.reason, "detail": self.fault.detail}
         values |= surprise_values(self.score)
         values["windows"] = 0 if self.score is None else self.score.windows
         if self.added is not None:
@@ -62,25 +64,6 @@ class Entry:
             values["verdict"] = self.judgement.verdict.value
             values["findings"] = list(self.judgement.findings)
         return values
-
-
-def bytes_of_name(path: str) -> dict[str, str]:
-    """The name's bytes in base64 as `path_b64`, if they are no UTF-8; else nothing."""
-    if not _is_no_text(path):
-        return {}
-    raw = path.encode("utf-8", "surrogateescape")
-    return {"path_b64": base64.b64encode(raw).decode()}
-
-
-def csv_rows(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
-    """Rows of a table as CSV: other keys are left out, and what a row has not is empty."""
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n", restval="")
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def surprise_values(part: "Surprise | None") -> dict[str, Any]:
@@ -205,11 +188,3 @@ def _line_text(line: "LineScore") -> str:
 
 def _token_text(token: "TokenScore") -> str:
     return f"bytes {token.start}-{token.end}: logprob {token.logprob:.3f}"
-
-
-def _is_no_text(path: str) -> bool:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False

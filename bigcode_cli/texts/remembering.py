@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from bigcode_cli.failures import Failure
-from bigcode_cli.result_cache import ResultCache, hash_text
-from bigcode_cli.sources import Source
+from bigcode_cli.texts.result_cache import ResultCache, hash_text
+from bigcode_cli.texts.sources import Source
 
 Value = TypeVar("Value")
 Compute = Callable[[Iterable[Iterator[str]]], Iterator[Value | Exception]]

@@ -7,31 +7,15 @@ import json
 import math
 import os
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.failures import Failure, UsageFailure
-from bigcode_cli.score_options import GateOptions
+from bigcode_cli.score.options import GateOptions
+from bigcode_cli.texts.judgements import Judgement, Verdict
 
 if TYPE_CHECKING:
     from gpt_bigcode.scores import Surprise
-
-
-class Verdict(StrEnum):
-    """What the gates say of a file."""
-
-    PASS = "pass"  # noqa: S105  # no password
-    FAIL = "fail"
-    TOO_SHORT = "too-short"
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The verdict on a file, and a sentence for every gate that it failed."""
-
-    verdict: Verdict
-    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bigcode_cli.classify_options import LabelGateOptions
+from bigcode_cli.classify.options import LabelGateOptions
 from bigcode_cli.failures import UsageFailure
-from bigcode_cli.gates import Judgement, Verdict
+from bigcode_cli.texts.judgements import Judgement, Verdict
 
 if TYPE_CHECKING:
     from gpt_bigcode.classifications import Classification

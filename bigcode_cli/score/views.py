@@ -10,7 +10,7 @@ from math import log
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from bigcode_cli.sources import Source
+from bigcode_cli.texts.sources import Source
 
 if TYPE_CHECKING:
     from gpt_bigcode.scores import LineScore, Score, TokenScore

@@ -3,12 +3,12 @@
 Knows nothing of models and formats.
 """
 
-import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.faults import Fault
 from bigcode_cli.output import safe
+from bigcode_cli.texts.faults import Fault
+from bigcode_cli.texts.rows import bytes_of_name
 
 if TYPE_CHECKING:
     from gpt_bigcode.spans import Span
@@ -43,9 +43,7 @@ class TagEntry:
 
     Attributes:
         path: its name, as the system spells it.
-        status: ok, skipped or error.
-        reason: why it is not ok: a slug that stays the same.
-        detail: why, as a sentence.
+        fault: why there is no result.
         windows: how many the model read.
         findings: in the order of the text.
         allowed: findings that a comment or an expression allows.
@@ -54,9 +52,7 @@ class TagEntry:
     """
 
     path: str
-    status: str
-    reason: str | None = None
-    detail: str | None = None
+    fault: Fault | None = None
     windows: int = 0
     findings: tuple[Finding, ...] = field(default=())
     allowed: int = 0
@@ -64,23 +60,16 @@ class TagEntry:
     redacted: int | None = None
 
     @property
-    def fault(self) -> Fault | None:
-        """Why there is no result."""
-        if self.status == "ok":
-            return None
-        reason, detail = str(self.reason), str(self.detail)
-        return Fault(status=self.status, reason=reason, detail=detail)
+    def status(self) -> str:
+        """One of ok, skipped, error."""
+        return "ok" if self.fault is None else self.fault.status
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the report."""
         values: dict[str, Any] = {"path": self.path, "status": self.status}
-        try:
-            self.path.encode("utf-8")
-        except UnicodeEncodeError:
-            raw = self.path.encode("utf-8", "surrogateescape")
-            values["path_b64"] = base64.b64encode(raw).decode()
-        if self.status != "ok":
-            values |= {"reason": self.reason, "detail": self.detail}
+        values |= bytes_of_name(self.path)
+        if self.fault is not None:
+            values |= {"reason": self.fault.reason, "detail": self.fault.detail}
         values["windows"] = self.windows
         values["spans"] = [finding.to_dict() for finding in self.findings]
         values |= {"allowed": self.allowed, "known": self.known}

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli import output, rewriting
-from bigcode_cli.allowing import Allowances, Comments
-from bigcode_cli.baselines import Baseline, Known
 from bigcode_cli.failures import ExitStatus, Failure
-from bigcode_cli.faults import Fault
-from bigcode_cli.findings import Finding, TagEntry
-from bigcode_cli.fingerprints import Fingerprints
 from bigcode_cli.output import Notes
-from bigcode_cli.progress import Progress
-from bigcode_cli.redacting import redacted
-from bigcode_cli.sources import MAX_BYTES, Source
-from bigcode_cli.tag_options import TagFormat
-from bigcode_cli.tag_reports import TagReport
+from bigcode_cli.tag.allowing import Allowances, Comments
+from bigcode_cli.tag.baselines import Baseline, Known
+from bigcode_cli.tag.findings import Finding, TagEntry
+from bigcode_cli.tag.fingerprints import Fingerprints
+from bigcode_cli.tag.options import TagFormat
+from bigcode_cli.tag.redacting import redacted
+from bigcode_cli.tag.reports import TagReport
+from bigcode_cli.texts.faults import Fault
+from bigcode_cli.texts.progress import Progress
+from bigcode_cli.texts.sources import MAX_BYTES, Source
 from gpt_bigcode.errors import GPTBigCodeError
 
 if TYPE_CHECKING:
@@ -165,7 +165,6 @@ class TagRun:
                 findings.append(Finding(span, fingerprint))
         return TagEntry(
             path=text.path,
-            status="ok",
             windows=tagging.windows,
             findings=tuple(findings),
             allowed=allowed,
@@ -188,7 +187,7 @@ class TagRun:
     def _rewrite(self, texts: Sequence[Source], model: "TextTagger") -> Iterator[TagEntry]:
         for text in texts:
             try:
-                yield TagEntry(path=text.path, status="ok", redacted=self._rewritten(text, model))
+                yield TagEntry(path=text.path, redacted=self._rewritten(text, model))
             except (Failure, GPTBigCodeError) as error:
                 yield _failed(text, error, alone=len(texts) == 1)
 
@@ -230,7 +229,7 @@ def _failed(text: Source, error: Exception, *, alone: bool) -> TagEntry:
     fault = Fault.of(text, error, alone=alone)
     # What was written for one file alone names it once more.
     detail = fault.detail.removeprefix(f"{text.path}: ")
-    return TagEntry(path=text.path, status=fault.status, reason=fault.reason, detail=detail)
+    return TagEntry(path=text.path, fault=replace(fault, detail=detail))
 
 
 def _is_added(span: "Span", added: Sequence[range]) -> bool:

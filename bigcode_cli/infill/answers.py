@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from difflib import diff_bytes, unified_diff
 from typing import ClassVar
 
-from bigcode_cli.answers import Presenter
-from bigcode_cli.infill_options import Shown
+from bigcode_cli.complete.answers import Presenter
+from bigcode_cli.infill.options import Shown
+from bigcode_cli.infill.places import Place
 from bigcode_cli.output import safe
-from bigcode_cli.places import Place
 
 _NO_NEWLINE = b"\n\\ No newline at end of file\n"
 

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from bigcode_cli import requests
 from bigcode_cli.catalog import Found
-from bigcode_cli.classify_options import ClassifyingOptions
+from bigcode_cli.classify.gates import LabelGates
+from bigcode_cli.classify.options import ClassifyingOptions
+from bigcode_cli.classify.reports import NO_LABEL, LabelEntry, LabelReport
 from bigcode_cli.failures import ExitStatus, UsageFailure
-from bigcode_cli.faults import Fault
-from bigcode_cli.gates import Verdict
-from bigcode_cli.label_gates import LabelGates
-from bigcode_cli.label_reports import NO_LABEL, LabelEntry, LabelReport
 from bigcode_cli.options import ComputeOptions
 from bigcode_cli.output import Notes
-from bigcode_cli.progress import Progress
-from bigcode_cli.remembering import Memory, Remembered
-from bigcode_cli.result_cache import ResultCache, model_scope
-from bigcode_cli.score_options import KeepingOptions
-from bigcode_cli.sources import Source
+from bigcode_cli.texts.faults import Fault
+from bigcode_cli.texts.judgements import Verdict
+from bigcode_cli.texts.options import KeepingOptions
+from bigcode_cli.texts.progress import Progress
+from bigcode_cli.texts.remembering import Memory, Remembered
+from bigcode_cli.texts.result_cache import ResultCache, model_scope
+from bigcode_cli.texts.sources import Source
 
 if TYPE_CHECKING:
     from gpt_bigcode.classification import TextClassifier

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from bigcode_cli.output import Result, safe
-from bigcode_cli.views import LEVEL_BITS, Run, ShownLine, shown_lines
+from bigcode_cli.score.views import LEVEL_BITS, Run, ShownLine, shown_lines
 
 if TYPE_CHECKING:
     from gpt_bigcode.scores import Score

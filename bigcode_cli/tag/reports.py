@@ -5,9 +5,10 @@ Knows nothing of how they were found or judged.
 
 from typing import Any
 
-from bigcode_cli.findings import TagEntry, describe
 from bigcode_cli.output import Result, safe
-from bigcode_cli.tag_options import TagFormat
+from bigcode_cli.tag.findings import TagEntry, describe
+from bigcode_cli.tag.options import TagFormat
+from bigcode_cli.texts.rows import csv_rows
 
 COLUMNS = (
     *("path", "label", "start", "end", "start_line", "start_column", "end_line", "end_column"),
@@ -46,19 +47,13 @@ class TagReport:
         if self._format is TagFormat.JSON:
             self._result.write_json({"files": self._files, "summary": summary}, indent=2)
         elif self._format is TagFormat.SARIF:
-            from bigcode_cli.sarif import sarif_log
+            from bigcode_cli.tag.sarif import sarif_log
 
             self._result.write_json(sarif_log(self._entries), indent=2)
         self._result.close()
 
     def _write_rows(self, rows: list[dict[str, Any]]) -> None:
-        import csv
-        import io
-
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writerows(rows)
-        self._result.write(text.getvalue())
+        self._result.write(csv_rows(COLUMNS, rows))
 
     def _write_text(self, entry: TagEntry) -> None:
         path = safe(entry.path)

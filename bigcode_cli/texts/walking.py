@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bigcode_cli.failures import Failure
-from bigcode_cli.sources import STANDARD_INPUT, Source, file_source
+from bigcode_cli.texts.sources import STANDARD_INPUT, Source, file_source
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec

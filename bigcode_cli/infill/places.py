@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bigcode_cli import inputs
 from bigcode_cli.failures import Failure, UsageFailure
-from bigcode_cli.infill_options import ColumnUnit, PlaceOptions
+from bigcode_cli.infill.options import ColumnUnit, PlaceOptions
 from bigcode_cli.inputs import InputText
 
 _ENCODINGS = {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli.catalog import Found
 from bigcode_cli.hub.cache import CachedRepository, cache_root
 from bigcode_cli.hub.description import BYTES_PER_NUMBER, Description
-from bigcode_cli.hub.inventory import Installed, source_of, total_bytes
+from bigcode_cli.models.inventory import Installed, source_of, total_bytes
 from bigcode_cli.tables import shown_bytes, shown_count
 
 if TYPE_CHECKING:

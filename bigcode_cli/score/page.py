@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli import rewriting
 from bigcode_cli.failures import Failure
 from bigcode_cli.output import safe
-from bigcode_cli.reports import Entry, describe
-from bigcode_cli.views import LEVEL_BITS, ShownLine, shown_lines
+from bigcode_cli.score.reports import Entry, describe
+from bigcode_cli.score.views import LEVEL_BITS, ShownLine, shown_lines
 
 if TYPE_CHECKING:
     from gpt_bigcode.scores import Surprise
@@ -184,8 +184,8 @@ def _judged_bits(entry: Entry) -> float | None:
 
 
 def _verdict(entry: Entry) -> str:
-    if entry.status != "ok":
-        return f"{entry.status}: {_text(entry.reason)}"
+    if entry.fault is not None:
+        return f"{entry.status}: {_text(entry.fault.reason)}"
     if entry.judgement is None:
         return "scored"
     if entry.judgement.findings:
@@ -208,7 +208,7 @@ def _top_of_all(files: Sequence[_File]) -> Iterator[str]:
 def _section(file: _File, *, anchor: str) -> Iterator[str]:
     entry, name = file.entry, f"f{file.number}"
     yield f'<section aria-labelledby="{name}"{anchor}>\n<h2 id="{name}">{_text(entry.path)}</h2>\n'
-    said = describe(entry) if entry.score is not None else f"{entry.status}: {entry.detail}"
+    said = describe(entry) if entry.fault is None else f"{entry.status}: {entry.fault.detail}"
     failed = entry.judgement is not None and entry.judgement.findings
     yield f"<p{' class=alarm' if failed else ''}>{_text(said)}</p>\n"
     if file.top:

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.bench_options import BenchOptions, Shape
+from bigcode_cli.bench.options import BenchOptions, Shape
 from bigcode_cli.failures import Failure
 from bigcode_cli.options import ModelOptions, Precision
 from bigcode_cli.tables import shown_bytes

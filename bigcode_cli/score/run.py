@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli import output
 from bigcode_cli.catalog import Found
-from bigcode_cli.failures import ExitStatus, Failure
-from bigcode_cli.gates import Gates, Verdict
+from bigcode_cli.failures import ExitStatus
 from bigcode_cli.options import KeptModelOptions
 from bigcode_cli.output import Notes
-from bigcode_cli.page import Page
-from bigcode_cli.progress import Progress
-from bigcode_cli.remembering import Memory, Remembered
-from bigcode_cli.reports import Entry, Report, surprise_values
-from bigcode_cli.result_cache import ResultCache, model_scope
-from bigcode_cli.score_options import ScoringOptions, ViewOptions, Window
-from bigcode_cli.sources import SKIPPED, Source
-from bigcode_cli.views import keep_text
-from gpt_bigcode.errors import GPTBigCodeError
+from bigcode_cli.score.gates import Gates
+from bigcode_cli.score.options import ScoringOptions, ViewOptions, Window
+from bigcode_cli.score.page import Page
+from bigcode_cli.score.reports import Entry, Report, surprise_values
+from bigcode_cli.score.views import keep_text
+from bigcode_cli.texts.faults import Fault
+from bigcode_cli.texts.judgements import Verdict
+from bigcode_cli.texts.progress import Progress
+from bigcode_cli.texts.remembering import Memory, Remembered
+from bigcode_cli.texts.result_cache import ResultCache, model_scope
+from bigcode_cli.texts.sources import Source
 
 if TYPE_CHECKING:
     from gpt_bigcode.scores import Score, Surprise
@@ -71,7 +71,8 @@ class ScoreRun:
                 if kept:
                     entry = replace(entry, text=kept[place].take())
                 progress.clear()
-                self._explain(text, entry)
+                if entry.fault is not None:
+                    entry.fault.explain(text, self.notes)
                 report.add(entry)
                 total.add(entry)
                 if self.page is not None:
@@ -125,15 +126,8 @@ class ScoreRun:
         return Remembered(texts, Memory(cache, asdict, _unpack), compute, progress.advance)
 
     def _entry(self, text: Source, outcome: "Score | Exception", *, alone: bool) -> Entry:
-        if isinstance(outcome, Failure):
-            # The only file that somebody asked for is not passed over.
-            refused = alone and text.named and outcome.slug != "empty"
-            status = "skipped" if outcome.slug in SKIPPED and not refused else "error"
-            return Entry(path=text.path, status=status, reason=outcome.slug, detail=str(outcome))
-        if isinstance(outcome, GPTBigCodeError):
-            return Entry(path=text.path, status="error", reason=outcome.slug, detail=str(outcome))
         if isinstance(outcome, Exception):
-            raise outcome
+            return Entry(path=text.path, fault=Fault.of(text, outcome, alone=alone))
         return self._judged(text, outcome)
 
     def _judged(self, text: Source, score: "Score") -> Entry:
@@ -146,19 +140,10 @@ class ScoreRun:
             added, shown = Surprise.pooled(lines), replace(score, lines=lines, token_scores=tokens)
         return Entry(
             path=text.path,
-            status="ok",
             score=shown,
             added=added,
             judgement=self.gates.judge(text.path, score if added is None else added, score),
         )
-
-    def _explain(self, text: Source, entry: Entry) -> None:
-        if entry.status == "error":
-            output.complain(str(entry.reason), f"{entry.path}: {entry.detail}")
-        elif entry.status == "skipped" and text.named:
-            self.notes.note(f"{entry.path}: skipped: {entry.detail}")
-        elif entry.status == "skipped":
-            self.notes.detail(f"{entry.path}: skipped: {entry.detail}")
 
     def _origin(self) -> dict[str, Any]:
         """What makes the values, so that a report can be compared with another.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bigcode_cli import output
 from bigcode_cli.failures import Failure
 from bigcode_cli.output import Notes
-from bigcode_cli.sources import SKIPPED, Source
+from bigcode_cli.texts.sources import SKIPPED, Source
 from gpt_bigcode.errors import GPTBigCodeError
 
 

@@ -6,7 +6,7 @@ Knows nothing of how they were made.
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.bench_run import Choice, Measured
+from bigcode_cli.bench.run import Choice, Measured
 from bigcode_cli.options import OutputFormat
 from bigcode_cli.output import Result
 from bigcode_cli.tables import shown_bytes, shown_count, write_document, write_facts, write_table

@@ -8,13 +8,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.faults import Fault
-from bigcode_cli.folder_counts import FolderCounts, shown_counts
-from bigcode_cli.gates import Judgement
+from bigcode_cli.classify.folder_counts import FolderCounts, shown_counts
 from bigcode_cli.output import Result, safe
-from bigcode_cli.reports import bytes_of_name, csv_rows
-from bigcode_cli.score_options import TableFormat
 from bigcode_cli.tables import write_table
+from bigcode_cli.texts.faults import Fault
+from bigcode_cli.texts.judgements import Judgement
+from bigcode_cli.texts.options import TableFormat
+from bigcode_cli.texts.rows import bytes_of_name, csv_rows
 
 if TYPE_CHECKING:
     from gpt_bigcode.classifications import Classification, LabelScores, WindowLabels

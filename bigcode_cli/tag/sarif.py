@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from bigcode_cli import __version__
-from bigcode_cli.findings import Finding, TagEntry, describe
 from bigcode_cli.output import safe
+from bigcode_cli.tag.findings import Finding, TagEntry, describe
+from bigcode_cli.texts.faults import Fault
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 FINGERPRINT = "bigcodeSpan/v1"
@@ -21,7 +22,7 @@ def sarif_log(entries: Sequence[TagEntry]) -> dict[str, Any]:
     """One run with a result for every finding and a notification for every file that failed."""
     labels = sorted({finding.span.label for entry in entries for finding in entry.findings})
     ranks = {label: rank for rank, label in enumerate(labels)}
-    failed = [entry for entry in entries if entry.status != "ok"]
+    faults = [(entry.path, entry.fault) for entry in entries if entry.fault is not None]
     run = {
         "tool": {
             "driver": {
@@ -33,8 +34,8 @@ def sarif_log(entries: Sequence[TagEntry]) -> dict[str, Any]:
         "columnKind": "unicodeCodePoints",
         "invocations": [
             {
-                "executionSuccessful": not any(entry.status == "error" for entry in entries),
-                "toolExecutionNotifications": [_notification(entry) for entry in failed],
+                "executionSuccessful": not any(fault.status == "error" for _, fault in faults),
+                "toolExecutionNotifications": [_notification(*one) for one in faults],
             }
         ],
         "results": [
@@ -85,12 +86,12 @@ def _numbered(findings: Iterable[Finding]) -> Iterable[tuple[Finding, int]]:
         yield finding, seen[finding.fingerprint]
 
 
-def _notification(entry: TagEntry) -> dict[str, Any]:
+def _notification(path: str, fault: Fault) -> dict[str, Any]:
     return {
-        "level": "error" if entry.status == "error" else "note",
-        "message": {"text": safe(f"{entry.path}: {entry.status}: {entry.detail}")},
-        "descriptor": {"id": entry.reason},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(entry.path)}}}],
+        "level": "error" if fault.status == "error" else "note",
+        "message": {"text": safe(f"{path}: {fault.status}: {fault.detail}")},
+        "descriptor": {"id": fault.reason},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(path)}}}],
     }
 
 

@@ -11,16 +11,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 from bigcode_cli import parsing
-from bigcode_cli.options import GENERAL, ExitZero, MessageOptions, NoCache
-
-
-class TableFormat(StrEnum):
-    """How the results of many files are written to stdout."""
-
-    TEXT = "text"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
+from bigcode_cli.options import ExitZero
+from bigcode_cli.texts.options import KeepingOptions
 
 
 class Window(StrEnum):
@@ -134,27 +126,6 @@ class GateOptions:
         ),
     ] = 0.05
     exit_zero: ExitZero = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableOptions(MessageOptions):
-    """How the results of many files and messages are shown."""
-
-    format: Annotated[
-        TableFormat,
-        typer.Option(
-            parser=parsing.one_of(TableFormat),
-            rich_help_panel=GENERAL,
-            help="How the result is written.",
-        ),
-    ] = TableFormat.TEXT
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeepingOptions(TableOptions):
-    """Whether results are kept, too."""
-
-    no_cache: NoCache = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""What `bigcode bench` needs beside the command itself."""

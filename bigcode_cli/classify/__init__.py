@@ -1,0 +1,1 @@
+"""What `bigcode classify` needs beside the command itself."""

@@ -1,0 +1,1 @@
+"""What `bigcode complete` needs beside the command itself; `infill` shares it."""

@@ -1,0 +1,1 @@
+"""What `bigcode infill` needs beside the command itself."""

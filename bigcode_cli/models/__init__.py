@@ -1,0 +1,1 @@
+"""What the commands on models need beside `hub`, which brings models here."""

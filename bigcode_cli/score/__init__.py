@@ -1,0 +1,1 @@
+"""What `bigcode score` needs beside the command itself."""

@@ -1,0 +1,1 @@
+"""What `bigcode tag` needs beside the command itself."""

@@ -1,0 +1,1 @@
+"""What commands share that work on many texts: finding them, and keeping their results."""
