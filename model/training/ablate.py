@@ -63,10 +63,10 @@ VARIANTS = (
     Variant("15 % other languages", other_share=0.15),
     Variant("as the recipe, another seed", later_seed=1),
     Variant("Adam for the matrices too", muon=False),
+    Variant("7 layers at once, a third of the steps", layers=7, steps_share=1 / 3),
     Variant("token vectors random", counted_tokens=False),
-    Variant("token vectors and positions random", counted_tokens=False, position_waves=False),
     Variant("no rows for infilling", infill_share=0.0),
-    Variant("7 layers at once, in the same time", layers=7, steps_share=1 / 3),
+    Variant("token vectors and positions random", counted_tokens=False, position_waves=False),
     Variant("all rows for infilling", infill_share=1.0),
     Variant("30 % other languages", other_share=0.3),
 )

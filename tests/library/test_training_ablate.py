@@ -72,6 +72,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(train, "POSITIONS", POSITIONS)
     monkeypatch.setattr(train, "configuration", small_configuration)
     monkeypatch.setattr(ablate, "VARIANTS", VARIANTS)
+    monkeypatch.setattr(ablate, "ROWS", 4)
+    monkeypatch.setattr(ablate, "ROW_TOKENS", 64)
     monkeypatch.setattr(ablate, "HELD_OUT_FILES", 5)
     monkeypatch.setattr(ablate, "HELD_OUT_FILES_PER_LANGUAGE", 2)
     return tmp_path
@@ -119,11 +121,11 @@ def test_the_report_compares_with_the_recipe_file_by_file(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert home.exists()
-    monkeypatch.setattr(sys, "argv", ["ablate", "--steps", "12", "--seed", "2"])
+    monkeypatch.setattr(sys, "argv", ["ablate", "--steps", "16", "--seed", "2"])
     report = run_main(capsys)
     rows = report["variants"]
     assert report["files"] == {"python": 5, "other_languages": 2 * len(LANGUAGES)}
-    assert [row["tokens"] for row in rows.values()] == [24_576, 24_576, 12_288]
+    assert [row["tokens"] for row in rows.values()] == [4096, 4096, 2048]
     assert set(report["seconds"]) == set(rows)
     base = rows["base"]
     assert base["python"]["difference_interval_95"] == [0.0, 0.0]

@@ -3,7 +3,9 @@
 import json
 import math
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,6 +50,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for stage in plan.stages
     )
     monkeypatch.setitem(PLANS, "gpu", replace(plan, stages=stages))
+    # A fifth of a second a step, however busy the machine is.
+    ticks = count(0.0, 0.2)
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     return tmp_path
 
 
