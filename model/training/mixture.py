@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Names of benchmarks, and of the first problems of theirs that were translated, in any spelling.
 _BENCHMARKS = re.compile(
-    r"human_?eval|\bmbpp\b|multipl-?e\b|has_?close_?elements|separate_?paren_?groups"
+    r"human_?eval|\bmbpp\b|multipl-e\b|has_?close_?elements|separate_?paren_?groups"
     r"|truncate_?number|mean_?absolute_?deviation|parse_?nested_?parens|similar_?elements"
     r"|Write a function to find the shared elements from the given two lists",
     re.IGNORECASE,

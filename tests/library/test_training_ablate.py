@@ -239,11 +239,12 @@ def test_a_corpus_that_is_not_there_is_named_with_its_command(home: Path) -> Non
 
 
 def test_texts_that_name_a_benchmark_are_left_out(home: Path) -> None:
-    records = [{"label": name, "text": "a"} for name in LANGUAGES]
+    kept = "// Not one: multiple elements.\n"
+    records = [{"label": name, "text": kept} for name in LANGUAGES]
     records.append({"label": "Rust", "text": "// from HumanEval\nfn a() {}\n"})
     records.append({"label": "Go", "text": "func HasCloseElements(a []float64) bool {}\n"})
     write_lines(home / "languages" / "train.jsonl", records)
-    assert mixture.other_texts("train") == {name: ["a"] for name in LANGUAGES}
+    assert mixture.other_texts("train") == {name: [kept] for name in LANGUAGES}
 
 
 # Both orders of infilling
