@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from gpt_bigcode.heads import GPTBigCodeForCausalLM
 
-LOSS_CHUNK_TOKENS = {"cpu": 1024, "cuda": 16_384}
+# On a processor the logits of a part should stay in its last cache.
+LOSS_CHUNK_TOKENS = {"cpu": 256, "cuda": 16_384}
 
 
 def block_forward(hidden: Tensor, weights: dict[str, Tensor], heads: int) -> Tensor:
