@@ -122,7 +122,7 @@ class Ablation:
     def maker(self, variant: Variant) -> Mixture:
         """Makes a variant's rows."""
         options = RowOptions(infill_share=variant.infill_share)
-        others = self.others.values() if variant.other_share else ()
+        others: Iterable[list[str]] = self.others.values() if variant.other_share else ()
         return Mixture(
             RowMaker(self.texts, self.tokenizer, options),
             [RowMaker(texts, self.tokenizer, options) for texts in others],

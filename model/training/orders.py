@@ -58,7 +58,7 @@ def judged(cases: Sequence[Gap], texts: Sequence[str]) -> dict[str, list[float]]
     }
 
 
-def report(cases: Sequence[Gap], answers: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def report(cases: Sequence[Gap], answers: Mapping[InfillOrder, Sequence[str]]) -> dict[str, Any]:
     """Each order's measures, and how much more SPM reaches than PSM on the same gaps."""
     found = {order: judged(cases, texts) for order, texts in answers.items()}
     ones = [1.0] * len(cases)
@@ -72,7 +72,7 @@ def report(cases: Sequence[Gap], answers: Mapping[str, Sequence[str]]) -> dict[s
     return {
         "gaps": len(cases),
         **{
-            order: {name: summary(name, values) for name, values in measures.items()}
+            order.value: {name: summary(name, values) for name, values in measures.items()}
             for order, measures in found.items()
         },
         "spm_minus_psm": {
@@ -85,7 +85,7 @@ def report(cases: Sequence[Gap], answers: Mapping[str, Sequence[str]]) -> dict[s
             for name, values in more.items()
         },
         "examples": [
-            {"line": case.line} | {order: texts[number] for order, texts in answers.items()}
+            {"line": case.line} | {order.value: texts[number] for order, texts in answers.items()}
             for number, case in enumerate(cases[:SHOWN])
         ],
     }
