@@ -24,7 +24,7 @@ from training.journal import Journal
 from training.paths import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _FIRST_WORD = re.compile(r"\w+|\S")
 SHOWN = 5
@@ -116,14 +116,11 @@ def main() -> None:
     cases = gaps(read_records(options.split), options.gaps, options.seed)
     model = TextModel.load(options.directory)
 
-    def fill(gap: Gap, order: InfillOrder) -> str:
+    def fill_in(order: InfillOrder) -> Callable[[Gap], str]:
         asked = InfillOptions(max_tokens=LINE_TOKENS, until=Scope.LINE, order=order)
-        return model.infill(gap.prefix, gap.suffix, asked).choices[0].text
+        return lambda gap: model.infill(gap.prefix, gap.suffix, asked).choices[0].text
 
-    answers = {
-        order: journal.each(order, cases, lambda gap, order=order: fill(gap, order))
-        for order in InfillOrder
-    }
+    answers = {order: journal.each(order, cases, fill_in(order)) for order in InfillOrder}
     print(json.dumps(report(cases, answers), indent=1))
     journal.finish()
 
