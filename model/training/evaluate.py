@@ -261,25 +261,26 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def journal_of(options: argparse.Namespace) -> Journal:
-    """The journal of this checkpoint, this corpus and these cases."""
+def journal_name(directory: Path, split: str, cases: Sequence[object]) -> str:
+    """Names what was measured: this checkpoint, this corpus and these cases."""
     named = hashlib.sha256()
     for path in (
-        options.directory / "model.safetensors",
-        options.directory / "tokenizer.json",
-        WORK / "corpus" / f"{options.split}.jsonl",
+        directory / "model.safetensors",
+        directory / "tokenizer.json",
+        WORK / "corpus" / f"{split}.jsonl",
     ):
         with path.open("rb") as stream:
             named.update(hashlib.file_digest(stream, "sha256").digest())
-    cases = [options.cases, options.gaps, options.bytes_per_package, options.seed]
     named.update(json.dumps(cases).encode())
-    return Journal(WORK / "evaluations" / f"{named.hexdigest()[:16]}.jsonl")
+    return named.hexdigest()[:16]
 
 
 def main() -> None:
     """Reads the options, measures, prints the report."""
     options = parse()
-    journal = journal_of(options)
+    sizes = [options.cases, options.gaps, options.bytes_per_package, options.seed]
+    name = journal_name(options.directory, options.split, sizes)
+    journal = Journal(WORK / "evaluations" / f"{name}.jsonl")
     cases = Cases.draw(options, TextScorer.load(options.directory).tokenizer)
     measurer = Measurer(options.directory, cases, journal)
     baselines = {"baselines": measurer.baseline_report()} if options.baselines else {}

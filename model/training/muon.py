@@ -19,17 +19,44 @@ if TYPE_CHECKING:
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
+# Columns for each row from which the products of rows alone are worth it: counted, 1.5 is even.
+_LONG = 2
+
+
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     """Roughly the nearest semi-orthogonal matrices of [N, rows, columns]."""
-    a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    long = x.shape[-1] >= _LONG * x.shape[-2]
+    x = _by_products_of_rows(x, steps) if long else _newton_schulz(x, steps)
+    return x.mT if tall else x
+
+
+def _newton_schulz(x: Tensor, steps: int) -> Tensor:
+    a, b, c = NEWTON_SCHULZ
     for _ in range(steps):
         gram = x @ x.mT
         polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.baddbmm(x, polynomial, x, beta=a)
-    return x.mT if tall else x
+    return x
+
+
+def _by_products_of_rows(x: Tensor, steps: int) -> Tensor:
+    """The same polynomial, on x @ x.T: every step of it multiplies x from the left.
+
+    In float32 within 0.1 % of the result, which itself is 30 % from orthogonal.
+    """
+    a, b, c = NEWTON_SCHULZ
+    gram = x @ x.mT
+    factor: Tensor | None = None
+    for step in range(steps):
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
+        factor = polynomial if factor is None else polynomial @ factor
+        if step < steps - 1:
+            gram = polynomial @ gram @ polynomial
+    return x if factor is None else factor @ x
 
 
 @dataclass(frozen=True)

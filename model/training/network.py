@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from gpt_bigcode.heads import GPTBigCodeForCausalLM
 
-LOSS_CHUNK_TOKENS = {"cpu": 1024, "cuda": 16_384}
+# On a processor the logits of a part should stay in its last cache.
+LOSS_CHUNK_TOKENS = {"cpu": 256, "cuda": 16_384}
 
 
 def block_forward(hidden: Tensor, weights: dict[str, Tensor], heads: int) -> Tensor:
@@ -94,12 +95,20 @@ class Network:
 
     def loss(self, rows: Tensor, positions: Tensor) -> Tensor:
         """Mean next-token loss in nats of rows [B, T + 1] that stand at positions [B, T]."""
+        return self.loss_of(self.hidden(rows, positions), rows)
+
+    def hidden(self, rows: Tensor, positions: Tensor) -> Tensor:
+        """What the head reads, [B, T, E]."""
         trunk = self.model.transformer
-        table = trunk.wte.weight
-        hidden = F.embedding(rows[:, :-1], table) + F.embedding(positions, trunk.wpe.weight)
+        hidden = F.embedding(rows[:, :-1], trunk.wte.weight)
+        hidden = hidden + F.embedding(positions, trunk.wpe.weight)
         for block in trunk.h:
             hidden = self.block(hidden, dict(block.named_parameters()), self.heads)
-        hidden = F.layer_norm(hidden, hidden.shape[-1:], trunk.ln_f.weight, trunk.ln_f.bias)
+        return F.layer_norm(hidden, hidden.shape[-1:], trunk.ln_f.weight, trunk.ln_f.bias)
+
+    def loss_of(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        """The loss of what `hidden` gave for the same rows."""
+        table = self.model.transformer.wte.weight
         device = hidden.device.type
         mixed = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device) if mixed else hidden.dtype

@@ -57,6 +57,7 @@ class Options:
     workers: int
     run: str
     start_from: str
+    other_languages: float
     stop_after_minutes: float
 
     @property
@@ -72,6 +73,7 @@ def parse() -> Options:
     parser.add_argument("--plan", choices=sorted(PLANS), default="cpu")
     parser.add_argument("--run", default="pocket-coder", help="name of the run's folder")
     parser.add_argument("--start-from", default="", help="a finished run to go on from")
+    parser.add_argument("--other-languages", type=float, default=0.0, help="share of the rows")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bfloat16", action="store_true", help="autocast (GPU)")
@@ -131,7 +133,7 @@ class Run:
         self.options, self.plan = options, PLANS[options.plan]
         self.budget_seconds = options.minutes * 60
         self.tokenizer = load_tokenizer()
-        self.maker = default_maker()
+        self.maker = default_maker(options.other_languages)
         self.source = BatchSource(self.maker, seed=options.seed, workers=options.workers)
         self.validation = validation_rows(self.tokenizer, read_texts("validation"), 20, 512)
         self.optimizer = Muon(Settings())
@@ -352,6 +354,8 @@ def main() -> None:
         "corpus_sha256": file_hash(WORK / "corpus" / "train.jsonl"),
         "tokenizer_sha256": file_hash(WORK / "tokenizer.json"),
     }
+    if options.other_languages:
+        report["other_languages_sha256"] = file_hash(WORK / "languages" / "train.jsonl")
     text = json.dumps(report, indent=1)
     (options.folder / "report.json").write_text(text + "\n", encoding="utf-8")
     print(text)

@@ -3,7 +3,9 @@
 import json
 import math
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 
 from gpt_bigcode.config import GPTBigCodeConfig
 from training import documents, train
+from training.muon import NEWTON_SCHULZ, orthogonalize
 from training.schedule import PLANS
 from training.train_tokenizer import train as train_tokenizer
 
@@ -47,6 +50,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for stage in plan.stages
     )
     monkeypatch.setitem(PLANS, "gpu", replace(plan, stages=stages))
+    # A fifth of a second a step, however busy the machine is.
+    ticks = count(0.0, 0.2)
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     return tmp_path
 
 
@@ -65,6 +71,7 @@ def options(**changes: Any) -> train.Options:
         workers=0,
         run="small",
         start_from="",
+        other_languages=0.0,
         stop_after_minutes=1e9,
     )
     return replace(chosen, **changes)
@@ -97,3 +104,21 @@ def test_what_a_checkpoint_holds_goes_to_the_device() -> None:
     assert moved["a"]["step"] == 3
     assert {moved["a"]["mean"].device.type, moved["b"].device.type} == {"meta"}
     assert saved["b"].device.type == "cpu"
+
+
+def test_long_matrices_are_orthogonalized_as_the_others_are() -> None:
+    """By the products of their rows: the same polynomial, also where some rows nearly depend."""
+    generator = torch.Generator().manual_seed(2)
+    for rank in (8, 3):
+        parts = (
+            torch.randn(2, 8, rank, generator=generator),
+            torch.randn(2, rank, 32, generator=generator),
+        )
+        matrices = parts[0] @ parts[1] + 1e-3 * torch.randn(2, 8, 32, generator=generator)
+        wanted = matrices.double() / matrices.double().norm(dim=(-2, -1), keepdim=True)
+        a, b, c = NEWTON_SCHULZ
+        for _ in range(5):
+            gram = wanted @ wanted.mT
+            wanted = a * wanted + (b * gram + c * gram @ gram) @ wanted
+        for found in (orthogonalize(matrices), orthogonalize(matrices.mT).mT):
+            assert float((found - wanted).norm() / wanted.norm()) < 2e-3
