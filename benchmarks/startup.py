@@ -4,6 +4,7 @@ Knows nothing of what is inside: the figures are wall-clock times of whole proce
 that a busy machine slows all of them alike. Run: python benchmarks/startup.py [RUNS] [MODEL]
 """
 
+import argparse
 import os
 import platform
 import statistics
@@ -41,8 +42,12 @@ def _seconds(command: list[str]) -> float:
 
 def main() -> None:
     """Measure and print a table."""
-    runs = int(sys.argv[1]) if sys.argv[1:] else DEFAULT_RUNS
-    commands = _commands([f"--model={name}" for name in sys.argv[2:3]])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="?", type=int, default=DEFAULT_RUNS)
+    parser.add_argument("model", nargs="?", help="a name or folder; default: the built-in model")
+    options = parser.parse_args()
+    runs = options.runs
+    commands = _commands([f"--model={options.model}"] if options.model else [])
     times: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(-1, runs):  # the first turn only warms the page cache
         for name, command in commands.items():
