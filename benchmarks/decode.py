@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-NEW_TOKENS, PREFILL_TOKENS = 32, 1024
+NEW_TOKENS, PREFILL_TOKENS, WARM_UP_TOKENS = 32, 1024, 256
 SHAPES = ("tiny_starcoder_py", "santacoder", "starcoderbase-3b")
 PACKAGES = ("torch", "transformers", "ctranslate2", "xllamacpp")
 # The first one is what the others are compared with.
@@ -136,12 +136,13 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     runners = _start(names, folder, arguments.threads)
     decode: dict[str, list[float]] = {name: [] for name in runners}
     prefill: dict[str, list[float]] = {name: [] for name in runners}
-    for turn in range(-1, arguments.runs):  # the first turn only warms up
+    for runner in runners.values():
+        runner.measure(WARM_UP_TOKENS, WARM_UP_TOKENS)
+    for _ in range(arguments.runs):
         for name, runner in runners.items():
             rates = runner.measure(arguments.context, arguments.prefill)
-            if turn >= 0:
-                decode[name].append(rates["decode"])
-                prefill[name].append(rates["prefill"])
+            decode[name].append(rates["decode"])
+            prefill[name].append(rates["prefill"])
     for runner in runners.values():
         runner.close()
     first = next(iter(runners))

@@ -13,8 +13,10 @@ from torch import Tensor
 from gpt_bigcode.cache import KeyValueCache
 from gpt_bigcode.devices import memory_errors
 from gpt_bigcode.heads import GPTBigCodeForCausalLM
+from gpt_bigcode.last_token import for_last_token
 from gpt_bigcode.row_trunk import MOST_TOKENS, RowTrunk, is_exact
 from gpt_bigcode.threads import processor_name
+from gpt_bigcode.transformer import GPTBigCodeModel
 
 PREFILL_CHUNK_TOKENS = 512
 _SPARE_TOKENS = 256
@@ -37,6 +39,7 @@ class TorchDecoder:
         scale = model.transformer.ln_f.weight  # of the type of activations; tables may differ
         self._device, self._dtype = scale.device, scale.dtype
         trunk = model.transformer
+        self._reader = for_last_token(trunk)
         self._row_trunk = RowTrunk(trunk) if RowTrunk.fits(trunk) else None
         self._cache: KeyValueCache | None = None
         self._padding = torch.zeros(0, dtype=torch.long)  # [B], tokens of padding on the left
@@ -171,10 +174,12 @@ class TorchDecoder:
 
     def _read(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
         """[B, T] -> [B, E], the last token's state."""
-        return self._read_all(ids, cache)[:, -1]
+        return self._read_all(ids, cache, self._reader)[:, -1]
 
-    def _read_all(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
-        """[B, T] -> [B, T, E], every token's state."""
+    def _read_all(
+        self, ids: Tensor, cache: KeyValueCache, trunk: GPTBigCodeModel | None = None
+    ) -> Tensor:
+        """[B, T] -> [B, T, E], every token's state, or those that this trunk computes."""
         alone = len(ids) == 1 and not self._padded
         if alone and self._row_trunk is not None and ids.shape[1] <= MOST_TOKENS:
             return self._row_trunk(ids[0], cache).unsqueeze(0)
@@ -182,9 +187,8 @@ class TorchDecoder:
         if self._padded:
             seen = cache.length + ids.shape[1]
             mask = torch.arange(seen, device=self._device) >= self._padding[:, None]
-        output = self._model.transformer(
-            ids, past_key_values=cache, attention_mask=mask, use_cache=True
-        )
+        trunk = trunk or self._model.transformer
+        output = trunk(ids, past_key_values=cache, attention_mask=mask, use_cache=True)
         return output.last_hidden_state  # type: ignore[no-any-return]
 
     def _head(self, hidden: Tensor) -> NDArray[np.float32]:

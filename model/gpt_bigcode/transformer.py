@@ -79,7 +79,7 @@ class GPTBigCodeAttention(nn.Module):
             query, key_value = self._project_cross(hidden, shared)
             mask, causal = shared.encoder_mask, False
         else:
-            query, key_value = self._project(hidden)
+            query, key_value = self.project(hidden)
             mask, causal = shared.mask, shared.causal
             # A first pass attends to the fresh tensors, so that gradients flow.
             if shared.cache is not None:
@@ -94,11 +94,11 @@ class GPTBigCodeAttention(nn.Module):
             context, weights = self._attend_explicitly(query, key, value, mask, row)
             (shared.cross_attentions if self.cross else shared.attentions).append(weights)
         else:
-            context = self._attend(query, key, value, mask, causal=causal)
+            context = self.attend(query, key, value, mask, causal=causal)
         merged = context.transpose(1, 2).flatten(2)
         return self.resid_dropout(self.c_proj(merged))  # type: ignore[no-any-return]
 
-    def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def project(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Queries [B, H, T, D] and merged keys and values [B, K, T, 2D]."""
         batch, new, width = hidden.shape
         projected = self.c_attn(hidden)
@@ -119,7 +119,7 @@ class GPTBigCodeAttention(nn.Module):
         key_value = self.c_attn(states).unflatten(-1, (self.heads, 2 * self.head_dim))
         return query, key_value.transpose(1, 2)
 
-    def _attend(
+    def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, causal: bool
     ) -> Tensor:
         """Fused attention, [B, H, T, D]; its softmax is always computed in float32."""
