@@ -181,9 +181,8 @@ class Int8Linear(nn.Module):
 
     def _multiply_rows(self, rows: Tensor) -> Tensor:
         """[T, I] -> [T, O], each row as `_multiply_row` would compute it alone."""
-        low, high = torch.aminmax(rows, dim=1, keepdim=True)
-        low = low.clamp_(max=0).mul_(self._enlarged).double()
-        high = high.clamp_(min=0).mul_(self._enlarged)
+        low = rows.amin(1, keepdim=True).clamp_(max=0).mul_(self._enlarged).double()
+        high = rows.amax(1, keepdim=True).clamp_(min=0).mul_(self._enlarged)
         step = ((high - low) / _LEVELS).clamp_(min=_TINY).float()
         zero = (low / step).round_().neg_().float()
         step.clamp_(min=_SMALLEST_STEP)
