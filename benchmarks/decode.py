@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-NEW_TOKENS, PREFILL_TOKENS, WARM_UP_TOKENS = 32, 1024, 256
+NEW_TOKENS, PREFILL_TOKENS, WARM_UP_TOKENS = 32, 1024, 64
 SHAPES = ("tiny_starcoder_py", "santacoder", "starcoderbase-3b")
 PACKAGES = ("torch", "transformers", "ctranslate2", "xllamacpp")
 # The first one is what the others are compared with.
