@@ -26,7 +26,7 @@ class _LastTokenBlock(nn.Module):
             raise InputError("past_key_values: a prompt is read into a cache")
         query, key_value = attention.project(block.ln_1(hidden))
         stored = shared.cache.append(attention.layer, key_value)
-        key, value = stored.split(attention.head_dim, dim=-1)
+        key, value = stored[..., : attention.head_dim], stored[..., attention.head_dim :]
         mask = None if shared.mask is None else shared.mask[:, :, -1:]
         context = attention.attend(query[:, :, -1:], key, value, mask, causal=False)
         hidden = hidden[:, -1:] + attention.c_proj(context.transpose(1, 2).flatten(2))

@@ -186,8 +186,9 @@ class Int8Linear(nn.Module):
         step = ((high - low) / _LEVELS).clamp_(min=_TINY).float()
         zero = (low / step).round_().neg_().float()
         step.clamp_(min=_SMALLEST_STEP)
-        # Fused multiplication and addition, as there; the operator rounds.
-        numbers = torch.addcmul(zero, rows, self._enlarged / step)
+        # Fused multiplication and addition, as there; the operator rounds. Two factors that are
+        # the same for a whole row would take five times as long as one.
+        numbers = zero.expand_as(rows).contiguous().addcmul_(rows, self._enlarged / step)
         with ObjectArguments():
             product = self._multiply(numbers, 1.0, 0, self._packed)
         product.addcmul_(zero, self._sums, value=-1).mul_(step)
