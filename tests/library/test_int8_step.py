@@ -43,8 +43,8 @@ def test_one_token_after_the_other_is_all_at_once_bit_by_bit(trunk: GPTBigCodeMo
     ids = torch.tensor(np.random.default_rng(3).integers(0, 300, 40))
     rows = RowTrunk(trunk)
     alone, together = (KeyValueCache(trunk.config, capacity=1) for _ in range(2))
-    found = torch.cat([rows(token, alone) for token in ids.split(1)])
-    wanted = torch.cat([rows(piece, together) for piece in ids.split(8)])
+    found = torch.cat([rows(token, alone) for token in torch.split(ids, 1)])
+    wanted = torch.cat([rows(piece, together) for piece in torch.split(ids, 8)])
     assert torch.equal(found, wanted)
     assert alone.length == together.length == 40
     for layer in range(trunk.config.n_layer):

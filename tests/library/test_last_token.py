@@ -41,8 +41,8 @@ def test_the_last_state_and_the_cache_are_those_of_the_whole_pass(
     if padding and sizes == [1]:
         padding = 0
     ids = torch.tensor(np.random.default_rng(7).integers(19, 380, (2, sum(sizes))))
-    wanted, theirs = read(trunk, ids.split(sizes, dim=1), padding)
-    found, ours = read(for_last_token(trunk), ids.split(sizes, dim=1), padding)
+    wanted, theirs = read(trunk, torch.split(ids, sizes, dim=1), padding)
+    found, ours = read(for_last_token(trunk), torch.split(ids, sizes, dim=1), padding)
     assert found.shape == (2, 1, trunk.config.n_embd)
     assert torch.allclose(found[:, -1], wanted[:, -1], atol=TOLERANCE)
     assert ours.length == theirs.length == sum(sizes)
