@@ -4,7 +4,8 @@ Knows nothing of how they compute. All get the same random weights; each runs in
 own that stays, and they take turns, so that a busy machine slows all of them alike: read ratios.
 Peers that are not installed are left out: CTranslate2 comes with the tests, llama.cpp with
 `pip install xllamacpp gguf`.
-Run: python benchmarks/decode.py [SHAPE] [--runs N] [--context N] [--threads N] [--folder F]
+Run: python benchmarks/decode.py [SHAPE] [--runs N] [--context N] [--prefill N]
+     [--threads N] [--folder F] [--only ENGINE]...
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-NEW_TOKENS, PREFILL_TOKENS = 32, 1024
+NEW_TOKENS, PREFILL_TOKENS, WARM_UP_TOKENS = 32, 1024, 64
 SHAPES = ("tiny_starcoder_py", "santacoder", "starcoderbase-3b")
 PACKAGES = ("torch", "transformers", "ctranslate2", "xllamacpp")
 # The first one is what the others are compared with.
@@ -53,9 +54,9 @@ class Runner:
         )
         self.loaded = self._read()
 
-    def measure(self, context: int) -> dict[str, Any]:
+    def measure(self, context: int, prefill: int) -> dict[str, Any]:
         """Time one prefill and some steps after `context` tokens; rates in tokens per second."""
-        request = {"context": context, "new": NEW_TOKENS, "prefill": PREFILL_TOKENS}
+        request = {"context": context, "new": NEW_TOKENS, "prefill": prefill}
         assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -135,12 +136,13 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     runners = _start(names, folder, arguments.threads)
     decode: dict[str, list[float]] = {name: [] for name in runners}
     prefill: dict[str, list[float]] = {name: [] for name in runners}
-    for turn in range(-1, arguments.runs):  # the first turn only warms up
+    for runner in runners.values():
+        runner.measure(WARM_UP_TOKENS, WARM_UP_TOKENS)
+    for _ in range(arguments.runs):
         for name, runner in runners.items():
-            rates = runner.measure(arguments.context)
-            if turn >= 0:
-                decode[name].append(rates["decode"])
-                prefill[name].append(rates["prefill"])
+            rates = runner.measure(arguments.context, arguments.prefill)
+            decode[name].append(rates["decode"])
+            prefill[name].append(rates["prefill"])
     for runner in runners.values():
         runner.close()
     first = next(iter(runners))
@@ -148,7 +150,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "shape": arguments.shape,
         "context": arguments.context,
         "new_tokens": NEW_TOKENS,
-        "prefill_tokens": PREFILL_TOKENS,
+        "prefill_tokens": arguments.prefill,
         "runs": arguments.runs,
         "threads": arguments.threads,
         "date": datetime.now(UTC).date().isoformat(),
@@ -176,6 +178,7 @@ def main() -> None:
     parser.add_argument("shape", nargs="?", choices=SHAPES, default=SHAPES[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--context", type=int, default=512)
+    parser.add_argument("--prefill", type=int, default=PREFILL_TOKENS)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--folder", type=Path, help="keeps the checkpoint for the next time")
     parser.add_argument("--only", action="append", choices=list(PEERS))

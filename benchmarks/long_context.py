@@ -2,9 +2,10 @@
 
 Knows no text: weights are random, of the built-in model's size with more positions (NumPy) and of a
 family member's (PyTorch). The two contexts take turns, so that a busy machine slows both alike.
-Run: python benchmarks/long_context.py [RUNS] [PRECISION] [SHAPE]
+Run: python benchmarks/long_context.py [--runs N] [--precision P] [--shape SHAPE]
 """
 
+import argparse
 import os
 import platform
 import statistics
@@ -23,7 +24,8 @@ import numpy as np
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.engines import open_decoder
 from gpt_bigcode.generation import StepDecoder
-from gpt_bigcode.random_checkpoint import family_config, write_random_checkpoint
+from gpt_bigcode.precision import Precision
+from gpt_bigcode.random_checkpoint import FAMILY, family_config, write_random_checkpoint
 from gpt_bigcode.reference import NumpyDecoder
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 DEFAULT_RUNS = 9
 SHORT, LONG = 500, 4000
 _STEPS = 8
+LONG_SHAPES = [name for name in FAMILY if family_config(name).n_positions >= LONG + _STEPS]
 SMALL = GPTBigCodeConfig.from_dict(
     {"n_embd": 384, "n_layer": 7, "n_head": 6, "vocab_size": 8192, "n_positions": 4096}
 )
@@ -79,9 +82,12 @@ def in_pytorch(shape: str, precision: str) -> tuple[StepDecoder, StepDecoder]:
 
 def main() -> None:
     """Measure and print a table in Markdown."""
-    runs = int(sys.argv[1]) if sys.argv[1:] else DEFAULT_RUNS
-    precision = sys.argv[2] if sys.argv[2:] else "float32"
-    shape = sys.argv[3] if sys.argv[3:] else "tiny_starcoder_py"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=DEFAULT_RUNS)
+    parser.add_argument("--precision", choices=list(Precision), default="float32")
+    parser.add_argument("--shape", choices=LONG_SHAPES, default="tiny_starcoder_py")
+    options = parser.parse_args()
+    runs, precision, shape = options.runs, options.precision, options.shape
     ways: dict[str, Callable[[], tuple[StepDecoder, StepDecoder]]] = {
         "pocket-coder's size, NumPy float32": in_numpy,
         f"{shape}, PyTorch {precision}": lambda: in_pytorch(shape, precision),

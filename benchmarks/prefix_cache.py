@@ -2,9 +2,10 @@
 
 Knows nothing of what is kept. The ways take turns, so that a busy machine slows all of them alike;
 the warm one finds what a call before a small edit at the end has left.
-Run: python benchmarks/prefix_cache.py [RUNS] [MODEL]
+Run: python benchmarks/prefix_cache.py [--runs N] [--model MODEL]
 """
 
+import argparse
 import json
 import os
 import platform
@@ -26,8 +27,6 @@ _TOKENS = 16
 
 def source(tokens: int) -> str:
     """The beginning of a real file, about so many tokens long."""
-    import argparse
-
     text = Path(str(argparse.__file__)).read_text("utf-8")
     return text[: int(tokens * _BYTES_A_TOKEN)]
 
@@ -75,8 +74,11 @@ def measure(tokens: int, runs: int, options: list[str]) -> str:
 
 def main() -> None:
     """Measure and print a table in Markdown."""
-    runs = int(sys.argv[1]) if sys.argv[1:] else DEFAULT_RUNS
-    options = [f"--model={name}" for name in sys.argv[2:3]]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=DEFAULT_RUNS)
+    parser.add_argument("--model", help="a name or folder; default: the built-in model")
+    chosen = parser.parse_args()
+    runs, options = chosen.runs, [f"--model={chosen.model}"] if chosen.model else []
     load = os.getloadavg()[0]
     print(f"Python {platform.python_version()}, NumPy {numpy_version}, {platform.machine()},")
     print(f"{os.cpu_count()} processors, load {load:.1f}; {runs} alternating runs\n")

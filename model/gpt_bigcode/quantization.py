@@ -27,11 +27,14 @@ _TINY = 1e-30
 # The operator takes no smaller step, which would leave numbers of 1e-4 few of their bits. A power
 # of two changes nothing else.
 _SMALLEST_STEP = 6.1e-5
-_ENLARGED = 4096.0
+ENLARGED = 4096.0
 # From so many rows on, unpacking a matrix once is cheaper than the product of packed weights.
 _INT4_ROWS_UNPACKED = 48
 _INT8_ROWS_UNPACKED = 128
 _ENGINE = "fbgemm"
+# Packed weights are no tensors: each call would ask them for a `__torch_function__` of their own,
+# which they answer with an exception that takes as long as the product of a small matrix.
+ObjectArguments = torch._C.DisableTorchFunctionSubclass  # noqa: SLF001 - its name
 
 
 def has_int8() -> bool:
@@ -145,10 +148,11 @@ class Int8Linear(nn.Module):
         # Copies: a view of a mapped file would keep all of it in memory.
         self._scale, self._sums = scale.clone(), (sums / scale).round_()
         # A tensor: a number would be turned into one at each product.
-        self._enlarged, self._enlarged_scale = torch.tensor(_ENLARGED), scale / _ENLARGED
+        self._enlarged, self._enlarged_scale = torch.tensor(ENLARGED), scale / ENLARGED
         self._bias = torch.zeros_like(scale) if bias is None else bias
         operators = torch.ops.quantized
-        self._multiply_row = operators.linear_dynamic.default
+        # Below the call in Python, which looks through all arguments for fake ones.
+        self._multiply_row = operators.linear_dynamic.default._op  # noqa: SLF001
         self._multiply = operators.linear_with_input_q_dq_qweight_dq_output_fp32.default
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -157,8 +161,8 @@ class Int8Linear(nn.Module):
             enlarged = hidden * self._enlarged
             if not isfinite(enlarged.sum().item()):  # the operator takes NaN for a number
                 return torch.full_like(self._bias, nan).expand(*hidden.shape[:-1], -1)
-            product = self._multiply_row(enlarged, self._packed, True)
-            return torch.addcmul(self._bias, product, self._enlarged_scale)
+            with ObjectArguments():
+                return self.multiply(enlarged)
         rows = hidden.reshape(-1, self.in_features)
         if self._weight is not None and len(rows) >= _INT8_ROWS_UNPACKED:
             product = F.linear(rows.bfloat16(), self._weight.bfloat16()).float()
@@ -167,6 +171,14 @@ class Int8Linear(nn.Module):
             result = self._multiply_rows(rows)
         return result.view(*hidden.shape[:-1], self.out_features)
 
+    def multiply(self, enlarged: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """One finite row, multiplied by `ENLARGED` before: [..., I] -> [..., O], float32.
+
+        Fast within `ObjectArguments` only.
+        """
+        product = self._multiply_row(enlarged, self._packed, True)
+        return torch.addcmul(self._bias, product, self._enlarged_scale, out=out)
+
     def _multiply_rows(self, rows: Tensor) -> Tensor:
         """[T, I] -> [T, O], each row as `_multiply_row` would compute it alone."""
         low = rows.amin(1, keepdim=True).clamp_(max=0).mul_(self._enlarged).double()
@@ -174,11 +186,13 @@ class Int8Linear(nn.Module):
         step = ((high - low) / _LEVELS).clamp_(min=_TINY).float()
         zero = (low / step).round_().neg_().float()
         step.clamp_(min=_SMALLEST_STEP)
-        # Fused multiplication and addition, as there.
-        numbers = torch.addcmul(zero, rows, self._enlarged / step).round_()
-        product = self._multiply(numbers, 1.0, 0, self._packed)
-        product = torch.addcmul(product, zero, self._sums, value=-1).mul_(step)
-        return torch.addcmul(self._bias, product, self._enlarged_scale)
+        # Fused multiplication and addition, as there; the operator rounds. Two factors that are
+        # the same for a whole row would take five times as long as one.
+        numbers = zero.expand_as(rows).contiguous().addcmul_(rows, self._enlarged / step)
+        with ObjectArguments():
+            product = self._multiply(numbers, 1.0, 0, self._packed)
+        product.addcmul_(zero, self._sums, value=-1).mul_(step)
+        return torch.addcmul(self._bias, product, self._enlarged_scale, out=product)
 
 
 class Int4Linear(nn.Module):

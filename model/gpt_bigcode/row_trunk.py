@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gpt_bigcode.arguments import look_up
 from gpt_bigcode.cache import KeyValueCache
 from gpt_bigcode.errors import ContextError
+from gpt_bigcode.int8_step import Int8Step
 from gpt_bigcode.quantization import Int8Linear, int8_rows_are_exact
 from gpt_bigcode.transformer import GPTBigCodeBlock, GPTBigCodeModel
 
@@ -50,6 +51,7 @@ class RowTrunk:
         self._config, self._wte, self._wpe = config, trunk.wte, trunk.wpe
         self._layers = [_layer(block) for block in trunk.h if isinstance(block, GPTBigCodeBlock)]
         self._last_norm = _norm(trunk.ln_f)
+        self._step = Int8Step(trunk) if Int8Step.fits(trunk) else None
         self._scale = torch.tensor(config.head_dim**-0.5 if config.scale_attn_weights else 1.0)
 
     @staticmethod
@@ -77,6 +79,8 @@ class RowTrunk:
             raise ContextError(f"{past + new} positions, the model has {self._config.n_positions}")
         tokens = look_up("input_ids", self._wte, ids)
         hidden = tokens + self._wpe.weight[past : past + new].to(tokens.dtype)
+        if new == 1 and self._step is not None:
+            return self._last_norm(self._step(hidden, cache))
         for layer, rows, keys, values in zip(self._layers, *cache.open(new), strict=True):
             projected = layer.c_attn(layer.before_attention(hidden))
             query, key_value = torch.split(projected, [self._config.n_embd, rows.shape[1]], dim=1)

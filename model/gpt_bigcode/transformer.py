@@ -6,31 +6,20 @@ state dict is ours. Where versions differ, positions are derived from the attent
 and in every version's `generate`).
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
+from gpt_bigcode.activations import FUNCTIONS
 from gpt_bigcode.arguments import check_shape, look_up
 from gpt_bigcode.cache import KeyValueCache
 from gpt_bigcode.config import ACTIVATIONS, GPTBigCodeConfig
 from gpt_bigcode.errors import ContextError, InputError, UnsupportedModelError
 from gpt_bigcode.initialization import initialize
 from gpt_bigcode.outputs import TrunkOutput
-
-_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
-    {
-        "relu": F.relu,
-        "silu": F.silu,
-        "tanh": torch.tanh,
-        "gelu": F.gelu,
-        "gelu_tanh": partial(F.gelu, approximate="tanh"),
-    }
-)
 
 
 @dataclass
@@ -169,7 +158,7 @@ class GPTBigCodeMLP(nn.Module):
         super().__init__()
         self.c_fc = nn.Linear(config.n_embd, config.inner_dim)
         self.c_proj = nn.Linear(config.inner_dim, config.n_embd)
-        self.act = _ACTIVATIONS[ACTIVATIONS[config.activation_function]]
+        self.act = FUNCTIONS[ACTIVATIONS[config.activation_function]]
         self.dropout = nn.Dropout(config.resid_pdrop)
 
     def forward(self, hidden: Tensor) -> Tensor:
