@@ -20,7 +20,7 @@ from gpt_bigcode.tokenizer import CodeTokenizer
 from gpt_bigcode.windows import WindowMode, WindowPlan
 
 _BYTE_ORDER_MARK, _MARK_BYTES = "\ufeff", 3
-_SORTED_BATCHES = 8  # so many are collected, so that windows of similar length meet
+_SORTED_BATCHES = 4  # so many are collected, so that windows of similar length meet
 
 
 @dataclass(frozen=True, kw_only=True)
