@@ -31,7 +31,10 @@ BATCH_SIZES = (1, 2, 4, 8, 16)
 BATCH_TOKENS = (1024, 2048, 8192)
 # What the peers choose their batch size by, and everybody warms up with: every so manieth file.
 SAMPLE_STEP = 5
-CONTENDERS = ("bigcode numpy", "transformers", "ctranslate2 float32", "ctranslate2 int8")
+CONTENDERS = (
+    *("bigcode numpy", "bigcode int8", "transformers"),
+    *("ctranslate2 float32", "ctranslate2 int8"),
+)
 
 
 def rows_of(directory: Path, files: int, skip: int, seed: int = 1) -> list[list[int]]:
