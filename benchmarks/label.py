@@ -121,8 +121,10 @@ def main() -> None:
         }
         times = take_turns(contenders, options.runs)
         size = sum(len(text.encode()) for text in texts)
-        print(f"\n{job}: {len(texts)} files, {size:,} bytes, {tokens:,} tokens; best batch size ")
-        print(f"of transformers: {contenders['transformers'].chosen}\n")
+        print(
+            f"\n{job}: {len(texts)} files, {size:,} bytes, {tokens:,} tokens; transformers reads "
+        )
+        print(f"{contenders['transformers'].chosen} at once\n")
         print(table(times, tokens, "tokens"))
 
 

@@ -33,6 +33,7 @@ from gpt_bigcode.weights import (
 
 Floats = NDArray[np.float32]
 _CHUNK_TOKENS = 256  # of a prompt at once, so that attention scores stay small
+_STATES_CHUNKS = 2  # of a row by itself: threads that share Python's lock do more without it
 _CACHE_BLOCK_TOKENS = 256
 _SCORES_AT_ONCE = 1 << 16  # 256 KiB: attention scores that stay in the cache of a core
 _LEAST_QUERIES = 16  # fewer at once would make too many calls
@@ -237,14 +238,15 @@ class NumpyDecoder:
         The rows of `prefill` and `decode` are left alone; `head` makes logits of the states.
         """
         row = self._empty_row()
-        for start in range(0, len(ids), _CHUNK_TOKENS):
-            yield self._read([row], [ids[start : start + _CHUNK_TOKENS]])
+        for start in range(0, len(ids), _STATES_CHUNKS * _CHUNK_TOKENS):
+            yield self._read([row], [ids[start : start + _STATES_CHUNKS * _CHUNK_TOKENS]])
 
     def last_state(self, ids: Sequence[int]) -> Floats:
         """The last of what `states` gives, [1, E]; of two layers it computes one."""
         row = self._empty_row()
-        for start in range(0, len(ids), _CHUNK_TOKENS):
-            state = self._read([row], [ids[start : start + _CHUNK_TOKENS]], last=True)
+        for start in range(0, len(ids), _STATES_CHUNKS * _CHUNK_TOKENS):
+            chunk = ids[start : start + _STATES_CHUNKS * _CHUNK_TOKENS]
+            state = self._read([row], [chunk], last=True)
         return state
 
     def head(self, states: Floats) -> Floats:
