@@ -10,15 +10,21 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 _PACKAGES = ("torch", "numpy", "transformers", "ctranslate2", "llama_cpp_python")
 _READY = "ready"
 
+Work = Callable[[], object]
+
 
 class Contender:
-    """One process that repeats its work for every line on its standard input."""
+    """One process that repeats its work for every line on its standard input.
+
+    Attributes:
+        chosen: what it says of how it works, such as its best batch size.
+    """
 
     def __init__(self, script: str, arguments: Sequence[str], environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -28,7 +34,7 @@ class Contender:
             text=True,
             env=os.environ | environment,
         )
-        self._expect_ready()
+        self.chosen = self._expect_ready()
 
     def seconds(self) -> float:
         """Do the work once; its wall-clock time, measured inside."""
@@ -43,20 +49,41 @@ class Contender:
         """End the process."""
         self._process.communicate()
 
-    def _expect_ready(self) -> None:
+    def _expect_ready(self) -> str:
         stdout = self._process.stdout
-        if stdout is None or stdout.readline().strip() != _READY:
+        word, _, chosen = ("" if stdout is None else stdout.readline()).strip().partition(" ")
+        if word != _READY:
             raise SystemExit(f"a contender did not start: {self._process.args!r}")
+        return chosen
 
 
-def serve(work: Callable[[], object]) -> None:
-    """Be a contender: warm up, then repeat the work for every line and tell its seconds."""
-    work()
-    print(_READY, flush=True)
-    for _ in sys.stdin:
-        started = time.perf_counter()
+def fastest(works: Mapping[str, Work], repeat: int = 3) -> str:
+    """The name of the work that takes least time; each is done once before, to warm up."""
+    best: dict[str, float] = {}
+    for name, work in works.items():
         work()
-        print(time.perf_counter() - started, flush=True)
+        best[name] = min(_seconds(work) for _ in range(repeat))
+    return min(best, key=lambda name: best[name])
+
+
+def serve(work: Work, *, warm_up: Work | None = None, chosen: str = "") -> None:
+    """Be a contender: warm up, then repeat the work for every line and tell its seconds.
+
+    Args:
+        work: what is measured.
+        warm_up: done once before; default: the work.
+        chosen: what `Contender.chosen` tells.
+    """
+    (warm_up or work)()
+    print(_READY, chosen, flush=True)
+    for _ in sys.stdin:
+        print(_seconds(work), flush=True)
+
+
+def _seconds(work: Work) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def take_turns(contenders: dict[str, Contender], runs: int) -> dict[str, list[float]]:

@@ -8,10 +8,11 @@ import argparse
 import random
 import sysconfig
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contest import Contender, machine, serve, table, take_turns
+from contest import Contender, Work, fastest, machine, serve, table, take_turns
 from gpt_bigcode.classification import TextClassifier
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.tagging import TextTagger
@@ -21,7 +22,9 @@ from gpt_bigcode.weights import Task
 MODELS = Path(__file__).resolve().parents[1] / "model"
 FOLDERS = {"classify": MODELS / "pocket_languages", "tag": MODELS / "pocket_secrets"}
 PIPELINES = {"classify": "text-classification", "tag": "token-classification"}
-BATCH_SIZES = (1, 4, 16)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+SAMPLE_STEP = 4  # a pipeline chooses its batch size by every so manieth file
+CONTENDERS = ("bigcode numpy", "bigcode torch", "transformers")
 
 
 def texts_of(job: str, files: int, seed: int = 1) -> tuple[list[str], int]:
@@ -45,7 +48,7 @@ def texts_of(job: str, files: int, seed: int = 1) -> tuple[list[str], int]:
     raise SystemExit(f"label: only {len(texts)} files")
 
 
-def ours(job: str, texts: list[str], *, engine: str) -> Callable[[], object]:
+def ours(job: str, texts: list[str], *, engine: str) -> Work:
     """The library, as the command calls it, or with the engine that it did not choose."""
     task = Task.SEQUENCE_CLASSIFICATION if job == "classify" else Task.TOKEN_CLASSIFICATION
     model: TextClassifier | TextTagger
@@ -63,8 +66,8 @@ def ours(job: str, texts: list[str], *, engine: str) -> Callable[[], object]:
     return lambda: list(tag([text] for text in texts))
 
 
-def theirs(job: str, texts: list[str], *, batch: int) -> Callable[[], object]:
-    """Pipelines of transformers; the files are sorted by length, so that little is padded."""
+def theirs(job: str) -> Callable[[list[str], int], object]:
+    """A pipeline of transformers; files are sorted by length, so that little is padded."""
     import transformers
 
     classes: dict[str, Any] = {
@@ -77,9 +80,21 @@ def theirs(job: str, texts: list[str], *, batch: int) -> Callable[[], object]:
     model = classes[job].from_pretrained(folder, dtype="float32")
     tokenizer.pad_token_id = model.config.pad_token_id = model.config.eos_token_id
     make: Any = transformers.pipeline
-    pipeline = make(PIPELINES[job], model=model, tokenizer=tokenizer, batch_size=batch)
-    ordered = sorted(texts, key=len)
-    return lambda: pipeline(ordered)
+    pipeline = make(PIPELINES[job], model=model, tokenizer=tokenizer)
+    return lambda texts, batch: pipeline(sorted(texts, key=len), batch_size=batch)
+
+
+def contend(name: str, job: str, files: int) -> None:
+    """Be one of `CONTENDERS`."""
+    texts, _ = texts_of(job, files)
+    kind, _, engine = name.partition(" ")
+    if kind == "bigcode":
+        serve(ours(job, texts, engine=engine))
+        return
+    label = theirs(job)
+    tried = {str(size): partial(label, texts[::SAMPLE_STEP], size) for size in BATCH_SIZES}
+    size = fastest(tried)
+    serve(partial(label, texts, int(size)), chosen=size)
 
 
 def main() -> None:
@@ -92,29 +107,24 @@ def main() -> None:
     options = parser.parse_args()
     if options.as_contender:
         (job,) = options.jobs
-        texts, _ = texts_of(job, options.files)
-        kind, _, batch = options.as_contender.partition(" ")
-        if kind == "bigcode":
-            serve(ours(job, texts, engine=batch))
-        else:
-            serve(theirs(job, texts, batch=int(batch)))
+        contend(options.as_contender, job, options.files)
         return
     print(f"{machine()}; {options.runs} alternating runs")
     for job in options.jobs:
         texts, tokens = texts_of(job, options.files)
         arguments = ["--files", str(options.files), "--jobs", job, "--as-contender"]
-        names = [
-            "bigcode numpy",
-            "bigcode torch",
-            *(f"transformers {size}" for size in BATCH_SIZES),
-        ]
         # As the commands do: the BLAS has one thread, and each thread a row.
         alone = {"bigcode numpy": {"OPENBLAS_NUM_THREADS": "1"}}
-        times = take_turns(
-            {n: Contender(__file__, [*arguments, n], alone.get(n, {})) for n in names}, options.runs
-        )
+        contenders = {
+            name: Contender(__file__, [*arguments, name], alone.get(name, {}))
+            for name in CONTENDERS
+        }
+        times = take_turns(contenders, options.runs)
         size = sum(len(text.encode()) for text in texts)
-        print(f"\n{job}: {len(texts)} files, {size:,} bytes, {tokens:,} tokens\n")
+        print(
+            f"\n{job}: {len(texts)} files, {size:,} bytes, {tokens:,} tokens; transformers reads "
+        )
+        print(f"{contenders['transformers'].chosen} at once\n")
         print(table(times, tokens, "tokens"))
 
 

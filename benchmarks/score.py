@@ -1,7 +1,8 @@
 """Scoring of real files: bigcode against transformers at its best batch size and CTranslate2.
 
 Knows nothing of windows: every contender reads the same first tokens of the same files, and gives
-the log-probability of each. Run: python benchmarks/score.py [--runs N] [--files N] [--model DIR]
+the log-probability of each. Run:
+python benchmarks/score.py [--runs N] [--files N] [--skip N] [--model DIR]
 """
 
 import argparse
@@ -10,21 +11,33 @@ import random
 import sysconfig
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from contest import Contender, machine, serve, table, take_turns
+from contest import Contender, Work, fastest, machine, serve, table, take_turns
 from gpt_bigcode.scorers import Row
 from gpt_bigcode.scoring import TextScorer
+from gpt_bigcode.threads import choose_threads
 from gpt_bigcode.tokenizer import CodeTokenizer
 
 BUILT_IN = Path(__file__).resolve().parents[1] / "model" / "pocket_coder"
 MOST_TOKENS = 1023  # CTranslate2 reads 1,024 at most by itself
-BATCH_SIZES = (1, 4, 16)
+Scoring = Callable[[list[list[int]], int], list[Any]]
+"""Rows and a batch size -> the log-probabilities of all rows, in any order."""
+BATCH_SIZES = (1, 2, 4, 8, 16)
+BATCH_TOKENS = (1024, 2048, 8192)
+# What the peers choose their batch size by, and everybody warms up with: every so manieth file.
+SAMPLE_STEP = 5
+CONTENDERS = (
+    *("bigcode numpy", "bigcode int8", "transformers"),
+    *("ctranslate2 float32", "ctranslate2 int8"),
+)
 
 
-def rows_of(directory: Path, files: int, seed: int = 1) -> list[list[int]]:
+def rows_of(directory: Path, files: int, skip: int, seed: int = 1) -> list[list[int]]:
     """Ids of real source files of mixed length, `<|endoftext|>` in front."""
     tokenizer = CodeTokenizer.from_file(directory / "tokenizer.json")
     paths = sorted(Path(sysconfig.get_path("stdlib")).glob("[a-z]*/*.py"))
@@ -35,12 +48,12 @@ def rows_of(directory: Path, files: int, seed: int = 1) -> list[list[int]]:
         ids = tokenizer.encode(text[: 8 * MOST_TOKENS])
         if len(ids) > 1:
             found.append([tokenizer.end_of_text_id, *ids][: MOST_TOKENS + 1])
-        if len(found) == files:
-            return found
+        if len(found) == skip + files:
+            return found[skip:]
     raise SystemExit(f"score: only {len(found)} files")
 
 
-def ours(directory: Path, rows: list[list[int]], *, engine: str) -> Callable[[], object]:
+def ours(directory: Path, rows: list[list[int]], *, engine: str) -> Work:
     """`bigcode score`, without reading and tokenizing; the torch engine with all its threads."""
     precision = "float32" if engine == "numpy" else engine
     scorer = TextScorer.load(directory, precision=precision, device="cpu").scorer
@@ -57,17 +70,17 @@ def ours(directory: Path, rows: list[list[int]], *, engine: str) -> Callable[[],
     return work
 
 
-def theirs(directory: Path, rows: list[list[int]], *, batch: int) -> Callable[[], object]:
+def theirs(directory: Path) -> Scoring:
     """transformers: batches of similar length, padded, log-softmax of the logits."""
     import torch
     import transformers
 
     model = transformers.GPTBigCodeForCausalLM.from_pretrained(directory, dtype=torch.float32)
     model.eval()  # type: ignore[no-untyped-call]
-    ordered = sorted(rows, key=len)
 
     @torch.inference_mode()
-    def work() -> object:
+    def work(rows: list[list[int]], batch: int) -> list[Any]:
+        ordered = sorted(rows, key=len)
         done = []
         for start in range(0, len(ordered), batch):
             chosen = ordered[start : start + batch]
@@ -82,37 +95,56 @@ def theirs(directory: Path, rows: list[list[int]], *, batch: int) -> Callable[[]
     return work
 
 
-def ctranslated(directory: Path, rows: list[list[int]], *, kind: str) -> Callable[[], object]:
-    """CTranslate2's score_batch, which batches by tokens itself."""
+def ctranslated(directory: Path, *, kind: str, at_once: int) -> Scoring:
+    """CTranslate2's score_batch, which batches by tokens itself, so many batches at once."""
     import ctranslate2
     from ctranslate2.converters import TransformersConverter
     from tokenizers import Tokenizer
 
     target = tempfile.mkdtemp()
     TransformersConverter(str(directory)).convert(target, force=True)
-    generator = ctranslate2.Generator(target, compute_type=kind, intra_threads=2)
+    threads = max(choose_threads() // at_once, 1)
+    generator = ctranslate2.Generator(
+        target, compute_type=kind, inter_threads=at_once, intra_threads=threads
+    )
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-    words = [[tokenizer.id_to_token(token) for token in row] for row in rows]
-    settings = {"max_batch_size": 2048, "batch_type": "tokens"}
-    return lambda: generator.score_batch(words, **settings)
+    names = [tokenizer.id_to_token(token) for token in range(tokenizer.get_vocab_size())]
+
+    def work(rows: list[list[int]], size: int) -> list[Any]:
+        words = [[names[token] for token in row] for row in rows]
+        scored: list[Any] = generator.score_batch(words, max_batch_size=size, batch_type="tokens")
+        return scored
+
+    return work
 
 
-def contender(name: str, directory: Path, rows: list[list[int]]) -> Callable[[], object]:
-    """The work of one contender."""
+def contend(name: str, directory: Path, rows: list[list[int]]) -> None:
+    """Be one contender; peers try their batch sizes on a sample first."""
     kind, _, detail = name.partition(" ")
+    sample = rows[::SAMPLE_STEP]
     if kind == "bigcode":
-        return ours(directory, rows, engine=detail)
+        warm_up = ours(directory, sample, engine=detail)
+        serve(ours(directory, rows, engine=detail), warm_up=warm_up)
+        return
+    ways: dict[str, tuple[Scoring, int]] = {}
     if kind == "transformers":
-        return theirs(directory, rows, batch=int(detail))
-    return ctranslated(directory, rows, kind=detail)
+        scoring = theirs(directory)
+        ways = {f"{size} files": (scoring, size) for size in BATCH_SIZES}
+    else:
+        for at_once in sorted({1, choose_threads()}):
+            scoring = ctranslated(directory, kind=detail, at_once=at_once)
+            ways |= {f"{at_once} x {size} tokens": (scoring, size) for size in BATCH_TOKENS}
+    tried = {name: partial(scoring, sample, size) for name, (scoring, size) in ways.items()}
+    best = fastest(tried, repeat=1)
+    scoring, size = ways[best]
+    serve(partial(scoring, rows, size), warm_up=tried[best], chosen=best)
 
 
 def values_agree(directory: Path, rows: list[list[int]]) -> float:
     """Largest difference of a file's mean log-probability between bigcode and transformers."""
     mine = TextScorer.load(directory).scorer.log_probabilities([Row(row, 1) for row in rows])
-    peers = theirs(directory, rows, batch=1)()
     means = sorted(float(np.mean(values)) for values in mine)
-    wanted = sorted(float(batch.mean()) for batch in peers)  # type: ignore[attr-defined]
+    wanted = sorted(float(batch.mean()) for batch in theirs(directory)(rows, 1))
     return max(abs(first - second) for first, second in zip(means, wanted, strict=True))
 
 
@@ -121,26 +153,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--skip", type=int, default=0, help="leave out so many files before them")
     parser.add_argument("--model", type=Path, default=BUILT_IN)
     parser.add_argument("--as-contender", default="")
     options = parser.parse_args()
-    rows = rows_of(options.model, options.files)
+    rows = rows_of(options.model, options.files, options.skip)
     if options.as_contender:
-        serve(contender(options.as_contender, options.model, rows))
+        contend(options.as_contender, options.model, rows)
         return
-    names = ["bigcode numpy"]
-    names += [f"transformers {size}" for size in BATCH_SIZES]
-    names += ["ctranslate2 float32", "ctranslate2 int8"]
-    arguments = ["--files", str(options.files), "--model", str(options.model), "--as-contender"]
+    arguments = ["--files", str(options.files), "--skip", str(options.skip)]
+    arguments += ["--model", str(options.model), "--as-contender"]
     # As the command does: the BLAS has one thread, and each thread a row.
     alone = {"bigcode numpy": {"OPENBLAS_NUM_THREADS": "1"}}
     contenders = {
-        name: Contender(__file__, [*arguments, name], alone.get(name, {})) for name in names
+        name: Contender(__file__, [*arguments, name], alone.get(name, {})) for name in CONTENDERS
     }
     times = take_turns(contenders, options.runs)
     tokens = sum(len(row) - 1 for row in rows)
     print(f"{machine()}; {options.runs} alternating runs\n")
     print(f"{len(rows)} files, {tokens} tokens, median {sorted(map(len, rows))[len(rows) // 2]}")
+    chosen = {name: one.chosen for name, one in contenders.items() if one.chosen}
+    print(f"best batches: {chosen}")
     difference = values_agree(options.model, rows[:10])
     print(f"mean log-probability of 10 files: at most {difference:.1e} from transformers\n")
     print(table(times, tokens, "tokens"))

@@ -171,10 +171,10 @@ class TorchDecoder:
 
     def _read(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
         """[B, T] -> [B, E], the last token's state."""
-        return self._read_all(ids, cache)[:, -1]
+        return self._read_all(ids, cache, last=True)[:, -1]
 
-    def _read_all(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
-        """[B, T] -> [B, T, E], every token's state."""
+    def _read_all(self, ids: Tensor, cache: KeyValueCache, *, last: bool = False) -> Tensor:
+        """[B, T] -> [B, T, E], every token's state; with `last` [B, 1, E], the last one's."""
         alone = len(ids) == 1 and not self._padded
         if alone and self._row_trunk is not None and ids.shape[1] <= MOST_TOKENS:
             return self._row_trunk(ids[0], cache).unsqueeze(0)
@@ -182,8 +182,11 @@ class TorchDecoder:
         if self._padded:
             seen = cache.length + ids.shape[1]
             mask = torch.arange(seen, device=self._device) >= self._padding[:, None]
+        wanted = None
+        if last and ids.shape[1] > 1:
+            wanted = torch.full((len(ids),), ids.shape[1] - 1, device=self._device)
         output = self._model.transformer(
-            ids, past_key_values=cache, attention_mask=mask, use_cache=True
+            ids, past_key_values=cache, attention_mask=mask, use_cache=True, wanted_tokens=wanted
         )
         return output.last_hidden_state  # type: ignore[no-any-return]
 

@@ -25,6 +25,7 @@ from gpt_bigcode.reference import Floats, NumpyDecoder
 from gpt_bigcode.threads import choose_threads
 from gpt_bigcode.weights import HEADS, Task, require_head
 
+_ROWS_A_THREAD = 2  # of the longest; where they are shorter, no thread waits for another
 Logits = NDArray[np.float32]
 
 
@@ -96,7 +97,7 @@ class NumpyLabeler:
     @property
     def batch_tokens(self) -> int:
         """Enough for every thread; with one, waiting would only delay the first results."""
-        return 1 if self._threads == 1 else self._threads * self.context_length
+        return 1 if self._threads == 1 else _ROWS_A_THREAD * self._threads * self.context_length
 
     def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
         """See `Labeler`."""
@@ -110,17 +111,11 @@ class NumpyLabeler:
 
     def _sequence(self, row: Sequence[int]) -> Logits:
         """[C]."""
-        return finite(self._head(self._last_state(row))[0])
+        return finite(self._head(self._decoder.last_state(row))[0])
 
     def _tokens(self, row: Sequence[int]) -> Logits:
         """[T, C]."""
         return finite(np.concatenate([self._head(part) for part in self._decoder.states(row)]))
-
-    def _last_state(self, row: Sequence[int]) -> Floats:
-        """[1, E]."""
-        for part in self._decoder.states(row):
-            last = part[-1:]
-        return last
 
     def _head(self, states: Floats) -> Logits:
         """[T, E] -> [T, C]."""

@@ -29,10 +29,14 @@ def row_threads(threads: int | None) -> int:
 def compute_rows(
     compute: Callable[[Row], Result], rows: Sequence[Row], threads: int
 ) -> list[Result]:
-    """The result of each row, in their order; the first error is raised, later rows are left."""
+    """The result of each row, in their order; the first error is raised at once, Ctrl-C too."""
     if min(threads, len(rows)) <= 1:
         return [compute(row) for row in rows]
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(min(threads, len(rows))) as pool:
+    pool = ThreadPoolExecutor(min(threads, len(rows)))
+    try:
         return list(pool.map(compute, rows))
+    finally:
+        # Nobody waits for a row whose result nobody wants any more: it may take seconds.
+        pool.shutdown(wait=False, cancel_futures=True)

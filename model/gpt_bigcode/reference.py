@@ -7,6 +7,7 @@ before `import torch` would have returned.
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +33,14 @@ from gpt_bigcode.weights import (
 
 Floats = NDArray[np.float32]
 _CHUNK_TOKENS = 256  # of a prompt at once, so that attention scores stay small
+_STATES_CHUNKS = 2  # of a row by itself: threads that share Python's lock do more without it
 _CACHE_BLOCK_TOKENS = 256
+_SCORES_AT_ONCE = 1 << 16  # 256 KiB: attention scores that stay in the cache of a core
+_LEAST_QUERIES = 16  # fewer at once would make too many calls
+
+
+_GELU_LINEAR = np.float32(-2 * math.sqrt(2 / math.pi))
+_GELU_CUBIC = np.float32(-2 * math.sqrt(2 / math.pi) * 0.044715)
 
 
 def _gelu(x: Floats) -> Floats:
@@ -41,9 +49,16 @@ def _gelu(x: Floats) -> Floats:
 
 
 def _gelu_tanh(x: Floats) -> Floats:
-    # Products instead of x**3: NumPy's power is 30 times slower.
-    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
-    return np.asarray(0.5 * x * (1 + np.tanh(inner)), np.float32)
+    # 0.5 * (1 + tanh(y)) is 1 / (1 + exp(-2y)), for which NumPy needs half the time.
+    power = x * x  # not x**3: NumPy's power is 30 times slower
+    power *= _GELU_CUBIC
+    power += _GELU_LINEAR
+    power *= x
+    with np.errstate(over="ignore"):  # exp(-2y) is infinite where the result is 0
+        np.exp(power, out=power)
+    power += np.float32(1)
+    np.divide(x, power, out=power)
+    return power
 
 
 def _silu(x: Floats) -> Floats:
@@ -61,6 +76,12 @@ def _tanh(x: Floats) -> Floats:
 _FUNCTIONS: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
     {"relu": _relu, "silu": _silu, "tanh": _tanh, "gelu": _gelu, "gelu_tanh": _gelu_tanh}
 )
+
+
+@lru_cache(maxsize=16)
+def _later(tokens: int) -> Floats:
+    """Added to the scores of the last tokens among themselves, [T, 1, T]: none sees a later one."""
+    return np.triu(np.full((tokens, tokens), -np.inf, np.float32), 1)[:, None]
 
 
 class _Row:
@@ -217,8 +238,16 @@ class NumpyDecoder:
         The rows of `prefill` and `decode` are left alone; `head` makes logits of the states.
         """
         row = self._empty_row()
-        for start in range(0, len(ids), _CHUNK_TOKENS):
-            yield self._read([row], [ids[start : start + _CHUNK_TOKENS]])
+        for start in range(0, len(ids), _STATES_CHUNKS * _CHUNK_TOKENS):
+            yield self._read([row], [ids[start : start + _STATES_CHUNKS * _CHUNK_TOKENS]])
+
+    def last_state(self, ids: Sequence[int]) -> Floats:
+        """The last of what `states` gives, [1, E]; of two layers it computes one."""
+        row = self._empty_row()
+        for start in range(0, len(ids), _STATES_CHUNKS * _CHUNK_TOKENS):
+            chunk = ids[start : start + _STATES_CHUNKS * _CHUNK_TOKENS]
+            state = self._read([row], [chunk], last=True)
+        return state
 
     def head(self, states: Floats) -> Floats:
         """Logits: [T, E] -> [T, V]."""
@@ -234,12 +263,16 @@ class NumpyDecoder:
 
     def _forward(self, rows: Sequence[_Row], new: Sequence[Sequence[int]]) -> Floats:
         """Read the new tokens of every row; the logits after the last of each, [B, V]."""
-        states = self._read(rows, new)
-        last = np.fromiter(accumulate(map(len, new)), np.int64) - 1
-        return self.head(states[last])
+        return self.head(self._read(rows, new, last=True))
 
-    def _read(self, rows: Sequence[_Row], new: Sequence[Sequence[int]]) -> Floats:
-        """Read the new tokens of every row; their states, one row after the other, [T, E]."""
+    def _read(
+        self, rows: Sequence[_Row], new: Sequence[Sequence[int]], *, last: bool = False
+    ) -> Floats:
+        """Read the new tokens of every row; their states, one row after the other, [T, E].
+
+        With `last` those of each row's last token alone, [B, E], the only ones to pass the last
+        layer, which makes keys and values of all.
+        """
         ids = np.concatenate([np.asarray(tokens, np.int64) for tokens in new])
         positions = np.concatenate(
             [np.arange(row.length, row.length + len(t)) for row, t in zip(rows, new, strict=True)]
@@ -251,8 +284,10 @@ class NumpyDecoder:
         edges = [0, *accumulate(len(tokens) for tokens in new)]
         hidden = self._weights["wte.weight"][ids] + self._weights["wpe.weight"][positions]
         for layer in range(self.config.n_layer):
+            ends = last and layer == self.config.n_layer - 1
             normed = self._norm(hidden, f"h.{layer}.ln_1")
-            hidden = hidden + self._attention(normed, layer, rows, edges)
+            attended = self._attention(normed, layer, rows, edges, ends=ends)
+            hidden = (hidden[np.asarray(edges[1:]) - 1] if ends else hidden) + attended
             normed = self._norm(hidden, f"h.{layer}.ln_2")
             inner = self._activation(self._linear(normed, f"h.{layer}.mlp.c_fc"))
             hidden = hidden + self._linear(inner, f"h.{layer}.mlp.c_proj")
@@ -261,9 +296,9 @@ class NumpyDecoder:
         return np.asarray(hidden)
 
     def _attention(
-        self, hidden: Floats, layer: int, rows: Sequence[_Row], edges: Sequence[int]
+        self, hidden: Floats, layer: int, rows: Sequence[_Row], edges: Sequence[int], *, ends: bool
     ) -> Floats:
-        """Causal self-attention of each row's new tokens, [tokens of all rows, E]."""
+        """Causal self-attention of all rows' new tokens, [T, E]; with `ends` of the last ones."""
         config, size = self.config, self.config.head_dim
         projected = self._linear(hidden, f"h.{layer}.attn.c_attn")
         if config.multi_query:
@@ -276,28 +311,28 @@ class NumpyDecoder:
             seen = row.length + end - start
             row.reserve(seen)
             row.store[layer, :, row.length : seen] = key_value[start:end].swapaxes(0, 1)
-            step = 1 if self._stepwise else end - start
-            for place in range(start, end, step):
-                past = row.length + place - start
-                stored = row.store[layer, :, : past + step]
-                context[place : place + step] = self._attend(
-                    query[place : place + step], stored, past
-                )
+            # Few queries at once: their scores stay in the cache, and fewer are later masked.
+            step = max(_SCORES_AT_ONCE // (config.n_head * seen), _LEAST_QUERIES)
+            step = 1 if self._stepwise else step
+            for place in range(end - 1 if ends else start, end, step):
+                part = slice(place, min(place + step, end))
+                stored = row.store[layer, :, : row.length + part.stop - start]
+                context[part] = self._attend(query[part], stored)
+        if ends:
+            context = context[np.asarray(edges[1:]) - 1]
         return self._linear(context, f"h.{layer}.attn.c_proj")
 
-    def _attend(self, query: Floats, key_value: Floats, past: int) -> Floats:
-        """One row: queries of T tokens over keys and values [K, S, 2D]; [T, E]."""
+    def _attend(self, query: Floats, key_value: Floats) -> Floats:
+        """One row: queries of its last T tokens over keys and values [K, S, 2D]; [T, E]."""
         new, (heads, seen, double) = len(query), key_value.shape
         size = double // 2
         # A key/value head serves a group of query heads: all of them for multi-query, else one.
-        grouped = query.reshape(new, heads, -1, size).swapaxes(0, 1)
+        grouped = (query * self._scale).reshape(new, heads, -1, size).swapaxes(0, 1)
         shape = grouped.shape
         scores = grouped.reshape(heads, -1, size) @ key_value[..., :size].swapaxes(1, 2)
         scores = scores.reshape(*shape[:3], seen)
-        scores *= self._scale
         if new > 1:
-            later = np.arange(seen) > np.arange(past, past + new)[:, None]
-            scores += np.where(later, np.float32(-np.inf), np.float32(0))[:, None, :]
+            scores[..., seen - new :] += _later(new)
         scores -= scores.max(axis=-1, keepdims=True)
         np.exp(scores, out=scores)
         context = (scores.reshape(heads, -1, seen) @ key_value[..., size:]).reshape(shape)

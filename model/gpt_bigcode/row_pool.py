@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from gpt_bigcode.labelers import Logits
 
 Rows = Sequence[Sequence[int]]
-_SORTED_BATCHES = 8  # so many are collected, so that rows of similar length meet
+_SORTED_BATCHES = 4  # so many are collected, so that rows of similar length meet
 
 
 class RowPool:

@@ -22,6 +22,7 @@ from gpt_bigcode.reference import NumpyDecoder
 LogProbabilities = NDArray[np.float64]
 # 16 MiB of float32: about what a processor's last cache holds, 80 positions of StarCoder's head.
 _LOGITS_AT_ONCE = 1 << 22
+_ROWS_A_THREAD = 2  # of the longest; where they are shorter, no thread waits for another
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class NumpyScorer:
     @property
     def batch_tokens(self) -> int:
         """Enough for every thread; with one, waiting would only delay the first results."""
-        return 1 if self._threads == 1 else self._threads * self.context_length
+        return 1 if self._threads == 1 else _ROWS_A_THREAD * self._threads * self.context_length
 
     def log_probabilities(self, rows: Sequence[Row]) -> list[LogProbabilities]:
         """See `Scorer`."""
@@ -141,10 +142,13 @@ def _pieces(length: int, vocabulary: int) -> list[tuple[int, int]]:
 
 
 def _log_softmax(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> LogProbabilities:
-    """[T, V] and [T] -> [T]; sums in float64, so that equal logits give exactly 1 / V."""
-    highest = logits.max(axis=-1, keepdims=True)
-    total = np.exp(logits - highest).sum(axis=-1, dtype=np.float64)
-    chosen = logits[np.arange(len(targets)), targets] - highest[:, 0]
+    """[T, V] and [T] -> [T]; sums in float64, so that equal logits give exactly 1 / V.
+
+    The logits are overwritten: a copy of them would not stay in the processor's cache.
+    """
+    logits -= logits.max(axis=-1, keepdims=True)
+    chosen = logits[np.arange(len(targets)), targets]
+    total = np.exp(logits, out=logits).sum(axis=-1, dtype=np.float64)
     return np.asarray(chosen - np.log(total), np.float64)
 
 

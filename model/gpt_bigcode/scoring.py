@@ -19,7 +19,7 @@ from gpt_bigcode.scores import Score
 from gpt_bigcode.tokenizer import CodeTokenizer
 from gpt_bigcode.windows import WindowMode, WindowPlan
 
-_SORTED_BATCHES = 8  # so many are collected, so that windows of similar length meet
+_SORTED_BATCHES = 4  # so many are collected, so that windows of similar length meet
 
 
 @dataclass(frozen=True, kw_only=True)

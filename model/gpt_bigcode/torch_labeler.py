@@ -71,10 +71,8 @@ class TorchLabeler:
     @torch.inference_mode()
     def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
         """See `labelers.Labeler`."""
-        states = self._states(rows)
-        places = torch.arange(len(rows), device=self._device)
-        last = torch.tensor([len(row) - 1 for row in rows], dtype=torch.long)
-        return [finite(logits) for logits in self._head(states[places, last.to(self._device)])]
+        states = self._states(rows, last=True)[:, 0]
+        return [finite(logits) for logits in self._head(states)]
 
     @torch.inference_mode()
     def token_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
@@ -82,15 +80,17 @@ class TorchLabeler:
         states = self._states(rows)
         return [finite(self._head(states[place, : len(row)])) for place, row in enumerate(rows)]
 
-    def _states(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """[B, T, E], T of the longest row."""
+    def _states(self, rows: Sequence[Sequence[int]], *, last: bool = False) -> Tensor:
+        """[B, T, E], T of the longest row; with `last` of each row's last token only, [B, 1, E]."""
         check_rows(rows, self.context_length)
         width = max(map(len, rows), default=1)
         padded = [[*row, *[_PADDING] * (width - len(row))] for row in rows]
         with memory_errors(f"{len(rows)} windows of {width} tokens"):
             ids = torch.tensor(padded, dtype=torch.long, device=self._device)
             ids = ids.reshape(len(rows), width)
-            output = self._model.transformer(ids, use_cache=False)
+            ends = [len(row) - 1 for row in rows]
+            wanted = torch.tensor(ends, dtype=torch.long, device=self._device) if last else None
+            output = self._model.transformer(ids, use_cache=False, wanted_tokens=wanted)
             return output.last_hidden_state  # type: ignore[no-any-return]
 
     def _head(self, states: Tensor) -> Logits:

@@ -33,8 +33,25 @@ class ForwardPass:
     encoder_states: Tensor | None = None  # [B, tokens of the encoder, E]
     encoder_mask: Tensor | None = None  # bool [B, 1, 1, tokens of the encoder]
     explicit: bool = False  # attention weights are wanted
+    wanted: Tensor | None = None  # [B], in the last layer: the only tokens whose states are needed
     attentions: list[Tensor] = field(default_factory=list)
     cross_attentions: list[Tensor] = field(default_factory=list)
+
+    def choose(self, values: Tensor) -> Tensor:
+        """Those of the wanted tokens: [B, T, ...] -> [B, 1, ...]; without any, all."""
+        if self.wanted is None:
+            return values
+        return values[torch.arange(len(values), device=values.device), self.wanted].unsqueeze(1)
+
+    def narrow(self, wanted: Tensor, new: int, past: int) -> None:
+        """Compute nothing but keys and values for other tokens from here on."""
+        if self.mask is not None:
+            self.mask = self.mask.expand(len(wanted), -1, -1, -1).transpose(1, 2)
+        elif self.causal:
+            self.mask = _triangle(new, past + new, wanted.device).transpose(1, 2)
+            self.mask, self.causal = self.mask.expand(len(wanted), -1, -1, -1), False
+        self.wanted = wanted
+        self.mask = None if self.mask is None else self.choose(self.mask)
 
 
 class GPTBigCodeAttention(nn.Module):
@@ -74,6 +91,7 @@ class GPTBigCodeAttention(nn.Module):
             if shared.cache is not None:
                 stored = shared.cache.append(self.layer, key_value)
                 key_value = stored if shared.cache.length else key_value
+        query = shared.choose(query.transpose(1, 2)).transpose(1, 2)
         key, value = key_value[..., : self.head_dim], key_value[..., self.head_dim :]
         if shared.explicit:
             rows = shared.head_mask
@@ -181,8 +199,8 @@ class GPTBigCodeBlock(nn.Module):
         self.mlp = GPTBigCodeMLP(config)
 
     def forward(self, hidden: Tensor, shared: ForwardPass) -> Tensor:
-        """[B, T, E] -> [B, T, E]."""
-        hidden = hidden + self.attn(self.ln_1(hidden), shared)
+        """[B, T, E] -> [B, T, E], or [B, 1, E] of the wanted tokens."""
+        hidden = shared.choose(hidden) + self.attn(self.ln_1(hidden), shared)
         if shared.encoder_states is not None:
             hidden = hidden + self.crossattention(self.ln_cross_attn(hidden), shared)
         return hidden + self.mlp(self.ln_2(hidden))  # type: ignore[no-any-return]
@@ -216,6 +234,7 @@ class GPTBigCodeModel(nn.Module):
         use_cache: bool | None = None,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
+        wanted_tokens: Tensor | None = None,
     ) -> TrunkOutput:
         """Run the trunk.
 
@@ -232,6 +251,8 @@ class GPTBigCodeModel(nn.Module):
             use_cache: return a cache; default: the configuration's, and never while training.
             output_attentions: return the attention weights.
             output_hidden_states: return the states between the blocks.
+            wanted_tokens: [B], a place among the T tokens of each row; the last states are then
+                those of this token alone, [B, 1, E], and the last layer does no more for them.
 
         Raises:
             InputError: shapes or arguments that do not fit together.
@@ -254,6 +275,8 @@ class GPTBigCodeModel(nn.Module):
         states = []
         for block in self.h:
             states.append(hidden)
+            if wanted_tokens is not None and block is self.h[-1]:
+                shared.narrow(wanted_tokens, new, past)
             hidden = block(hidden, shared)
         hidden = self.ln_f(hidden)
         if past_key_values is not None:

@@ -50,6 +50,37 @@ def test_no_allowed_sequence_is_likelier(name: str) -> None:
         assert worth(tuple(chosen)) == pytest.approx(max(map(worth, sequences)))
 
 
+def plain_viterbi(shares: np.ndarray, follows: np.ndarray) -> float:
+    """What the best path from outside (label 0) is worth, by the whole recursion."""
+    cost = np.where(follows, 0.0, -np.inf)
+    score = cost[0] + np.log(shares[0])
+    for row in shares[1:]:
+        score = (score[:, None] + cost).max(axis=0) + np.log(row)
+    return float(score.max())
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 2.0, 6.0])
+def test_no_path_through_a_long_text_is_likelier(sharpness: float) -> None:
+    """Where labels are sure they are taken as they are; nothing is lost by it."""
+    labels = ["O", *(f"{prefix}-{kind}" for kind in "ABCDEF" for prefix in "BI")]
+    follows = np.array(
+        [[b % 2 == 1 or b == 0 or a in (b, b - 1) for b in range(13)] for a in range(13)]
+    )
+    draw, mended = np.random.default_rng(8), 0
+    for length in (1, 2, 30, 200, 400):
+        logits = sharpness * draw.normal(size=(length, 13))
+        logits[draw.random(length) < 0.5, 0] += 2 * sharpness
+        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        path = LabelScheme(labels).path()
+        chosen = path.choose(shares)
+        before = np.concatenate([[0], chosen[:-1]])
+        assert follows[before, chosen].all()
+        worth = float(np.log(shares[np.arange(length), chosen]).sum())
+        assert worth == pytest.approx(plain_viterbi(shares, follows), rel=1e-12)
+        mended += int((chosen != shares.argmax(axis=1)).sum())
+    assert mended > 0
+
+
 def test_a_path_goes_on_in_the_next_window() -> None:
     path = LabelScheme(list(BIO)).path()
     begin = np.log([[0.1, 0.6, 0.1, 0.1, 0.1]])

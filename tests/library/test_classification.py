@@ -120,6 +120,25 @@ def test_g1_a_batch_is_its_texts_alone_in_any_order(model: TextClassifier) -> No
     assert len({result.label for result in alone}) > 1
 
 
+def test_both_engines_say_the_same_of_many_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(9)
+    texts = ["".join(draw.sample(SAMPLE * 12, draw.randint(1, 400))) for _ in range(80)]
+    first = list(TextClassifier.load(folder, threads=2).classify_many([text] for text in texts))
+    monkeypatch.setattr("gpt_bigcode.engines.MAX_INSTANT_BYTES", 0)
+    other = TextClassifier.load(folder)
+    assert not isinstance(other.labeler, NumpyLabeler)
+    second = list(other.classify_many([text] for text in texts))
+    assert len(first) == len(second) == 80
+    for text, one, two in zip(texts, first, second, strict=True):
+        assert isinstance(one, Classification)
+        assert isinstance(two, Classification)
+        assert one.bytes == two.bytes == len(text.encode())
+        assert one.values == pytest.approx(two.values, abs=1e-5)
+    assert len({one.values for one in first if isinstance(one, Classification)}) == 80
+
+
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_pieces_may_end_anywhere(size: int, folder: Path) -> None:
     model = TextClassifier.load(folder)
