@@ -178,9 +178,9 @@ def random_checkpoint(shape: Shape, precisions: list[str]) -> "Iterator[tuple[Pa
     if all(refusals):
         raise Failure("memory", f"--shape {shape.value}: {refusals[-1]}")
     place, size = tempfile.gettempdir(), checkpoint_bytes(config)
-    free = shutil.disk_usage(place).free
-    if free < size + (size >> 3):
-        why = f"needs {shown_bytes(size)} in {place}, {shown_bytes(free)} are free"
+    free, needed = shutil.disk_usage(place).free, size + (size >> 3)  # never fill a disk
+    if free < needed:
+        why = f"needs {shown_bytes(needed)} in {place}, {shown_bytes(free)} are free"
         raise Failure("disk", f"--shape {shape.value}: {why}", hint="TMPDIR names another folder")
     with tempfile.TemporaryDirectory(prefix="bigcode-bench-") as folder:
         write_random_checkpoint(Path(folder), config)
