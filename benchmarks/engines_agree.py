@@ -86,12 +86,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--prompts", type=int, default=300)
     parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--context", type=int, default=256, help="the most tokens of a prompt")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     tokenizer = CodeTokenizer.from_file(BUILT_IN / "tokenizer.json")
     pair = Pair()
     texts = behind_code(random.Random(arguments.seed))  # noqa: S311 - the same for everyone
-    room = pair.numpy.context_length - arguments.tokens
+    room = min(arguments.context, pair.numpy.context_length - arguments.tokens)
     differences, lengths = [], []
     for number in range(arguments.prompts):
         prompt = tokenizer.encode(next(texts)[0])[-room:] or list(tokenizer.end_ids)[:1]

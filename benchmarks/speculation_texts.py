@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 PACKAGES = ("rich", "huggingface_hub", "typer", "jinja2", "filelock", "platformdirs")
-_LINES_AROUND = 40
+_LINES_AROUND = 24
 _LEAST_BYTES = 4096
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
