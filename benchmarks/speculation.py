@@ -20,7 +20,7 @@ import tempfile
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -28,6 +28,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 import pocket_coder
+from gpt_bigcode import generation, speculation
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.generation import StepDecoder
 from gpt_bigcode.pipeline import CompletionOptions, InfillOptions, TextModel
@@ -193,6 +194,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--torch", action="store_true", help="the built-in model in PyTorch")
     parser.add_argument("--draft", action="store_true", help="the built-in model guesses")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="for one thread on a busy machine"
+    )
     parser.add_argument("--size", choices=SIZES, help="as large as this model")
     parser.add_argument("--folder", type=Path, help="keep the large model here for the next run")
     return parser.parse_args()
@@ -212,18 +216,22 @@ def _place(arguments: argparse.Namespace, temporary: str) -> Path:
 def main() -> None:
     """Measure and print a table of Markdown."""
     arguments = _arguments()
+    if arguments.processor_time:  # for the decisions as well as for the figures
+        for module in (speculation, generation):
+            vars(module)["perf_counter"] = process_time
     with tempfile.TemporaryDirectory() as temporary:
         place = _place(arguments, temporary)
         parameters = GPTBigCodeConfig.from_json_file(place / "config.json").parameter_count()
         model = open_model(place, arguments)
         cases = run(model, arguments)
     engine = type(model.decoder).__name__.removesuffix("Decoder")
+    clock = "processor time" if arguments.processor_time else "wall-clock time"
     print(
         f"Python {platform.python_version()}, NumPy {np.__version__}, torch {version('torch')}, "
         f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}\n\n"
         f"{parameters / 1e6:,.0f} M parameters, {engine} {arguments.precision}, "
         f"{'a draft model' if arguments.draft else 'copies'}, temperature {arguments.temperature}, "
-        f"{arguments.repeat} turns\n"
+        f"{arguments.repeat} turns, {clock}\n"
     )
     print(
         "| texts | cases | plain | speculative | ratio together | worst (its turns) | 5 % | median "

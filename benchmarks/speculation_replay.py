@@ -87,7 +87,7 @@ def replay(text: Text, costs: Sequence[float]) -> list[float]:
     """Plain steps by the time that each beginning of the text has taken."""
     prompt, tokens = text
     decoder = Replay(costs)
-    speculation.perf_counter = lambda: decoder.now
+    vars(speculation)["perf_counter"] = lambda: decoder.now
     ahead = speculation.SpeculativeDecoder(decoder, sampler=Sampler(), max_tokens=TOKENS + 1)
     ahead.prefill([prompt])
     ratios = []
