@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,11 +130,11 @@ def test_a_full_disk_is_told_with_what_would_be_enough(
         monkeypatch.setattr(
             shutil, "disk_usage", lambda _place, free=free: SimpleNamespace(free=free)
         )
-        refusal = pytest.raises(Failure, match=f"needs {shown_bytes(enough)} in {tiny_family}")
-        with (
-            nullcontext() if fits else refusal,
-            random_checkpoint(Shape.TINY_STARCODER_PY, ["float32"]),
-        ):
+        told = f"needs {shown_bytes(enough)} in {tiny_family}"
+        refusal: AbstractContextManager[object] = pytest.raises(Failure, match=told)
+        if fits:
+            refusal = nullcontext()
+        with refusal, random_checkpoint(Shape.TINY_STARCODER_PY, ["float32"]):
             pass
     assert list(tiny_family.iterdir()) == []
 
