@@ -246,7 +246,7 @@ def surprise(seen: Mapping[tuple[int, ...], int], shares: dict[tuple[int, ...], 
     freedom = len(pairs) - 1
     assert freedom > 5
     limit = freedom * (1 - 2 / (9 * freedom) + 3.72 * (2 / (9 * freedom)) ** 0.5) ** 3
-    return statistic / limit
+    return float(statistic / limit)
 
 
 def drawn(
