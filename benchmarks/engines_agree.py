@@ -16,6 +16,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+import torch
 
 import pocket_coder
 from contest import machine
@@ -55,7 +56,7 @@ class Pair:
     def __init__(self) -> None:
         """Load both."""
         self.numpy = NumpyDecoder.load(BUILT_IN)
-        self.torch = TorchDecoder(load_model(BUILT_IN))  # type: ignore[arg-type]
+        self.torch = TorchDecoder(load_model(BUILT_IN, dtype=torch.float32))  # type: ignore[arg-type]
         self.errors: list[float] = []
         self.gaps: list[float] = []
 
