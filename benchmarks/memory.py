@@ -13,7 +13,7 @@ from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.engines import open_decoder
 from gpt_bigcode.precision import LoadingPolicy
 
-PROMPT_TOKENS, NEW_TOKENS = 64, 8
+NEW_TOKENS = 8
 
 
 def _resident(field: str) -> int:
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("precision", nargs="?", default="auto")
     parser.add_argument("cache", type=Path, nargs="?")
+    parser.add_argument("--prompt-tokens", type=int, default=64)
     arguments = parser.parse_args()
     base = _resident("VmRSS")
     said: list[str] = []
@@ -39,7 +40,7 @@ def main() -> None:
     )
     loaded, processor_loaded = time.perf_counter(), time.process_time()
     peak_loading = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    token = int(decoder.prefill([list(range(100, 100 + PROMPT_TOKENS))])[0].argmax())
+    token = int(decoder.prefill([list(range(100, 100 + arguments.prompt_tokens))])[0].argmax())
     read = time.perf_counter()
     tokens = []
     for _ in range(NEW_TOKENS):
@@ -58,7 +59,7 @@ def main() -> None:
         "resident_bytes": _resident("VmRSS"),
         "of_it_mapped_bytes": _resident("RssFile"),
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "prefill_tokens_per_second": round(PROMPT_TOKENS / (read - loaded), 2),
+        "prefill_tokens_per_second": round(arguments.prompt_tokens / (read - loaded), 2),
         "decode_tokens_per_second": round(NEW_TOKENS / (written - read), 2),
         "tokens": tokens,
     }

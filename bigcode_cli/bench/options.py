@@ -32,6 +32,7 @@ class BenchOptions:
         typer.Option(
             parser=parsing.one_of(Shape),
             envvar=[],
+            show_envvar=False,
             rich_help_panel=BENCH,
             help="Measure random weights of this model's size instead of a model.",
         ),
@@ -45,6 +46,7 @@ class BenchOptions:
             max=100_000,
             parser=parsing.bounded(int, low=1, high=100_000),
             envvar=[],
+            show_envvar=False,
             rich_help_panel=BENCH,
             help="Tokens of the prompt.",
         ),
@@ -57,6 +59,7 @@ class BenchOptions:
             max=1000,
             parser=parsing.bounded(int, low=1, high=1000),
             envvar=[],
+            show_envvar=False,
             rich_help_panel=BENCH,
             help="How often everything is measured.",
         ),

@@ -31,6 +31,8 @@ _REASONS = {
     "float16": "this device has no bfloat16",
     "float32": "this processor is not faster with 16 bits",
 }
+# Processors that multiply float16 in hardware, by Linux's names: Intel, Arm.
+_FLOAT16_FLAGS = frozenset({"avx512_fp16", "amx_fp16", "fphp", "asimdhp"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,7 @@ class Bench:
         from gpt_bigcode.errors import GPTBigCodeError
         from gpt_bigcode.measuring import bytes_per_token, measure_decoder, resident_bytes
 
-        refusal = _refuse_memory(self.config, precision)
+        refusal = self._refuse_float16(precision) or _refuse_memory(self.config, precision)
         if refusal is not None:
             return Measured(precision=precision, unavailable=refusal)
         before, started = resident_bytes(), perf_counter()
@@ -136,6 +138,18 @@ class Bench:
             memory_bytes=grown,
             bandwidth_share=share,
         )
+
+    def _refuse_float16(self, precision: str) -> str | None:
+        """Why it is left out unless it was asked for: without hardware it takes minutes."""
+        from gpt_bigcode.precision import cpu_flags
+
+        asked = self.model.precision is not Precision.AUTO
+        if precision != "float16" or asked or not self.on_processor:
+            return None
+        flags = cpu_flags()
+        if not flags or flags & _FLOAT16_FLAGS:
+            return None
+        return "slow without hardware for it; --precision float16 measures it"
 
     def _open(self, precision: str) -> "Decoder":
         from gpt_bigcode.engines import open_decoder
@@ -178,9 +192,9 @@ def random_checkpoint(shape: Shape, precisions: list[str]) -> "Iterator[tuple[Pa
     if all(refusals):
         raise Failure("memory", f"--shape {shape.value}: {refusals[-1]}")
     place, size = tempfile.gettempdir(), checkpoint_bytes(config)
-    free = shutil.disk_usage(place).free
-    if free < size + (size >> 3):
-        why = f"needs {shown_bytes(size)} in {place}, {shown_bytes(free)} are free"
+    free, needed = shutil.disk_usage(place).free, size + (size >> 3)  # never fill a disk
+    if free < needed:
+        why = f"needs {shown_bytes(needed)} in {place}, {shown_bytes(free)} are free"
         raise Failure("disk", f"--shape {shape.value}: {why}", hint="TMPDIR names another folder")
     with tempfile.TemporaryDirectory(prefix="bigcode-bench-") as folder:
         write_random_checkpoint(Path(folder), config)

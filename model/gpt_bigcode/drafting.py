@@ -38,6 +38,10 @@ class Drafter(Protocol):
         """Append tokens that are certain."""
         ...
 
+    def prepare(self) -> None:
+        """Do what is needed once before the first guess; its time is no guess's fault."""
+        ...
+
     def propose(self, most: int) -> Draft:
         """Guess up to `most` tokens."""
         ...
@@ -65,6 +69,9 @@ class PromptLookup:
                 self._match = self._latest.get(pair, -1)
                 self._latest[pair] = len(text)
             text.append(token)
+
+    def prepare(self) -> None:
+        """Nothing: what was read is ready."""
 
     def propose(self, most: int) -> Draft:
         """Copy up to `most` tokens; a copy that reaches the text's end goes on with itself."""
@@ -105,6 +112,11 @@ class ModelDrafter:
         """Append tokens that are certain."""
         self._text += tokens
         self._lookup.read(tokens)
+
+    def prepare(self) -> None:
+        """Let the model read the prompt."""
+        if not self._cached and len(self._text) < self._decoder.context_length:
+            self._read_on()
 
     def propose(self, most: int) -> Draft:
         """Guess up to `most` tokens, fewer where the model is in doubt."""

@@ -6,8 +6,11 @@ right. So greedy texts, sampled texts, seeds, stops and limits are those of plai
 that is not confirmed is cut off the cache. How that stays true bit by bit says `_settle`.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 from time import perf_counter
 from typing import Protocol
 
@@ -25,31 +28,38 @@ from gpt_bigcode.generation import Decoder, Logits, StepDecoder
 from gpt_bigcode.sampling import RepetitionPenalty, Sampler
 
 _MIN_GAIN = 1.05  # expected tokens in the time of a plain step; below, a draft is not worth it
-_MAX_LOSS = 0.02  # of the time that plain steps would have taken, before drafts are paused
-_PAUSE_STEPS = 24
+# What guesses may lose, in plain steps for every token written, and how much of what they have
+# gained may be staked again: a text that stops repeating keeps the rest.
+_STAKE_PER_TOKEN = 0.025
+_MOST_STAKE = 4.0
+_FIRST_COST = 0.3  # of a guess, in plain steps, until one was measured
+_REMEMBERED_PASSES = 5
+_LEAST_SECONDS = 1e-9
 _NOISE_MARGIN = 16.0  # times the difference that was measured between the two ways to compute
 _LEAST_NOISE = 1e-6  # of the largest logit: one sample can be equal by luck
-_SMOOTHING = 0.3
 
 
 class Pace:
-    """What a pass over so many guesses costs, in plain steps, as measured so far."""
+    """What a pass over so many guesses costs, and how much of it may be lost, in plain steps."""
 
     def __init__(self, *, measured: bool) -> None:
         """If not `measured`, the first estimates stay: decisions then depend on tokens alone."""
         self._measured = measured
-        self._plain_seconds = 0.0
-        self._costs = [1 + 0.3 * count for count in range(LONGEST_DRAFT + 1)]
-        self._loss = 0.0  # in plain steps
-        self._steps = 0
-        self._pause_until = 0
-        self._pauses = 0
+        self._seconds: dict[int, deque[float]] = {}  # of the latest passes over so many guesses
+        self._passes: dict[int, float] = {}  # their medians
+        self._plain = 0.0  # that of plain steps; 0: not measured yet
+        self._costs = [1 + _FIRST_COST * count for count in range(LONGEST_DRAFT + 1)]
+        self._stake = 0.0
 
-    @property
-    def paused(self) -> bool:
-        """Whether no guesses are wanted: not yet, or not for a while."""
-        known = self._plain_seconds > 0 or not self._measured
-        return not known or self._steps < self._pause_until
+    def most(self, reserve: float = 0.0) -> int:
+        """How many guesses may be lost now, besides a reserve; 0 before a plain step was seen."""
+        if self._measured and not self._plain:
+            return 0
+        stake = self._stake - reserve
+        affordable = (
+            count for count, cost in enumerate(self._costs) if count and cost - 1 <= stake
+        )
+        return max(affordable, default=0)
 
     def length(self, shares: Sequence[float]) -> int:
         """How many guesses to check, given how likely each is right if those before it are."""
@@ -63,30 +73,42 @@ class Pace:
 
     def note(self, drafted: int, gained: int, seconds: float) -> None:
         """A pass over `drafted` guesses gave `1 + gained` tokens in so much time."""
-        self._steps += 1
-        plain = self._plain_seconds
-        if not drafted:
-            slower = min(plain + _SMOOTHING * (seconds - plain), 2 * plain)
-            self._plain_seconds = slower if plain else seconds
-        if not (drafted and plain and self._measured):
-            return
-        cost = min(max(seconds / plain, 1.0), 1.0 + 2 * drafted)
-        self._costs[drafted] += _SMOOTHING * (cost - self._costs[drafted])
-        for more in range(drafted + 1, LONGEST_DRAFT + 1):
-            self._costs[more] = max(self._costs[more], self._costs[drafted])
-        self._balance(cost - 1 - gained)
+        if self._measured:
+            self._measure(drafted, seconds)
+        tokens, cost = 1 + gained, self._costs[drafted]
+        if drafted and self._measured and self._plain:
+            cost = min(max(seconds / self._plain, 1.0), 1.0 + 2 * drafted)
+        self._stake = min(self._stake + _STAKE_PER_TOKEN * tokens + tokens - cost, _MOST_STAKE)
 
     def note_extra(self, seconds: float) -> None:
         """Time that plain decoding would not have needed."""
-        if self._measured and self._plain_seconds:
-            self._balance(seconds / self._plain_seconds)
+        if self._measured and self._plain:
+            self._stake -= seconds / self._plain
 
-    def _balance(self, loss: float) -> None:
-        self._loss = max(0.0, self._loss + loss)  # old gains excuse no new loss
-        if self._loss > max(2.0, _MAX_LOSS * self._steps):
-            self._pauses += 1
-            self._pause_until = self._steps + _PAUSE_STEPS * 2**self._pauses
-            self._loss = 0.0
+    def _measure(self, drafted: int, seconds: float) -> None:
+        latest = self._seconds.setdefault(drafted, deque(maxlen=_REMEMBERED_PASSES))
+        latest.append(max(seconds, _LEAST_SECONDS))
+        if drafted:
+            self._passes[drafted] = median(latest)
+        else:
+            self._plain = median(latest)
+        if self._plain:
+            self._estimate()
+
+    def _estimate(self) -> None:
+        """Costs by what was measured; lengths that were not are taken from their neighbours."""
+        known = [(0, 1.0)]
+        for count, seconds in self._passes.items():
+            known.append((count, min(max(seconds / self._plain, 1.0), 1.0 + 2 * count)))
+        known.sort()
+        last, cost = known[-1]
+        each = (cost - 1) / last if last else _FIRST_COST
+        costs = []
+        for (low, first), (high, second) in pairwise(known):
+            step = (second - first) / (high - low)
+            costs += [first + step * more for more in range(high - low)]
+        costs += [cost + each * more for more in range(LONGEST_DRAFT + 1 - last)]
+        self._costs = costs
 
 
 @dataclass(slots=True)
@@ -198,9 +220,10 @@ class SpeculativeDecoder:
 
     def _step(self, token: int) -> Logits:
         """Read a token and what may follow it; the logits after the token, [V]."""
+        draft, seconds = self._draft()
         started = perf_counter()
-        draft = self._draft()
         if not draft.tokens:
+            self._pace.note_extra(seconds)
             logits = self._plain(token)
             if self._exact == len(self._text) - 1:
                 self._exact += 1
@@ -213,7 +236,7 @@ class SpeculativeDecoder:
         rows = self._decoder.extend([token, *draft.tokens])
         if plain is not None:
             self._raise_noise(plain, rows[0])
-        self._ahead = _Ahead(draft, rows, 0, perf_counter() - started)
+        self._ahead = _Ahead(draft, rows, 0, seconds + perf_counter() - started)
         self.drafted += len(draft.tokens)
         first: Logits = rows[0]
         return first
@@ -223,19 +246,23 @@ class SpeculativeDecoder:
         logits: Logits = self._decoder.decode([token])[0]
         return logits
 
-    def _draft(self) -> Draft:
-        """Guesses that are worth a check, and that the limits leave room for."""
+    def _draft(self) -> tuple[Draft, float]:
+        """Guesses that are worth a check and that the limits leave room for, and their seconds."""
         text = len(self._text)
+        first_check = self._settles and not self._noise  # it takes a plain step more
         room = min(
             self._max_tokens - (text - self._prompt_tokens) - 1,
             self.context_length - text - 1,
-            LONGEST_DRAFT,
+            self._pace.most(reserve=1.0 if first_check else 0.0),
         )
-        if self._pace.paused:
-            return Draft()
+        if room < 1:
+            return Draft(), 0.0
+        self._drafter.prepare()
+        started = perf_counter()
         draft = self._drafter.propose(room)
         length = self._pace.length([self._acceptance.share(grade) for grade in draft.grades])
-        return Draft(draft.tokens[:length], draft.grades[:length])
+        chosen = Draft(draft.tokens[:length], draft.grades[:length])
+        return chosen, perf_counter() - started
 
     def _close(self) -> None:
         """Learn from the guesses and cut those off that were wrong."""

@@ -1,15 +1,21 @@
 """`bench`: a card, a line of JSON, refusals before anything is written, and nothing left behind."""
 
 import json
+import shutil
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bigcode_cli.bench.options import Shape
-from bigcode_cli.bench.run import random_checkpoint
+from bigcode_cli.bench.options import BenchOptions, Shape
+from bigcode_cli.bench.run import Bench, random_checkpoint
 from bigcode_cli.failures import Failure
-from gpt_bigcode import measuring
+from bigcode_cli.options import ModelOptions, Precision
+from bigcode_cli.tables import shown_bytes
+from gpt_bigcode import measuring, precision
 from gpt_bigcode import random_checkpoint as library
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.reference import NumpyDecoder
@@ -113,6 +119,41 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     assert list(tiny_family.iterdir()) == []
     with random_checkpoint(Shape.TINY_STARCODER_PY, ["float32", "bfloat16"]):
         pass  # one of them fits
+
+
+def test_a_full_disk_is_told_with_what_would_be_enough(
+    tiny_family: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = library.checkpoint_bytes(library.family_config("tiny_starcoder_py"))
+    enough = size + size // 8
+    for free, fits in ((enough - 1, False), (enough, True)):
+        monkeypatch.setattr(
+            shutil, "disk_usage", lambda _place, free=free: SimpleNamespace(free=free)
+        )
+        told = f"needs {shown_bytes(enough)} in {tiny_family}"
+        refusal: AbstractContextManager[object] = pytest.raises(Failure, match=told)
+        if fits:
+            refusal = nullcontext()
+        with refusal, random_checkpoint(Shape.TINY_STARCODER_PY, ["float32"]):
+            pass
+    assert list(tiny_family.iterdir()) == []
+
+
+def test_float16_without_hardware_is_measured_only_if_asked_for(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "cpu_flags", lambda: frozenset({"avx2"}))
+    bench = Bench(
+        directory=checkpoint,
+        config=GPTBigCodeConfig.from_json_file(checkpoint / "config.json"),
+        options=BenchOptions(prompt_tokens=4, repeat=1),
+        model=ModelOptions(device="cpu"),
+    )
+    left_out = bench.measure("float16", None)
+    assert left_out.rates is None
+    assert "--precision float16" in str(left_out.unavailable)
+    asked = replace(bench, model=ModelOptions(device="cpu", precision=Precision.FLOAT16))
+    assert asked.measure("float16", None).rates is not None
 
 
 def test_the_family_has_the_published_sizes() -> None:

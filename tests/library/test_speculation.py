@@ -1,7 +1,7 @@
 """Speculative = plain: the same tokens, the same draws, the same distribution, on every engine."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from itertools import product
@@ -15,7 +15,7 @@ from gpt_bigcode import speculation
 from gpt_bigcode.checkpoint import load_model, save_model
 from gpt_bigcode.config import ACTIVATIONS
 from gpt_bigcode.decoder import TorchDecoder
-from gpt_bigcode.drafting import Draft, ModelDrafter
+from gpt_bigcode.drafting import LONGEST_DRAFT, Draft, Drafter, ModelDrafter, PromptLookup
 from gpt_bigcode.generation import Generation, Limits, StepDecoder
 from gpt_bigcode.outcomes import FinishReason
 from gpt_bigcode.reference import NumpyDecoder
@@ -98,7 +98,7 @@ class TextDecoder:
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every guess is checked, so that what is tested does not depend on the clock."""
-    monkeypatch.setattr(speculation.Pace, "paused", False)
+    monkeypatch.setattr(speculation.Pace, "most", lambda _self, **_: LONGEST_DRAFT)
     monkeypatch.setattr(speculation.Pace, "length", lambda _self, shares: len(shares))
 
 
@@ -167,6 +167,9 @@ def test_wrong_guesses_change_nothing() -> None:
         def read(self, tokens: Sequence[int]) -> None:
             pass
 
+        def prepare(self) -> None:
+            pass
+
         def propose(self, most: int) -> Draft:
             return Draft((5, 0, 5)[: max(most, 0)], (2, 3, 4)[: max(most, 0)])
 
@@ -206,28 +209,85 @@ def distribution(prompt: list[int], sampler: Sampler, tokens: int) -> dict[tuple
     return shares
 
 
-@pytest.mark.parametrize("noise", [0.0, 1e-5])
-@pytest.mark.parametrize("name", ["free", "filtered", "filtered-penalty"])
-def test_draws_have_the_sampler_s_distribution(name: str, noise: float) -> None:
-    """Chi-square over all texts of three tokens; the limit is passed once in 10,000 by chance."""
-    prompt, sampler, draws = [*PERIOD, 0, 1], SAMPLERS[name], 1200
-    decoder = TextDecoder(noise=noise)
-    seen = Counter(
-        tuple(write(decoder, prompt, sampler=sampler, tokens=3, seed=seed)[0])
-        for seed in range(draws)
-    )
-    assert max(decoder.passes) > 1
-    expected = {text: share * draws for text, share in distribution(prompt, sampler, 3).items()}
-    assert not [text for text in seen if expected[text] == 0]
-    common = [text for text, count in expected.items() if count >= 5]
-    rest = draws - sum(expected[text] for text in common)
-    pairs = [(seen[text], expected[text]) for text in common]
-    pairs += [(draws - sum(seen[text] for text in common), rest)] if rest >= 5 else []
+class Always:
+    """Guesses the same token everywhere: often drawn, never drawn, or what the model likes best."""
+
+    def __init__(self, token: int) -> None:
+        self.token = token
+
+    def read(self, tokens: Sequence[int]) -> None:
+        pass
+
+    def prepare(self) -> None:
+        pass
+
+    def propose(self, most: int) -> Draft:
+        return Draft((self.token,) * most, (2,) * most)
+
+
+DRAFTERS: dict[str, Callable[[], Drafter]] = {
+    "copies": PromptLookup,
+    "the model itself": lambda: ModelDrafter(TextDecoder()),
+    "another model": lambda: ModelDrafter(TextDecoder(noise=2.0)),
+    "one token": lambda: Always(2),
+}
+DRAWS = 1200
+
+
+def surprise(seen: Mapping[tuple[int, ...], int], shares: dict[tuple[int, ...], float]) -> float:
+    """Chi-square over its limit, which is passed once in 10,000 by chance; rare texts are one."""
+    draws = sum(seen.values())
+    assert not [text for text in seen if shares[text] == 0]
+    common = [text for text, share in shares.items() if share * draws >= 5]
+    rest = draws * (1 - sum(shares[text] for text in common))
+    pairs = [(seen.get(text, 0), shares[text] * draws) for text in common]
+    pairs += [(draws - sum(count for count, _ in pairs), rest)] if rest >= 5 else []
     statistic = sum((count - mean) ** 2 / mean for count, mean in pairs)
     freedom = len(pairs) - 1
-    limit = freedom * (1 - 2 / (9 * freedom) + 3.72 * (2 / (9 * freedom)) ** 0.5) ** 3
     assert freedom > 5
-    assert statistic < limit
+    limit = freedom * (1 - 2 / (9 * freedom) + 3.72 * (2 / (9 * freedom)) ** 0.5) ** 3
+    return float(statistic / limit)
+
+
+def drawn(
+    sampler: Sampler, drafter: Callable[[], Drafter], noise: float
+) -> Counter[tuple[int, ...]]:
+    """How often each text of three tokens was drawn, each time with another seed."""
+    decoder = TextDecoder(noise=noise)
+    texts: Counter[tuple[int, ...]] = Counter()
+    for seed in range(DRAWS):
+        ahead = SpeculativeDecoder(decoder, sampler=sampler, max_tokens=3, drafter=drafter())
+        batch = Generation(ahead, [DRAWN_BEHIND], sampler=sampler, limits=Limits(3), seed=seed)
+        texts[tuple(token.id for step in batch for token in step)] += 1
+    assert max(decoder.passes) > 1
+    return texts
+
+
+DRAWN_BEHIND = [*PERIOD, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["free", "filtered", "filtered-penalty"])
+@pytest.mark.parametrize("drafter", DRAFTERS.values(), ids=DRAFTERS)
+def test_draws_have_the_sampler_s_distribution(name: str, drafter: Callable[[], Drafter]) -> None:
+    seen = drawn(SAMPLERS[name], drafter, 0.0 if name == "free" else 1e-5)
+    assert surprise(seen, distribution(DRAWN_BEHIND, SAMPLERS[name], 3)) < 1
+
+
+def test_so_many_draws_tell_other_distributions_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = distribution(DRAWN_BEHIND, SAMPLERS["free"], 3)
+    warmer = Sampler.build(temperature=1.2)
+    assert surprise(drawn(warmer, PromptLookup, 0.0), shares) > 1
+
+    def trusting(self: SpeculativeDecoder, token: int) -> Any:  # believes guesses a bit too much
+        logits = step(self, token)
+        for guess in self._ahead.draft.tokens[:1]:
+            logits = logits.copy()
+            logits[guess] += 1.0
+        return logits
+
+    step = SpeculativeDecoder._step
+    monkeypatch.setattr(SpeculativeDecoder, "_step", trusting)
+    assert surprise(drawn(SAMPLERS["free"], DRAFTERS["the model itself"], 0.0), shares) > 1
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-5])
