@@ -1,0 +1,56 @@
+"""The language classifier's card says what its reports say."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.languages import card
+
+MODEL = Path(__file__).parents[2] / "model" / "pocket_languages"
+
+
+@pytest.fixture
+def report() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((MODEL / "evaluation.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_the_tables_of_the_shipped_card_are_those_of_the_shipped_report(
+    report: dict[str, Any],
+) -> None:
+    shipped = (MODEL / "README.md").read_text(encoding="utf-8")
+    for part in (card.kinds(report), card.languages(report), card.verdict(report)):
+        assert part in shipped
+    assert card.worst(report["files"]) in shipped
+    assert card.confusions(report["snippets_of_3_lines"]) in shipped
+
+
+def test_a_goal_is_met_or_missed_by_so_much(report: dict[str, Any]) -> None:
+    report["files"]["share"], report["snippets_of_3_lines"]["share"] = 0.97, 0.875
+    said = "The goals: 97 % of whole files (met), 90 % of snippets of 3 lines (2.5 points short)."
+    assert card.verdict(report) == said
+
+
+def test_a_language_without_snippets_has_empty_cells(report: dict[str, Any]) -> None:
+    del report["snippets_of_3_lines"]["languages"]["TOML"]
+    (row,) = [row for row in card.languages(report).splitlines() if row.startswith("| TOML |")]
+    assert row.endswith("| - | - | - |")
+    assert row.count("|") == 8
+
+
+def test_a_card_names_the_runs_it_was_trained_in(report: dict[str, Any]) -> None:
+    run = {
+        "tokens": 1_234_567,
+        "options": {"seed": 5},
+        "corpus_sha256": "a" * 64,
+        "tokenizer_sha256": "b" * 64,
+        "torch": "2.13.0",
+    }
+    held_out = {"INI": {"files": 9}, "C": {"files": 83}}
+    corpus = {"splits": {"test": {"languages": held_out}}}
+    text = card.card(report, [run, run], corpus, 4321)
+    assert "1,234,567, then 1,234,567 tokens" in text
+    assert "| parameters | 4,321, bfloat16 |" in text
+    assert "INI (9), C (83)." in text
