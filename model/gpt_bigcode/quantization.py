@@ -179,6 +179,7 @@ class Int8Linear(nn.Module):
         product = self._multiply_row(enlarged, self._packed, True)
         return torch.addcmul(self._bias, product, self._enlarged_scale, out=out)
 
+    @torch.no_grad()  # results that are written into a buffer have no gradient
     def _multiply_rows(self, rows: Tensor) -> Tensor:
         """[T, I] -> [T, O], each row as `_multiply_row` would compute it alone."""
         low = rows.amin(1, keepdim=True).clamp_(max=0).mul_(self._enlarged).double()
