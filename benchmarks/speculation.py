@@ -170,10 +170,13 @@ def open_model(folder: Path, arguments: argparse.Namespace) -> TextModel:
     """The model that is measured, with itself as its draft if that is asked for."""
     model = TextModel.load(folder, device="cpu", precision=arguments.precision)
     if arguments.torch and isinstance(model.decoder, NumpyDecoder):
+        import torch
+
         from gpt_bigcode.checkpoint import load_model
         from gpt_bigcode.decoder import TorchDecoder
 
-        model.decoder = TorchDecoder(load_model(folder))  # type: ignore[arg-type]
+        loaded = load_model(folder, dtype=torch.float32)
+        model.decoder = TorchDecoder(loaded)  # type: ignore[arg-type]
     if arguments.draft:
         draft = TextModel.load(BUILT_IN).decoder
         model.draft = draft if isinstance(draft, StepDecoder) else None

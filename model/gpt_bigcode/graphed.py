@@ -18,8 +18,8 @@ from gpt_bigcode.cache import KeyValueCache
 from gpt_bigcode.decoder import PREFILL_CHUNK_TOKENS, TorchDecoder
 from gpt_bigcode.devices import memory_errors
 from gpt_bigcode.errors import InputError
+from gpt_bigcode.forward_pass import ForwardPass
 from gpt_bigcode.heads import GPTBigCodeForCausalLM
-from gpt_bigcode.transformer import ForwardPass
 
 MOST_STEP_TOKENS = 8
 """The most tokens of a guess that are checked by a captured step; longer ones are read plainly."""

@@ -6,7 +6,6 @@ state dict is ours. Where versions differ, positions are derived from the attent
 and in every version's `generate`).
 """
 
-from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -18,40 +17,9 @@ from gpt_bigcode.arguments import check_shape, look_up
 from gpt_bigcode.cache import KeyValueCache
 from gpt_bigcode.config import ACTIVATIONS, GPTBigCodeConfig
 from gpt_bigcode.errors import ContextError, InputError, UnsupportedModelError
+from gpt_bigcode.forward_pass import ForwardPass, causal_mask
 from gpt_bigcode.initialization import initialize
 from gpt_bigcode.outputs import TrunkOutput
-
-
-@dataclass
-class ForwardPass:
-    """What one forward pass shares between its layers, and collects from them."""
-
-    cache: KeyValueCache | None = None
-    mask: Tensor | None = None  # bool [B or 1, 1, T, S]: may attend; None: see `causal`
-    causal: bool = False  # no mask needed but the triangle
-    head_mask: Tensor | None = None  # [L, H]
-    encoder_states: Tensor | None = None  # [B, tokens of the encoder, E]
-    encoder_mask: Tensor | None = None  # bool [B, 1, 1, tokens of the encoder]
-    explicit: bool = False  # attention weights are wanted
-    wanted: Tensor | None = None  # [B], in the last layer: the only tokens whose states are needed
-    attentions: list[Tensor] = field(default_factory=list)
-    cross_attentions: list[Tensor] = field(default_factory=list)
-
-    def choose(self, values: Tensor) -> Tensor:
-        """Those of the wanted tokens: [B, T, ...] -> [B, 1, ...]; without any, all."""
-        if self.wanted is None:
-            return values
-        return values[torch.arange(len(values), device=values.device), self.wanted].unsqueeze(1)
-
-    def narrow(self, wanted: Tensor, new: int, past: int) -> None:
-        """Compute nothing but keys and values for other tokens from here on."""
-        if self.mask is not None:
-            self.mask = self.mask.expand(len(wanted), -1, -1, -1).transpose(1, 2)
-        elif self.causal:
-            self.mask = _triangle(new, past + new, wanted.device).transpose(1, 2)
-            self.mask, self.causal = self.mask.expand(len(wanted), -1, -1, -1), False
-        self.wanted = wanted
-        self.mask = None if self.mask is None else self.choose(self.mask)
 
 
 class GPTBigCodeAttention(nn.Module):
@@ -97,7 +65,7 @@ class GPTBigCodeAttention(nn.Module):
             rows = shared.head_mask
             row = None if rows is None else rows[self.layer].view(1, -1, 1, 1)
             if causal:
-                mask = _triangle(query.shape[2], key.shape[2], query.device)
+                mask = causal_mask(query.shape[2], key.shape[2], query.device)
             context, weights = self._attend_explicitly(query, key, value, mask, row)
             (shared.cross_attentions if self.cross else shared.attentions).append(weights)
         else:
@@ -334,9 +302,9 @@ class GPTBigCodeModel(nn.Module):
         if mask is None or bool(mask.all()):
             shared.causal = new > 1 and not past
             if new > 1 and past:
-                shared.mask = _triangle(new, seen, hidden.device)
+                shared.mask = causal_mask(new, seen, hidden.device)
             return shared
-        allowed = _triangle(new, seen, hidden.device) & mask.bool()[:, None, None, :]
+        allowed = causal_mask(new, seen, hidden.device) & mask.bool()[:, None, None, :]
         # A padding row sees itself: softmax over nothing would be NaN. Nobody reads its result.
         shared.mask = allowed | torch.ones_like(allowed[:1]).triu(past).tril(past)
         return shared
@@ -354,8 +322,3 @@ class GPTBigCodeModel(nn.Module):
         check_shape("encoder_attention_mask", mask, tuple(states.shape[:2]))
         shared.encoder_states = states
         shared.encoder_mask = None if mask is None else mask.bool()[:, None, None, :]
-
-
-def _triangle(new: int, seen: int, device: torch.device) -> Tensor:
-    """Bool [1, 1, T, S]: the last T of S tokens attend to themselves and to what came before."""
-    return torch.ones(1, 1, new, seen, dtype=torch.bool, device=device).tril(seen - new)
