@@ -1,7 +1,7 @@
 """KeyValueCache: the keys and values of the tokens seen so far; knows no attention.
 
-Keys and values of a token lie side by side in one tensor, as in the reference's merged cache, and
-multi-query attention has one head of them: 2 * L * D numbers a token.
+All keys of a layer lie behind one another, and so do all values: a product reads nothing that it
+does not need. Multi-query attention has one head of them: 2 * L * D numbers a token.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class KeyValueCache:
         device: torch.device | str = "cpu",
         capacity: int = _BLOCK_TOKENS,
     ) -> None:
-        shape = (config.n_layer, batch_size, config.kv_heads, capacity, 2 * config.head_dim)
+        shape = (config.n_layer, 2, batch_size, config.kv_heads, capacity, config.head_dim)
         self._store = torch.empty(shape, dtype=dtype, device=device)
         self._length = 0
 
@@ -43,27 +43,27 @@ class KeyValueCache:
     @property
     def batch_size(self) -> int:
         """Rows, B."""
-        return self._store.shape[1]
+        return self._store.shape[2]
 
     @property
     def capacity(self) -> int:
         """Tokens that fit before the next growth."""
-        return self._store.shape[3]
+        return self._store.shape[4]
 
     @property
     def bytes_per_token(self) -> int:
         """Bytes that one token of one row takes."""
-        layers, _, heads, _, size = self._store.shape
-        return layers * heads * size * self._store.element_size()
+        layers, both, _, heads, _, size = self._store.shape
+        return layers * both * heads * size * self._store.element_size()
 
     @property
     def store(self) -> Tensor:
-        """All of the memory, [L, B, K, capacity, 2D]; another tensor after a growth."""
+        """All of the memory, [L, 2, B, K, capacity, D]; another tensor after a growth."""
         return self._store
 
     def clear_unused(self) -> None:
         """Write zeros behind the tokens seen, for who reads that too and masks it: NaN stays."""
-        self._store[:, :, :, self._length :] = 0
+        self._store[..., self._length :, :] = 0
 
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` tokens in all, keeping what is there."""
@@ -71,52 +71,55 @@ class KeyValueCache:
             return
         wanted = max(tokens, 2 * self.capacity)
         capacity = -(-wanted // _BLOCK_TOKENS) * _BLOCK_TOKENS
-        layers, batch, heads, _, size = self._store.shape
-        grown = self._store.new_empty((layers, batch, heads, capacity, size))
-        grown[:, :, :, : self._length] = self._store[:, :, :, : self._length]
+        *shape, _, size = self._store.shape
+        grown = self._store.new_empty((*shape, capacity, size))
+        grown[..., : self._length, :] = self._store[..., : self._length, :]
         self._store = grown
 
-    def append(self, layer: int, key_value: Tensor) -> Tensor:
+    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store one layer's new keys and values and return all of them.
 
         Args:
             layer: index of the layer.
-            key_value: [B, K, T, 2D], keys first. Gradients do not flow through the store.
+            key: [B, K, T, D]. Gradients do not flow through the store.
+            value: the same shape.
 
         Returns:
-            [B, K, S, 2D], a view of the store.
+            All keys and all values, [B, K, S, D], views of the store.
 
         Raises:
             InputError: other layers, rows, heads or numbers than the cache was made for.
         """
-        batch, heads, new, size = key_value.shape
-        layers, *expected, _, expected_size = self._store.shape
+        batch, heads, new, size = key.shape
+        layers, _, *expected, _, expected_size = self._store.shape
         if (
             layer >= layers
             or [batch, heads, size] != [*expected, expected_size]
-            or key_value.dtype != self._store.dtype
+            or key.dtype != self._store.dtype
         ):
             raise InputError(
                 f"past_key_values: made for {layers} layers of {expected} rows and heads of "
-                f"{self._store.dtype}, got {[batch, heads]} of {key_value.dtype}"
+                f"{self._store.dtype}, got {[batch, heads]} of {key.dtype}"
             )
         end = self._length + new
         self.reserve(end)
-        self._store[layer, :, :, self._length : end] = key_value.detach()
-        return self._store[layer, :, :, :end]
+        stored = self._store[layer]
+        stored[0, :, :, self._length : end] = key.detach()
+        stored[1, :, :, self._length : end] = value.detach()
+        return stored[0, :, :, :end], stored[1, :, :, :end]
 
     def open(self, new: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Make room for T more tokens of the only row and its one head.
 
         Returns:
-            For each layer where the new keys and values go [T, 2D], all keys [D, S], and all
+            For each layer where the new keys and values go [2, T, D], all keys [D, S], and all
             values [S, D]: views of the store, good until the next call.
         """
-        end, half = self._length + new, self._store.shape[-1] // 2
+        end = self._length + new
         self.reserve(end)
-        seen = self._store[:, 0, 0, :end]
-        keys, values = seen[..., :half].transpose(1, 2), seen[..., half:]
-        return seen[:, self._length :].unbind(0), keys.unbind(0), values.unbind(0)
+        seen = self._store[:, :, 0, 0, :end]
+        keys, values = seen[:, 0].transpose(1, 2), seen[:, 1]
+        return seen[:, :, self._length :].unbind(0), keys.unbind(0), values.unbind(0)
 
     def advance(self, tokens: int) -> None:
         """Count `tokens` more as seen, after every layer has appended them."""
@@ -124,15 +127,16 @@ class KeyValueCache:
 
     def tokens(self, start: int, end: int) -> bytes:
         """The keys and values of some tokens of the only row."""
-        part = self._store[:, 0, :, start:end].contiguous().cpu()
+        part = self._store[:, :, 0, :, start:end].contiguous().cpu()
         return part.view(torch.uint8).numpy().tobytes()
 
     def restore(self, data: bytearray, tokens: int) -> None:
         """Append tokens to the only row that `tokens` gave."""
-        layers, _, heads, _, size = self._store.shape
-        part = torch.frombuffer(data, dtype=self._store.dtype).view(layers, heads, tokens, size)
+        layers, both, _, heads, _, size = self._store.shape
+        part = torch.frombuffer(data, dtype=self._store.dtype)
+        part = part.view(layers, both, heads, tokens, size).to(self._store.device)
         self.reserve(self._length + tokens)
-        self._store[:, 0, :, self._length : self._length + tokens] = part.to(self._store.device)
+        self._store[:, :, 0, :, self._length : self._length + tokens] = part
         self._length += tokens
 
     def truncate(self, length: int) -> None:
@@ -154,8 +158,9 @@ class KeyValueCache:
         if any(not 0 <= row < self.batch_size for row in rows):
             raise InputError(f"rows: {list(rows)} are not all among {self.batch_size}")
         index = torch.tensor(list(rows), dtype=torch.long, device=self._store.device)
-        self._store = self._store.index_select(1, index)
+        self._store = self._store.index_select(2, index)
 
-    def layer(self, index: int) -> Tensor:
-        """One layer's keys and values, [B, K, S, 2D], a view of the store."""
-        return self._store[index, :, :, : self._length]
+    def layer(self, index: int) -> tuple[Tensor, Tensor]:
+        """One layer's keys and values, each [B, K, S, D], views of the store."""
+        key, value = self._store[index, ..., : self._length, :].unbind(0)
+        return key, value

@@ -37,11 +37,13 @@ class StaticCache(KeyValueCache):
         self._length = 1  # anything but an empty one: all of the store is attended to
         self._places = places
 
-    def append(self, layer: int, key_value: Tensor) -> Tensor:
-        """[B, K, T, 2D] -> [B, K, capacity, 2D], a view of the store."""
-        stored = self._store[layer]
-        stored.index_copy_(2, self._places, key_value)
-        return stored
+    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, K, T, D] each -> [B, K, capacity, D], views of the store."""
+        keys, values = self._store[layer].unbind(0)
+        return (
+            keys.index_copy_(2, self._places, key),
+            values.index_copy_(2, self._places, value),
+        )
 
 
 class StaticStep:

@@ -46,7 +46,7 @@ class Int8Step:
         self._enlarged = torch.tensor(ENLARGED)
         self._projected = torch.empty(1, width + 2 * size)
         self._query = self._projected[:, :width].view(heads, size)
-        self._key_value = self._projected[:, width:]
+        self._key_value = self._projected[:, width:].view(2, 1, size)
         self._merged = torch.empty(len(blocks), heads, size)
         self._activated = torch.empty(len(blocks), 1, config.inner_dim)
         self._layers = [

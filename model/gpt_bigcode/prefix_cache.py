@@ -24,7 +24,7 @@ import numpy as np
 from gpt_bigcode.generation import Logits, StepDecoder
 from gpt_bigcode.weights import CONFIG_FILE, weight_files
 
-_MAGIC = b"bigcode prefix 1"  # to be counted up whenever the same tokens give other numbers
+_MAGIC = b"bigcode prefix 2"  # to be counted up whenever the same tokens give other numbers
 _SUFFIX = ".kv"
 _DIGEST_BYTES = 16
 _SAMPLES, _SAMPLE_BYTES = 64, 4096

@@ -85,7 +85,7 @@ def _later(tokens: int) -> Floats:
 
 
 class _Row:
-    """One text's keys and values, [L, K, capacity, 2D], and how many tokens they hold."""
+    """One text's keys and values, [L, 2, K, capacity, D], and how many tokens they hold."""
 
     def __init__(self, store: Floats, length: int = 0) -> None:
         self.store, self.length = store, length
@@ -94,11 +94,11 @@ class _Row:
         return _Row(self.store.copy(), self.length)
 
     def reserve(self, tokens: int) -> None:
-        if tokens > self.store.shape[2]:
+        *shape, capacity, size = self.store.shape
+        if tokens > capacity:
             blocks = -(-tokens // _CACHE_BLOCK_TOKENS)
-            layers, heads, _, size = self.store.shape
-            grown = np.empty((layers, heads, blocks * _CACHE_BLOCK_TOKENS, size), np.float32)
-            grown[:, :, : self.length] = self.store[:, :, : self.length]
+            grown = np.empty((*shape, blocks * _CACHE_BLOCK_TOKENS, size), np.float32)
+            grown[..., : self.length, :] = self.store[..., : self.length, :]
             self.store = grown
 
 
@@ -188,8 +188,8 @@ class NumpyDecoder:
     @property
     def block_bytes(self) -> int:
         """How many bytes the keys and values of a block take."""
-        layers, heads, _, size = self._empty_row().store.shape
-        return int(layers * heads * _CHUNK_TOKENS * size * np.dtype(np.float32).itemsize)
+        config, itemsize = self.config, np.dtype(np.float32).itemsize
+        return 2 * config.n_layer * config.kv_heads * _CHUNK_TOKENS * config.head_dim * itemsize
 
     @property
     def identity(self) -> str:
@@ -201,11 +201,11 @@ class NumpyDecoder:
         """Forget everything, take over the prompt's first blocks and read the rest. [1, V]."""
         row = self._empty_row()
         for block in blocks:
-            layers, heads, _, size = row.store.shape
+            *shape, _, size = row.store.shape
             row.reserve(row.length + _CHUNK_TOKENS)
-            row.store[:, :, row.length : row.length + _CHUNK_TOKENS] = np.frombuffer(
+            row.store[..., row.length : row.length + _CHUNK_TOKENS, :] = np.frombuffer(
                 block, np.float32
-            ).reshape(layers, heads, _CHUNK_TOKENS, size)
+            ).reshape(*shape, _CHUNK_TOKENS, size)
             row.length += _CHUNK_TOKENS
         for start in range(row.length, len(prompt), _CHUNK_TOKENS):
             logits = self._forward([row], [prompt[start : start + _CHUNK_TOKENS]])
@@ -216,7 +216,7 @@ class NumpyDecoder:
         """The keys and values of a whole block of the only row."""
         (row,) = self._rows
         start = index * _CHUNK_TOKENS
-        return row.store[:, :, start : start + _CHUNK_TOKENS].tobytes()
+        return row.store[..., start : start + _CHUNK_TOKENS, :].tobytes()
 
     def truncate(self, length: int) -> None:
         """Forget all tokens of the only row after the first `length`."""
@@ -229,7 +229,7 @@ class NumpyDecoder:
 
     def _empty_row(self) -> _Row:
         config = self.config
-        shape = (config.n_layer, config.kv_heads, 0, 2 * config.head_dim)
+        shape = (config.n_layer, 2, config.kv_heads, 0, config.head_dim)
         return _Row(np.empty(shape, np.float32))
 
     def states(self, ids: Sequence[int]) -> Iterator[Floats]:
@@ -302,40 +302,41 @@ class NumpyDecoder:
         config, size = self.config, self.config.head_dim
         projected = self._linear(hidden, f"h.{layer}.attn.c_attn")
         if config.multi_query:
-            query, key_value = projected[:, : config.n_embd], projected[:, None, config.n_embd :]
+            query, key_value = projected[:, : config.n_embd], projected[:, config.n_embd :]
+            both = key_value.reshape(len(projected), 1, 2, size)
         else:
-            per_head = projected.reshape(len(projected), config.n_head, 3 * size)
-            query, key_value = per_head[..., :size], per_head[..., size:]
+            per_head = projected.reshape(len(projected), config.n_head, 3, size)
+            query, both = per_head[:, :, 0], per_head[:, :, 1:]
+        both = both.transpose(2, 1, 0, 3)  # [2, K, T, D]
         context = np.empty((len(hidden), config.n_embd), np.float32)
         for row, (start, end) in zip(rows, pairwise(edges), strict=True):
             seen = row.length + end - start
             row.reserve(seen)
-            row.store[layer, :, row.length : seen] = key_value[start:end].swapaxes(0, 1)
+            row.store[layer, :, :, row.length : seen] = both[:, :, start:end]
             # Few queries at once: their scores stay in the cache, and fewer are later masked.
             step = max(_SCORES_AT_ONCE // (config.n_head * seen), _LEAST_QUERIES)
             step = 1 if self._stepwise else step
             for place in range(end - 1 if ends else start, end, step):
                 part = slice(place, min(place + step, end))
-                stored = row.store[layer, :, : row.length + part.stop - start]
-                context[part] = self._attend(query[part], stored)
+                keys, values = row.store[layer, :, :, : row.length + part.stop - start]
+                context[part] = self._attend(query[part], keys, values)
         if ends:
             context = context[np.asarray(edges[1:]) - 1]
         return self._linear(context, f"h.{layer}.attn.c_proj")
 
-    def _attend(self, query: Floats, key_value: Floats) -> Floats:
-        """One row: queries of its last T tokens over keys and values [K, S, 2D]; [T, E]."""
-        new, (heads, seen, double) = len(query), key_value.shape
-        size = double // 2
+    def _attend(self, query: Floats, keys: Floats, values: Floats) -> Floats:
+        """One row: queries of its last T tokens over keys and values [K, S, D]; [T, E]."""
+        new, (heads, seen, size) = len(query), keys.shape
         # A key/value head serves a group of query heads: all of them for multi-query, else one.
         grouped = (query * self._scale).reshape(new, heads, -1, size).swapaxes(0, 1)
         shape = grouped.shape
-        scores = grouped.reshape(heads, -1, size) @ key_value[..., :size].swapaxes(1, 2)
+        scores = grouped.reshape(heads, -1, size) @ keys.swapaxes(1, 2)
         scores = scores.reshape(*shape[:3], seen)
         if new > 1:
             scores[..., seen - new :] += _later(new)
         scores -= scores.max(axis=-1, keepdims=True)
         np.exp(scores, out=scores)
-        context = (scores.reshape(heads, -1, seen) @ key_value[..., size:]).reshape(shape)
+        context = (scores.reshape(heads, -1, seen) @ values).reshape(shape)
         context /= scores.sum(axis=-1, keepdims=True)
         return np.asarray(context.swapaxes(0, 1).reshape(new, -1))
 

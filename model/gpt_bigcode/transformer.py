@@ -50,17 +50,16 @@ class GPTBigCodeAttention(nn.Module):
     def forward(self, hidden: Tensor, shared: ForwardPass) -> Tensor:
         """[B, T, E] -> [B, T, E]."""
         if self.cross:
-            query, key_value = self._project_cross(hidden, shared)
+            query, key, value = self._project_cross(hidden, shared)
             mask, causal = shared.encoder_mask, False
         else:
-            query, key_value = self._project(hidden)
+            query, key, value = self._project(hidden)
             mask, causal = shared.mask, shared.causal
             # A first pass attends to the fresh tensors, so that gradients flow.
             if shared.cache is not None:
-                stored = shared.cache.append(self.layer, key_value)
-                key_value = stored if shared.cache.length else key_value
+                stored = shared.cache.append(self.layer, key, value)
+                key, value = stored if shared.cache.length else (key, value)
         query = shared.choose(query.transpose(1, 2)).transpose(1, 2)
-        key, value = key_value[..., : self.head_dim], key_value[..., self.head_dim :]
         if shared.explicit:
             rows = shared.head_mask
             row = None if rows is None else rows[self.layer].view(1, -1, 1, 1)
@@ -73,26 +72,27 @@ class GPTBigCodeAttention(nn.Module):
         merged = context.transpose(1, 2).flatten(2)
         return self.resid_dropout(self.c_proj(merged))  # type: ignore[no-any-return]
 
-    def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries [B, H, T, D] and merged keys and values [B, K, T, 2D]."""
+    def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [B, H, T, D], keys and values [B, K, T, D]."""
         batch, new, width = hidden.shape
         projected = self.c_attn(hidden)
         if self.kv_heads == 1:
-            query, key_value = projected.split((width, 2 * self.head_dim), dim=-1)
+            query, key, value = projected.split((width, self.head_dim, self.head_dim), dim=-1)
             query = query.view(batch, new, self.heads, self.head_dim)
-            return query.transpose(1, 2), key_value.unsqueeze(1)
+            return query.transpose(1, 2), key.unsqueeze(1), value.unsqueeze(1)
         per_head = projected.view(batch, new, self.heads, 3 * self.head_dim).transpose(1, 2)
-        query, key_value = per_head.split((self.head_dim, 2 * self.head_dim), dim=-1)
-        return query, key_value
+        query, key, value = per_head.split(self.head_dim, dim=-1)
+        return query, key, value
 
-    def _project_cross(self, hidden: Tensor, shared: ForwardPass) -> tuple[Tensor, Tensor]:
+    def _project_cross(self, hidden: Tensor, shared: ForwardPass) -> tuple[Tensor, Tensor, Tensor]:
         """As `_project`, keys and values from the encoder's states."""
         states = shared.encoder_states
         if states is None:  # pragma: no cover - the block calls this only with states
             raise InputError("encoder_hidden_states: missing")
         query = self.q_attn(hidden).unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
         key_value = self.c_attn(states).unflatten(-1, (self.heads, 2 * self.head_dim))
-        return query, key_value.transpose(1, 2)
+        key, value = key_value.transpose(1, 2).split(self.head_dim, dim=-1)
+        return query, key, value
 
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, causal: bool
