@@ -1,7 +1,8 @@
-"""Where the time of one decode step goes: products, attention, norms, choosing a token, the rest.
+"""Where the time of one decode step goes: products, attention, norms, choosing a token, its text.
 
 Knows the names of the engines' parts, and nothing of what they compute. Greedy, one row, behind 512
-tokens of context. Run: python benchmarks/profile_step.py [--model DIR] [--engines E...] [--steps N]
+tokens of context; the text passes what looks for its end, as in `complete`.
+Run: python benchmarks/profile_step.py [--model DIR] [--engines E...] [--steps N]
 """
 
 import argparse
@@ -20,6 +21,8 @@ from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.generation import Decoder, choose_token, row_generators
 from gpt_bigcode.reference import NumpyDecoder
 from gpt_bigcode.sampling import Sampler
+from gpt_bigcode.streaming import TextStop
+from gpt_bigcode.tokenizer import CodeTokenizer
 
 BUILT_IN = Path(__file__).resolve().parents[1] / "model" / "pocket_coder"
 CONTEXT_TOKENS = 512
@@ -38,7 +41,10 @@ _TORCH_PARTS = {
     "layer_norm": "norms",
     "gelu": "activation",
 }
-PARTS = ("products", "attention", "norms", "activation", "choosing", "other operators")
+PARTS = (
+    *("products", "attention", "norms", "activation"),
+    *("choosing", "spelling", "other operators"),
+)
 
 
 class Stopwatch:
@@ -66,11 +72,13 @@ class Stopwatch:
 
 
 Choose = Callable[..., Any]
+Spell = Callable[[int], object]
 
 
 def seconds_of_steps(
     decoder: Decoder,
     count: int,
+    spell: Spell,
     choose: Choose = choose_token,
     around: AbstractContextManager[None] | None = None,
 ) -> float:
@@ -82,6 +90,7 @@ def seconds_of_steps(
         started = perf_counter()
         for _ in range(count):
             token = choose(logits[0], [], Sampler(), generator)
+            spell(token.id)
             logits = decoder.decode([token.id])
         return perf_counter() - started
 
@@ -120,13 +129,30 @@ def load(engine: str, folder: Path) -> Any:
     return TorchDecoder(model)
 
 
+def speller(folder: Path) -> Spell:
+    """A token's bytes to the text that may be shown; a text that has ended is begun anew."""
+    if not (folder / "tokenizer.json").exists():  # random weights write no text
+        return lambda _: None
+    tokenizer, text = CodeTokenizer.from_file(folder / "tokenizer.json"), TextStop(["\0"])
+
+    def spell(token: int) -> str:
+        nonlocal text
+        if text.reason is not None:
+            text = TextStop(["\0"])
+        return text.feed(tokenizer.token_bytes(token))
+
+    return spell
+
+
 def measure(engine: str, folder: Path, count: int) -> tuple[float, dict[str, float]]:
     """Milliseconds of a step, and of its parts while they are watched."""
     decoder = load(engine, folder)
-    plain = min(seconds_of_steps(decoder, count) for _ in range(3))
+    spell = speller(folder)
+    plain = min(seconds_of_steps(decoder, count, spell) for _ in range(3))
     watch = Stopwatch()
     around = numpy_parts(decoder, watch) if engine == "numpy" else torch_parts(watch)
-    whole = seconds_of_steps(decoder, count, watch.wrap("choosing", choose_token), around)
+    timed = watch.wrap("spelling", spell), watch.wrap("choosing", choose_token)
+    whole = seconds_of_steps(decoder, count, *timed, around)
     parts = dict(watch.seconds)
     parts["Python and the rest"] = max(whole - sum(parts.values()), 0.0)
     scale = 1e3 / count

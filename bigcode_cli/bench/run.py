@@ -105,12 +105,16 @@ class Bench:
         reason = _REASONS["numpy" if engine == "numpy" else precision]
         return Choice(precision=precision, engine=engine, reason=reason)
 
+    def refusal(self, precision: str) -> str | None:
+        """Why a precision is not even tried; None if it is."""
+        return self._refuse_float16(precision) or _refuse_memory(self.config, precision)
+
     def measure(self, precision: str, bandwidth: float | None) -> Measured:
-        """Load the model in one precision and measure it."""
+        """Load the model in one precision and measure it, unless there is a `refusal`."""
         from gpt_bigcode.errors import GPTBigCodeError
         from gpt_bigcode.measuring import bytes_per_token, measure_decoder, resident_bytes
 
-        refusal = self._refuse_float16(precision) or _refuse_memory(self.config, precision)
+        refusal = self.refusal(precision)
         if refusal is not None:
             return Measured(precision=precision, unavailable=refusal)
         before, started = resident_bytes(), perf_counter()

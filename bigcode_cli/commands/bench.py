@@ -74,7 +74,8 @@ def _measure(bench: Bench, name: str, notes: Notes) -> Card:
     bandwidth = measure_bandwidth(threads) if on_processor else None
     rows = []
     for precision in precisions(bench.model):
-        notes.remark(f"measuring {precision}")
+        if bench.refusal(precision) is None:
+            notes.remark(f"measuring {precision}")
         rows.append(bench.measure(precision, bandwidth))
     return Card(
         model=name,

@@ -39,6 +39,7 @@ COMPLETION_TOKENS = 100
 LINE_TOKENS = 48
 SHOWN = 3
 _BLOCK_TOKENS = 512
+_BASELINE_SOURCES = [Path(__file__).with_name(name) for name in ("baselines.py", "ngrams.py")]
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,8 @@ def first_line(write: Writer) -> Callable[[Gap], str]:
 class Measurer:
     """All measures of the model and of the baselines, with what they need loaded once."""
 
-    def __init__(self, directory: Path, cases: Cases, journal: Journal) -> None:
-        self.directory, self.cases, self.journal = directory, cases, journal
+    def __init__(self, directory: Path, cases: Cases) -> None:
+        self.directory, self.cases = directory, cases
         self.scorer = TextScorer.load(directory)
         if not isinstance(self.scorer.scorer, NumpyScorer):
             raise SystemExit("evaluate: the checkpoint is too large for the engine of small ones")
@@ -177,9 +178,9 @@ class Measurer:
         """Counted when it is asked first, which takes minutes."""
         return NgramWriter(self.scorer.tokenizer)
 
-    def model_report(self) -> dict[str, Any]:
+    def model_report(self, journal: Journal) -> dict[str, Any]:
         """All measures of the model."""
-        cases, journal = self.cases, self.journal
+        cases = self.cases
 
         def infills_in(order: InfillOrder) -> dict[str, Any]:
             name = f"infills_{order}"
@@ -199,9 +200,9 @@ class Measurer:
             "infills_without_the_suffix": infills(journal, "no_suffix", cases.gaps, without),
         }
 
-    def baseline_report(self) -> dict[str, Any]:
+    def baseline_report(self, journal: Journal) -> dict[str, Any]:
         """The same of the two baselines."""
-        cases, journal = self.cases, self.journal
+        cases = self.cases
         copier = LineCopier(self.scorer.tokenizer)
         writers: dict[str, Writer] = {
             NgramWriter.name: self.write_ngrams,
@@ -261,37 +262,43 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def journal_name(directory: Path, split: str, cases: Sequence[object]) -> str:
-    """Names what was measured: this checkpoint, this corpus and these cases."""
+def measured_files(directory: Path, split: str) -> list[Path]:
+    """What every measure of a checkpoint depends on: weights, tokenizer, held-out texts."""
+    names = ("model.safetensors", "tokenizer.json")
+    return [*(directory / name for name in names), WORK / "corpus" / f"{split}.jsonl"]
+
+
+def journal_of(prefix: str, files: Sequence[Path], cases: Sequence[object]) -> Journal:
+    """What is known of a measurement: named after these files' content and these cases."""
     named = hashlib.sha256()
-    for path in (
-        directory / "model.safetensors",
-        directory / "tokenizer.json",
-        WORK / "corpus" / f"{split}.jsonl",
-    ):
+    for path in files:
         with path.open("rb") as stream:
             named.update(hashlib.file_digest(stream, "sha256").digest())
     named.update(json.dumps(cases).encode())
-    return named.hexdigest()[:16]
+    return Journal(WORK / "evaluations" / f"{prefix}{named.hexdigest()[:16]}.jsonl")
 
 
 def main() -> None:
     """Reads the options, measures, prints the report."""
     options = parse()
     sizes = [options.cases, options.gaps, options.bytes_per_package, options.seed]
-    name = journal_name(options.directory, options.split, sizes)
-    journal = Journal(WORK / "evaluations" / f"{name}.jsonl")
+    files = measured_files(options.directory, options.split)
+    journal = journal_of("", files, sizes)
+    # The baselines know no weights: what they answered stays for the next checkpoint.
+    counted = [WORK / "corpus" / "train.jsonl", *_BASELINE_SOURCES]
+    known = journal_of("baselines-", [*files[1:], *counted], sizes)
     cases = Cases.draw(options, TextScorer.load(options.directory).tokenizer)
-    measurer = Measurer(options.directory, cases, journal)
-    baselines = {"baselines": measurer.baseline_report()} if options.baselines else {}
+    measurer = Measurer(options.directory, cases)
+    baselines = {"baselines": measurer.baseline_report(known)} if options.baselines else {}
     report: dict[str, Any] = {
         "model": options.directory.resolve().name,
         "split": options.split,
         "seed": options.seed,
-        **measurer.model_report(),
+        **measurer.model_report(journal),
         **baselines,
     }
-    report["seconds"] = {name: round(spent, 1) for name, spent in journal.seconds.items()}
+    spent = (known.seconds if options.baselines else {}) | journal.seconds
+    report["seconds"] = {name: round(seconds, 1) for name, seconds in spent.items()}
     print(json.dumps(report, indent=1))
     journal.finish()
 

@@ -17,11 +17,9 @@ from gpt_bigcode.infilling import InfillOrder
 from gpt_bigcode.pipeline import InfillOptions, TextModel
 from gpt_bigcode.scopes import Scope
 from training.documents import read_records
-from training.evaluate import LINE_TOKENS, journal_name
+from training.evaluate import LINE_TOKENS, journal_of, measured_files
 from training.held_out import Gap, gaps
 from training.intervals import ratio_interval, share_of
-from training.journal import Journal
-from training.paths import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -111,8 +109,8 @@ def main() -> None:
     parser.add_argument("--gaps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args()
-    name = journal_name(options.directory, options.split, ["orders", options.gaps, options.seed])
-    journal = Journal(WORK / "evaluations" / f"{name}.jsonl")
+    files = measured_files(options.directory, options.split)
+    journal = journal_of("orders-", files, [options.gaps, options.seed])
     cases = gaps(read_records(options.split), options.gaps, options.seed)
     model = TextModel.load(options.directory)
 

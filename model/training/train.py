@@ -173,6 +173,7 @@ class Run:
         self.model.to(options.device).train()
         self.network = Network(self.model, compiled=options.compiled)
         self.clock = Clock(saved.get("elapsed_seconds", 0.0))
+        self.resumed_at = self.tokens, self.clock.elapsed_seconds
 
     def earlier_run(self) -> dict[str, Any]:
         """Weights, optimizer and step of a finished run; clock, average and schedule start anew."""
@@ -276,10 +277,12 @@ class Run:
     def report_step(self, positions: torch.Tensor) -> None:
         """One line of progress."""
         seconds = self.clock.elapsed_seconds
+        tokens, started = self.resumed_at
+        rate = (self.tokens - tokens) / (seconds - started)
         loss = sum(self.losses) / len(self.losses)
         note(
             f"step {self.step} {seconds / 60:.1f} min loss {loss:.3f}"
-            f" tokens {self.tokens / 1e6:.3f} M ({self.tokens / seconds:.0f}/s)"
+            f" tokens {self.tokens / 1e6:.3f} M ({rate:.0f}/s)"
             f" shape {tuple(positions.shape)} rate x{self.plan.factor(self.share):.2f}"
         )
 

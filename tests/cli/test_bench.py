@@ -150,6 +150,8 @@ def test_float16_without_hardware_is_measured_only_if_asked_for(
         model=ModelOptions(device="cpu"),
     )
     left_out = bench.measure("float16", None)
+    assert bench.refusal("float16") == left_out.unavailable
+    assert bench.refusal("float32") is None
     assert left_out.rates is None
     assert "--precision float16" in str(left_out.unavailable)
     asked = replace(bench, model=ModelOptions(device="cpu", precision=Precision.FLOAT16))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gpt_bigcode.tokenizer import CodeTokenizer
+from training import evaluate
 from training.baselines import LineCopier, NgramWriter
 from training.held_out import gaps, lines_of_functions, prompts_at_borders
 from training.intervals import interval, ratio_interval
@@ -141,6 +142,25 @@ def test_a_killed_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
     assert set(journal.seconds) == {"a", "b"}
     journal.finish()
     assert not path.exists()
+
+
+def test_other_weights_have_a_journal_of_their_own_and_the_baselines_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "WORK", tmp_path)
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "test.jsonl").write_text("{}\n")
+    measured = {}
+    for weights in ("first", "second"):
+        (tmp_path / weights).mkdir()
+        (tmp_path / weights / "model.safetensors").write_text(weights)
+        (tmp_path / weights / "tokenizer.json").write_text("the same")
+        measured[weights] = evaluate.measured_files(tmp_path / weights, "test")
+    paths = [evaluate.journal_of("", files, [4]).path for files in measured.values()]
+    assert len(set(paths)) == 2
+    known = {evaluate.journal_of("b-", files[1:], [4]).path for files in measured.values()}
+    assert len(known) == 1
+    assert evaluate.journal_of("b-", measured["first"][1:], [5]).path not in known
 
 
 def test_the_ngrams_begin_behind_a_token_that_is_spelled_anew(
