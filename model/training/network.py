@@ -97,12 +97,16 @@ class Network:
         """Mean next-token loss in nats of rows [B, T + 1] that stand at positions [B, T]."""
         return self.loss_of(self.hidden(rows, positions), rows)
 
-    def hidden(self, rows: Tensor, positions: Tensor) -> Tensor:
-        """What the head reads, [B, T, E]."""
+    def hidden(
+        self, rows: Tensor, positions: Tensor, inputs: dict[int, Tensor] | None = None
+    ) -> Tensor:
+        """What the head reads, [B, T, E]; what each block reads is put into `inputs`."""
         trunk = self.model.transformer
         hidden = F.embedding(rows[:, :-1], trunk.wte.weight)
         hidden = hidden + F.embedding(positions, trunk.wpe.weight)
-        for block in trunk.h:
+        for layer, block in enumerate(trunk.h):
+            if inputs is not None:
+                inputs[layer] = hidden
             hidden = self.block(hidden, dict(block.named_parameters()), self.heads)
         return F.layer_norm(hidden, hidden.shape[-1:], trunk.ln_f.weight, trunk.ln_f.bias)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from training.guidance import Guide
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -30,6 +32,9 @@ class Plan:
     decay_from: float = 0.25
     long_rows_from: float = 0.85
     long_rows_every: int = 3
+    guides: tuple[Guide, ...] = ()
+    guided_until: float = 0.0
+    guide_weight: float = 1.0
 
     def stage(self, share: float) -> Stage:
         """The stage at a share of the budget."""
@@ -40,6 +45,12 @@ class Plan:
         if share < self.warm_up:
             return max(share, 0.001) / self.warm_up
         return min(1.0, max(0.0, (1.0 - share) / (1.0 - self.decay_from)))
+
+    def guidance(self, share: float) -> float:
+        """Weight of the guided heads' loss: level at first, then linear to zero."""
+        if not self.guides or share >= self.guided_until:
+            return 0.0
+        return self.guide_weight * min(1.0, 2.0 * (1.0 - share / self.guided_until))
 
     def row_tokens(self, share: float, step: int, longest: int) -> int:
         """Length of this step's rows; near the end every few steps one batch of full length."""
@@ -53,6 +64,11 @@ class Plan:
         return max(1, self.stage(share).batch_tokens // length), length + 1
 
 
+# The first layer tells every token what stands before it; two later ones look that up.
+GUIDES = (
+    *(Guide(layer=0, head=head, back=back) for head, back in ((2, 1), (1, 2), (3, 3))),
+    *(Guide(layer=layer, head=0, back=0) for layer in (2, 3)),
+)
 CPU_PLAN = Plan(
     stages=(
         Stage(0.22, 2, 256, 2048),
@@ -73,6 +89,8 @@ CPU_FURTHER_PLAN = Plan(
     warm_up=0.03,
     decay_from=0.2,
     long_rows_from=0.35,
+    guides=GUIDES,
+    guided_until=0.8,
 )
 # One data-centre GPU: the full depth pays from the start, and batches fill the device.
 GPU_PLAN = Plan(

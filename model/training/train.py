@@ -24,6 +24,7 @@ from gpt_bigcode.heads import GPTBigCodeForCausalLM
 from training.batches import BatchSource, default_maker
 from training.documents import load_tokenizer, read_texts
 from training.growth import grow
+from training.guidance import MOST_TOKENS, Guidance
 from training.measure import bits_per_byte, validation_rows
 from training.muon import Muon, Settings
 from training.network import Network
@@ -139,6 +140,7 @@ class Run:
         self.optimizer = Muon(Settings())
         self.step = self.tokens = 0
         self.losses: deque[float] = deque(maxlen=50)
+        self.guided: deque[float] = deque(maxlen=20)
         self.average: dict[str, torch.Tensor] = {}
         self.history: list[dict[str, float]] = []
         options.folder.mkdir(parents=True, exist_ok=True)
@@ -229,8 +231,8 @@ class Run:
         rows, positions = self.batch()
         enabled = self.options.bfloat16
         with torch.autocast(self.options.device, dtype=torch.bfloat16, enabled=enabled):
-            loss = self.network.loss(rows, positions)
-        torch.autograd.backward(loss)
+            loss, whole = self.loss(rows, positions)
+        torch.autograd.backward(whole)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         factor = self.plan.factor(self.share)
         self.optimizer.step(
@@ -246,6 +248,20 @@ class Run:
         self.clock.tick()
         if self.step % 20 == 0:
             self.report_step(positions)
+
+    def loss(
+        self, rows: torch.Tensor, positions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The language model's loss; the same with that of the guided heads."""
+        weight = self.plan.guidance(self.share)
+        if not weight or positions.shape[1] > MOST_TOKENS:
+            loss = self.network.loss(rows, positions)
+            return loss, loss
+        inputs: dict[int, torch.Tensor] = {}
+        loss = self.network.loss_of(self.network.hidden(rows, positions, inputs), rows)
+        guided = Guidance(self.model, self.plan.guides).loss(rows[:, :-1], inputs)
+        self.guided.append(float(guided.detach()))
+        return loss, loss + weight * guided
 
     def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows [B, T + 1] and positions [B, T]: each row stands at a random place."""
@@ -280,8 +296,9 @@ class Run:
         tokens, started = self.resumed_at
         rate = (self.tokens - tokens) / (seconds - started)
         loss = sum(self.losses) / len(self.losses)
+        guided = f" guided {sum(self.guided) / len(self.guided):.3f}" if self.guided else ""
         note(
-            f"step {self.step} {seconds / 60:.1f} min loss {loss:.3f}"
+            f"step {self.step} {seconds / 60:.1f} min loss {loss:.3f}{guided}"
             f" tokens {self.tokens / 1e6:.3f} M ({rate:.0f}/s)"
             f" shape {tuple(positions.shape)} rate x{self.plan.factor(self.share):.2f}"
         )

@@ -13,8 +13,9 @@ import torch
 
 from gpt_bigcode.config import GPTBigCodeConfig
 from training import documents, train
+from training.guidance import Guide
 from training.muon import NEWTON_SCHULZ, orthogonalize
-from training.schedule import PLANS
+from training.schedule import PLANS, Stage
 from training.train_tokenizer import train as train_tokenizer
 
 VOCABULARY, WIDTH, POSITIONS = 300, 16, 512
@@ -95,6 +96,26 @@ def test_the_gpu_plan_stops_in_the_middle_and_goes_on(home: Path) -> None:
     assert second.model.config.n_layer == 7
     start, end = first.history[0]["bits_per_byte"], second.history[-1]["bits_per_byte"]
     assert end < start < math.log2(VOCABULARY)
+
+
+def test_a_finished_run_goes_on_with_guided_heads(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guides = (Guide(layer=0, head=0, back=1), Guide(layer=2, head=1, back=0))
+    stages = (Stage(1.0, 7, 64, 256),)
+    further = replace(PLANS["cpu-further"], stages=stages, guides=guides, long_rows_from=0.6)
+    monkeypatch.setitem(PLANS, "cpu-further", further)
+    finished = train.Run(options(bfloat16=False))
+    finished.loop()
+    changes = {"plan": "cpu-further", "run": "further", "start_from": "small", "bfloat16": False}
+    run = train.Run(options(minutes=0.1, **changes))
+    assert run.step == finished.step
+    assert run.clock.elapsed_seconds == 0.0
+    run.loop()
+    assert run.guided
+    assert not finished.guided
+    assert run.plan.guidance(run.share) == 0.0
+    assert run.history[-1]["bits_per_byte"] < finished.history[-1]["bits_per_byte"]
 
 
 def test_what_a_checkpoint_holds_goes_to_the_device() -> None:

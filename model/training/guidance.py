@@ -1,0 +1,122 @@
+"""Shows a few attention heads where to look, so that copying need not be found by chance.
+
+A head that attends to the token before, and a later one that attends to what followed an earlier
+occurrence of the present tokens, together copy what stood there ("induction heads", Olsson et al.
+2022, arXiv 2209.11895). Left alone, they appear after hundreds of millions of tokens. An auxiliary
+loss on the attention of single heads (Deshpande and Narasimhan 2020, arXiv 2010.02399) brings them
+about in some hundred steps. Knows nothing of the trainer; works on the library's blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpt_bigcode.heads import GPTBigCodeForCausalLM
+
+# How many tokens in a row are compared at most when an earlier occurrence is looked for.
+LONGEST_MATCH = 3
+# Longer rows are not guided: their attention weights would take more time than they are worth.
+MOST_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Guide:
+    """One head and where it shall look.
+
+    Attributes:
+        layer: counted from 0.
+        head: counted from 0.
+        back: so many tokens before the present one; 0: behind an earlier occurrence of it.
+    """
+
+    layer: int
+    head: int
+    back: int
+
+
+def wanted(ids: Tensor, back: int) -> Tensor:
+    """[B, T] -> [B, T, T], true where a token shall look; rows without any are not guided."""
+    tokens = ids.shape[1]
+    if back:
+        place = torch.ones(tokens, tokens, dtype=torch.bool, device=ids.device)
+        return (place.tril(-back) & place.triu(-back)).expand(len(ids), -1, -1)
+    return earlier_occurrences(ids)
+
+
+def earlier_occurrences(ids: Tensor) -> Tensor:
+    """[B, T] -> [B, T, T]: what followed earlier occurrences of the longest run that ends here."""
+    tokens = ids.shape[1]
+    causal = torch.ones(tokens, tokens, dtype=torch.bool, device=ids.device).tril()
+    longer = causal.expand(len(ids), -1, -1)
+    found = torch.zeros_like(longer)
+    for length in range(1, min(LONGEST_MATCH, tokens - 1) + 1):
+        # The token `length` before a place, for the keys one further back: they follow the run.
+        here, there = _back(ids, length - 1), _back(ids, length)
+        longer = longer & (here[:, :, None] == there[:, None, :]) & (there >= 0)[:, None, :]
+        found = torch.where(longer.any(-1, keepdim=True), longer, found)
+    return found
+
+
+def _back(ids: Tensor, distance: int) -> Tensor:
+    """The token so many places before each; below 0 where there is none."""
+    return F.pad(ids, (distance, 0), value=-1)[:, : ids.shape[1]]
+
+
+class Guidance:
+    """The auxiliary loss of some heads."""
+
+    def __init__(self, model: GPTBigCodeForCausalLM, guides: Sequence[Guide]) -> None:
+        """Check that the heads are there.
+
+        Raises:
+            ValueError: they are not, or the model is multi-head.
+        """
+        config = model.config
+        if not config.multi_query:
+            raise ValueError("guides are for multi-query attention")
+        for guide in guides:
+            if guide.layer >= config.n_layer or guide.head >= config.n_head:
+                where = f"layer {guide.layer}, head {guide.head}"
+                has = f"{config.n_layer} layers of {config.n_head}"
+                raise ValueError(f"guide of {where}: the model has {has}")
+        self.model, self.guides = model, guides
+
+    def loss(self, ids: Tensor, inputs: Mapping[int, Tensor]) -> Tensor:
+        """Mean over the guides, in nats: how surprising the wanted places are to their heads.
+
+        Args:
+            ids: [B, T].
+            inputs: what each guided block reads, [B, T, E].
+        """
+        losses = []
+        for guide in self.guides:
+            allowed = wanted(ids, guide.back)
+            scores = self.scores(guide, inputs[guide.layer])
+            tokens = scores.shape[-1]
+            causal = torch.ones(tokens, tokens, dtype=torch.bool, device=ids.device).tril()
+            total = scores.masked_fill(~causal, -torch.inf).logsumexp(-1)
+            lowest = torch.finfo(scores.dtype).min
+            there = scores.masked_fill(~allowed, lowest).logsumexp(-1)
+            rows = allowed.any(-1)
+            losses.append(((total - there) * rows).sum() / rows.sum().clamp(min=1))
+        return torch.stack(losses).mean()
+
+    def scores(self, guide: Guide, hidden: Tensor) -> Tensor:
+        """One multi-query head's scores, [B, T, E] -> [B, T, T], unmasked."""
+        config, block = self.model.config, self.model.transformer.h[guide.layer]
+        size, width = config.head_dim, config.n_embd
+        normed = block.ln_1(hidden)
+        weight, bias = block.attn.c_attn.weight, block.attn.c_attn.bias
+        query_part = slice(guide.head * size, (guide.head + 1) * size)
+        key_part = slice(width, width + size)
+        query = F.linear(normed, weight[query_part], bias[query_part])
+        key = F.linear(normed, weight[key_part], bias[key_part])
+        return (query @ key.transpose(1, 2)).float() * block.attn.scale
