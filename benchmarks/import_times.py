@@ -17,7 +17,7 @@ from pathlib import Path
 from contest import machine
 
 FILE = Path(__file__).resolve()
-COMMANDS = {
+COMMANDS: dict[str, list[str | Path]] = {
     "--help": ["--help"],
     "complete": ["complete", "--quiet", "--no-prefix-cache", "--max-tokens=1", FILE],
     "complete in int8": ["complete", "--quiet", "--max-tokens=1", "--precision=int8", FILE],

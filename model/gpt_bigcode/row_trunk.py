@@ -84,7 +84,7 @@ class RowTrunk:
         for layer, rows, keys, values in zip(self._layers, *cache.open(new), strict=True):
             projected = layer.c_attn(layer.before_attention(hidden))
             query, key_value = projected.tensor_split([self._config.n_embd], dim=1)
-            rows.copy_(key_value.unflatten(1, (2, -1)).transpose(0, 1))
+            rows.copy_(key_value.view(new, 2, -1).transpose(0, 1))
             hidden = hidden + layer.c_proj(self._attend(query, keys, values))
             hidden += layer.mlp_c_proj(layer.act(layer.c_fc(layer.before_mlp(hidden))))
         cache.advance(new)

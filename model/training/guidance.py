@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
+from gpt_bigcode.transformer import GPTBigCodeBlock
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -112,6 +114,8 @@ class Guidance:
     def scores(self, guide: Guide, hidden: Tensor) -> Tensor:
         """One multi-query head's scores, [B, T, E] -> [B, T, T], unmasked."""
         config, block = self.model.config, self.model.transformer.h[guide.layer]
+        if not isinstance(block, GPTBigCodeBlock):
+            raise TypeError(f"layer {guide.layer} is no block")
         size, width = config.head_dim, config.n_embd
         normed = block.ln_1(hidden)
         weight, bias = block.attn.c_attn.weight, block.attn.c_attn.bias
