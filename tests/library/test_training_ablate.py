@@ -13,7 +13,7 @@ import torch
 
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.infilling import InfillOrder
-from training import ablate, documents, mixture, orders, rate, train
+from training import ablate, documents, evaluate, mixture, orders, rate, train
 from training.ablate import Ablation, Adam, Variant, compared
 from training.batches import BatchSource, default_maker
 from training.documents import RowMaker
@@ -65,7 +65,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_lines(tmp_path / "languages" / f"{split}.jsonl", others)
     train_tokenizer(TEXTS, vocabulary=VOCABULARY).save(str(tmp_path / "tokenizer.json"))
     monkeypatch.setenv("BIGCODE_TRAINING_HOME", str(tmp_path))
-    for module in (ablate, documents, mixture, orders, train):
+    for module in (ablate, documents, evaluate, mixture, train):
         monkeypatch.setattr(module, "WORK", tmp_path)
     for module in (ablate, train):
         monkeypatch.setattr(module, "WIDTH", WIDTH)
