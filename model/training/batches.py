@@ -24,14 +24,15 @@ AHEAD = 2
 _workers_maker: list[Maker] = []
 
 
-def default_maker(other_share: float = 0.0) -> Maker:
+def default_maker(other_share: float = 0.0, options: RowOptions | None = None) -> Maker:
     """Rows of the training split, a share of them in other languages than Python."""
     tokenizer = load_tokenizer()
-    python = RowMaker(read_texts("train"), tokenizer, RowOptions())
+    options = options or RowOptions()
+    python = RowMaker(read_texts("train"), tokenizer, options)
     if not other_share:
         return python
     groups = other_texts("train").values()
-    others = [RowMaker(texts, tokenizer, RowOptions()) for texts in groups]
+    others = [RowMaker(texts, tokenizer, options) for texts in groups]
     return Mixture(python, others, other_share)
 
 
@@ -45,7 +46,10 @@ class BatchSource:
         if workers:
             context = get_context("spawn")
             self._pool = ProcessPoolExecutor(
-                workers, mp_context=context, initializer=_prepare, initargs=(maker.other_share,)
+                workers,
+                mp_context=context,
+                initializer=_prepare,
+                initargs=(maker.other_share, maker.options),
             )
 
     def get(self, step: int, shape_of: Callable[[int], Shape]) -> Any:
@@ -67,10 +71,10 @@ class BatchSource:
             self._pool.shutdown(cancel_futures=True)
 
 
-def _prepare(other_share: float) -> None:
+def _prepare(other_share: float, options: RowOptions) -> None:
     """In a worker: read the corpus once."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _workers_maker.append(default_maker(other_share))
+    _workers_maker.append(default_maker(other_share, options))
 
 
 def _make(seed: int, step: int, shape: Shape) -> Any:

@@ -27,6 +27,9 @@ CHARACTERS_PER_TOKEN_HIGH = 7
 # A rearranged piece should nearly fill its place without being cut: below the mean.
 CHARACTERS_PER_TOKEN_MEAN = 3
 SHORTEST_INFILL_TOKENS = 64
+# Of the middles that are lines: how many begin inside one, and how likely one more follows.
+INSIDE_LINE_SHARE = 0.25
+MORE_LINES_SHARE = 0.3
 
 
 class Order(Enum):
@@ -60,6 +63,26 @@ def cut(text: str, generator: random.Random) -> tuple[str, str, str]:
     return text[:low], text[low:high], text[high:]
 
 
+def cut_lines(text: str, generator: random.Random) -> tuple[str, str, str]:
+    """Prefix, middle and suffix: the middle is what a person at the cursor is about to write.
+
+    From behind a line's indentation, or for one in four from inside the line, to the end of that
+    line or of one of the next few.
+    """
+    lines = text.split("\n")
+    written = [number for number, line in enumerate(lines) if line.strip()]
+    first = last = generator.choice(written or [0])
+    while last + 1 < len(lines) and generator.random() < MORE_LINES_SHARE:
+        last += 1
+    line = lines[first]
+    inside = len(line) - len(line.lstrip(" \t"))
+    if generator.random() < INSIDE_LINE_SHARE:
+        inside = generator.randint(inside, len(line))
+    start = sum(len(earlier) + 1 for earlier in lines[:first])
+    end = start + sum(len(line) + 1 for line in lines[first : last + 1]) - 1
+    return text[: start + inside], text[start + inside : end], text[end:]
+
+
 def arrange(
     prefix: Sequence[int], middle: Sequence[int], suffix: Sequence[int], *, order: Order
 ) -> list[int]:
@@ -84,6 +107,7 @@ class RowOptions:
     infill_share: float = 0.5
     suffix_first_share: float = 0.5
     file_start_share: float = 0.35
+    line_gap_share: float = 0.0  # of the infilling examples: their middles are lines
 
 
 class RowMaker:
@@ -138,7 +162,13 @@ class RowMaker:
 
     def _infill(self, text: str, room: int, generator: random.Random) -> list[int] | None:
         """A rearranged piece with its end token that fits `room`; None if its middle does not."""
-        encoded = self.tokenizer.encode_batch(cut(text, generator))
+        lines = self.options.line_gap_share
+        by_lines = lines > 0 and generator.random() < lines
+        if by_lines:
+            tokens = generator.randint(SHORTEST_INFILL_TOKENS, room)
+            text = text[: tokens * CHARACTERS_PER_TOKEN_MEAN]
+        pieces = (cut_lines if by_lines else cut)(text, generator)
+        encoded = self.tokenizer.encode_batch(pieces)
         prefix, middle, suffix = (encoding.ids for encoding in encoded)
         surplus = len(prefix) + len(middle) + len(suffix) + 4 - room
         if surplus > len(prefix) + len(suffix):

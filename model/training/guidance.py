@@ -18,6 +18,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from gpt_bigcode.transformer import GPTBigCodeBlock
+from training.documents import END, MIDDLE, PREFIX, SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 LONGEST_MATCH = 3
 # Longer rows are not guided: their attention weights would take more time than they are worth.
 MOST_TOKENS = 1024
+# A guide's `back` for the place where the prefix of a gap ends, and how long that is looked at.
+PREFIX_END = -1
+MIDDLE_TOKENS = 4
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Guide:
     Attributes:
         layer: counted from 0.
         head: counted from 0.
-        back: so many tokens before the present one; 0: behind an earlier occurrence of it.
+        back: so many tokens before the present one; 0: behind an earlier occurrence of it;
+            PREFIX_END: from a middle's first tokens to where its prefix ended.
     """
 
     layer: int
@@ -48,6 +53,8 @@ class Guide:
 def wanted(ids: Tensor, back: int) -> Tensor:
     """[B, T] -> [B, T, T], true where a token shall look; rows without any are not guided."""
     tokens = ids.shape[1]
+    if back == PREFIX_END:
+        return prefix_ends(ids)
     if back:
         place = torch.ones(tokens, tokens, dtype=torch.bool, device=ids.device)
         return (place.tril(-back) & place.triu(-back)).expand(len(ids), -1, -1)
@@ -66,6 +73,26 @@ def earlier_occurrences(ids: Tensor) -> Tensor:
         longer = longer & (here[:, :, None] == there[:, None, :]) & (there >= 0)[:, None, :]
         found = torch.where(longer.any(-1, keepdim=True), longer, found)
     return found
+
+
+def prefix_ends(ids: Tensor) -> Tensor:
+    """[B, T] -> [B, T, T]: from a middle's first tokens to the sentinel behind its prefix.
+
+    That sentinel is where a head that looks one token back has put the prefix's last token. Only
+    where the prefix comes first: in the other order the middle follows it without a break.
+    """
+    places = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+
+    def latest(here: Tensor) -> Tensor:
+        """[B, T] -> [B, T]: the last place up to each where this holds; -1: nowhere."""
+        return torch.where(here, places, -1).cummax(1).values
+
+    middle, suffix = latest(ids == MIDDLE), latest((ids == SUFFIX) & (_back(ids, 1) != PREFIX))
+    # The middle and the suffix of the present example, which no other has followed.
+    begins, ended = latest(ids == PREFIX), latest(ids == END)
+    asks = (middle > suffix) & (suffix > begins) & (begins > ended)
+    asks &= places < middle + MIDDLE_TOKENS
+    return asks[:, :, None] & (suffix[:, :, None] == places[:, None, :])
 
 
 def _back(ids: Tensor, distance: int) -> Tensor:

@@ -76,10 +76,12 @@ def gaps(records: list[dict[str, str]], count: int, seed: int) -> list[Gap]:
     generator = random.Random(seed)
     found: list[Gap] = []
     for _ in range(20 * count):
+        if len(found) == count:
+            break
         record = generator.choice(records)
         lines = record["text"].split("\n")
         places = lines_of_functions(record["text"])
-        if places and len(found) < count:
+        if places:
             place = generator.choice(places)
             stripped = lines[place].strip()
             indent = lines[place][: len(lines[place]) - len(lines[place].lstrip())]

@@ -18,7 +18,7 @@ from training.paths import WORK
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from training.documents import RowMaker
+    from training.documents import RowMaker, RowOptions
 
 # Names of benchmarks, and of the first problems of theirs that were translated, in any spelling.
 _BENCHMARKS = re.compile(
@@ -56,6 +56,11 @@ class Mixture:
         if not 0 <= other_share < 1:
             raise SystemExit(f"mixture: a share of {other_share} is not in [0, 1)")
         self.python, self.others, self.other_share = python, others, other_share
+
+    @property
+    def options(self) -> RowOptions:
+        """How rows are filled."""
+        return self.python.options
 
     @property
     def texts(self) -> list[str]:

@@ -6,9 +6,9 @@ time, not over steps, so that it ends exactly decayed on any machine and under a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from training.guidance import Guide
+from training.guidance import PREFIX_END, Guide
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Plan:
     guides: tuple[Guide, ...] = ()
     guided_until: float = 0.0
     guide_weight: float = 1.0
+    line_gap_share: float = 0.0
 
     def stage(self, share: float) -> Stage:
         """The stage at a share of the budget."""
@@ -92,6 +93,16 @@ CPU_FURTHER_PLAN = Plan(
     guides=GUIDES,
     guided_until=0.8,
 )
+# Goes on once more, with less to unlearn: half of the gaps are lines, as people have them filled,
+# and a head is shown where the text before a gap ended.
+CPU_GAPS_PLAN = replace(
+    CPU_FURTHER_PLAN,
+    matrix_rate=1.5e-3,
+    rate=0.75e-3,
+    long_rows_from=0.5,
+    guides=(*GUIDES, Guide(layer=1, head=0, back=PREFIX_END)),
+    line_gap_share=0.5,
+)
 # One data-centre GPU: the full depth pays from the start, and batches fill the device.
 GPU_PLAN = Plan(
     stages=(
@@ -104,4 +115,9 @@ GPU_PLAN = Plan(
     long_rows_from=0.5,
     long_rows_every=1,
 )
-PLANS = {"cpu": CPU_PLAN, "cpu-further": CPU_FURTHER_PLAN, "gpu": GPU_PLAN}
+PLANS = {
+    "cpu": CPU_PLAN,
+    "cpu-further": CPU_FURTHER_PLAN,
+    "cpu-gaps": CPU_GAPS_PLAN,
+    "gpu": GPU_PLAN,
+}

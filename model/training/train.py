@@ -22,7 +22,7 @@ import torch
 
 from gpt_bigcode.heads import GPTBigCodeForCausalLM
 from training.batches import BatchSource, default_maker
-from training.documents import load_tokenizer, read_texts
+from training.documents import RowOptions, load_tokenizer, read_texts
 from training.growth import grow
 from training.guidance import MOST_TOKENS, Guidance
 from training.measure import bits_per_byte, validation_rows
@@ -134,7 +134,8 @@ class Run:
         self.options, self.plan = options, PLANS[options.plan]
         self.budget_seconds = options.minutes * 60
         self.tokenizer = load_tokenizer()
-        self.maker = default_maker(options.other_languages)
+        filling = RowOptions(line_gap_share=self.plan.line_gap_share)
+        self.maker = default_maker(options.other_languages, filling)
         self.source = BatchSource(self.maker, seed=options.seed, workers=options.workers)
         self.validation = validation_rows(self.tokenizer, read_texts("validation"), 20, 512)
         self.optimizer = Muon(Settings())

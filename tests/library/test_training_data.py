@@ -25,6 +25,7 @@ from training.documents import (
     RowOptions,
     arrange,
     cut,
+    cut_lines,
     load_tokenizer,
     trim,
 )
@@ -160,6 +161,43 @@ def test_rearranged_rows_hold_the_whole_text(tokenizer: Tokenizer) -> None:
         orders.add(row[2] == SUFFIX)
         assert tokenizer.decode(undo(row[1:])) == SOURCE
     assert orders == {True, False}
+
+
+def test_middles_that_are_lines_begin_at_the_cursor_and_end_with_a_line() -> None:
+    inside = lengths = 0
+    for seed in range(400):
+        prefix, middle, suffix = cut_lines(SOURCE, random.Random(seed))
+        assert prefix + middle + suffix == SOURCE
+        assert suffix.startswith("\n") or not suffix
+        begun = prefix.rpartition("\n")[2]
+        inside += bool(begun.strip())
+        lengths += "\n" in middle
+        # Behind the whole indentation, never in it.
+        assert begun.strip() or middle[0] not in " \n"
+    assert 0.1 < inside / 400 < 0.3
+    assert 0.15 < lengths / 400 < 0.35
+
+
+@pytest.mark.parametrize("text", ["", "\n", " \n\t\n", "x", "\r\n    y\r\n"])
+def test_no_text_is_too_odd_for_a_cut_by_lines(text: str) -> None:
+    for seed in range(20):
+        assert "".join(cut_lines(text, random.Random(seed))) == text
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, (0, 5)), (0.5, (8, 22)), (1.0, (30, 30))])
+def test_a_share_of_the_gaps_is_lines(
+    tokenizer: Tokenizer, share: float, expected: tuple[int, int]
+) -> None:
+    options = RowOptions(infill_share=1.0, file_start_share=1.0, line_gap_share=share)
+    maker = RowMaker([SOURCE], tokenizer, options)
+    at_line_ends = 0
+    for seed in range(30):
+        row = maker.row(600, random.Random(seed))
+        assert row[:2] == [END, PREFIX]
+        assert SOURCE.startswith(tokenizer.decode(undo(row[1:])))
+        suffix = tokenizer.decode(row[row.index(SUFFIX) + 1 : row.index(MIDDLE)])
+        at_line_ends += suffix.startswith("\n") or not suffix
+    assert expected[0] <= at_line_ends <= expected[1]
 
 
 def test_plain_rows_hold_files_joined_by_the_end_token(tokenizer: Tokenizer) -> None:

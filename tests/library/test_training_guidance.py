@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from reference_models import make_ours, tiny_fields, token_ids
-from training.guidance import LONGEST_MATCH, Guidance, Guide, earlier_occurrences, wanted
+from training.documents import END, MIDDLE, PREFIX, SUFFIX, Order, arrange
+from training.guidance import (
+    LONGEST_MATCH,
+    MIDDLE_TOKENS,
+    PREFIX_END,
+    Guidance,
+    Guide,
+    earlier_occurrences,
+    wanted,
+)
 from training.muon import Muon, Settings
 from training.network import Network
 from training.schedule import PLANS
@@ -42,6 +51,39 @@ def test_so_many_tokens_before_is_one_place() -> None:
     places = wanted(torch.zeros(2, 5, dtype=torch.long), 2)
     assert places.shape == (2, 5, 5)
     assert places[1].nonzero().tolist() == [[2, 0], [3, 1], [4, 2]]
+
+
+def prefix_end(row: list[int], place: int) -> list[int]:
+    """The sentinel behind the prefix, if `place` is among the first tokens of its middle."""
+    begins = max((i for i in range(place + 1) if row[i] in (PREFIX, END)), default=-1)
+    if begins < 0 or row[begins] == END or row[begins + 1 : begins + 2] == [SUFFIX]:
+        return []
+    example = row[begins : place + 1]
+    if SUFFIX not in example or MIDDLE not in example[example.index(SUFFIX) :]:
+        return []
+    ended, middle = example.index(SUFFIX), example.index(MIDDLE)
+    return [begins + ended] if len(example) - 1 - middle < MIDDLE_TOKENS else []
+
+
+@pytest.mark.parametrize("order", Order)
+def test_a_middle_looks_at_the_end_of_its_own_prefix(order: Order) -> None:
+    draw = random.Random(8)
+
+    def some(least: int, most: int) -> list[int]:
+        return [draw.randrange(20, 30) for _ in range(draw.randint(least, most))]
+
+    rows = []
+    for _ in range(6):
+        example = arrange(some(1, 4), some(0, 7), some(0, 4), order=order)
+        rows.append([*some(0, 5), END, *example, END, *some(2, 5), *example, END, *some(40, 40)])
+    cut = min(len(row) for row in rows)
+    found = wanted(torch.tensor([row[:cut] for row in rows]), PREFIX_END)
+    asked = 0
+    for number, place in itertools.product(range(len(rows)), range(cut)):
+        places = found[number, place].nonzero().flatten().tolist()
+        assert places == prefix_end(rows[number], place)
+        asked += len(places)
+    assert (asked > 0) == (order is Order.PREFIX_FIRST)
 
 
 @torch.no_grad()
