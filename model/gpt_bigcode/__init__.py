@@ -20,6 +20,7 @@ The library never prints, never exits and knows nothing of the command line. Imp
     arguments              checks of what a forward pass is given
     initialization         how the parameters of a new model start
     reference              the forward pass once more, in NumPy: the oracle, and the instant start
+    prompt_reading         ... a prompt in parts, side by side
     tokenizer              tokenizer.json; text of the user never becomes a control token
     tokenizer_definition   what tokenizer.json says, checked before anything is built from it
     sampling               rules that choose the next token

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import MemoryLimitError
 from gpt_bigcode.generation import Decoder
+from gpt_bigcode.parallel_rows import row_threads
 from gpt_bigcode.precision import LoadingPolicy
 from gpt_bigcode.reference import NumpyDecoder
 from gpt_bigcode.threads import choose_threads
@@ -38,7 +39,8 @@ def open_decoder(
         config: its configuration.
         device: auto, cpu, cuda or cuda:N.
         precision: auto, float32, bfloat16, float16, int8 or int4.
-        threads: processor threads of PyTorch; NumPy reads OPENBLAS_NUM_THREADS when it is imported.
+        threads: processor threads of PyTorch; in NumPy as many parts of a prompt are read side by
+            side, where its BLAS has one thread (OPENBLAS_NUM_THREADS, read when it is imported).
         policy: what it is for, where quantized weights are kept, who is told what was chosen.
 
     Raises:
@@ -52,7 +54,7 @@ def open_decoder(
     if is_instant(directory, config, device=device, precision=precision):
         policy.detail("float32 in NumPy: a small checkpoint, PyTorch would take longer to start")
         try:
-            return NumpyDecoder.load(directory)
+            return NumpyDecoder.load(directory, threads=row_threads(threads))
         except MemoryError:
             raise MemoryLimitError("not enough memory for the model's weights") from None
     from gpt_bigcode.decoder import TorchDecoder

@@ -115,7 +115,8 @@ class NumpyLabeler:
 
     def _tokens(self, row: Sequence[int]) -> Logits:
         """[T, C]."""
-        return finite(np.concatenate([self._head(part) for part in self._decoder.states(row)]))
+        parts = self._decoder.map_states(row, lambda _, states: self._head(states))
+        return finite(np.concatenate(parts))
 
     def _head(self, states: Floats) -> Logits:
         """[T, E] -> [T, C]."""

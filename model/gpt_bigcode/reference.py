@@ -6,18 +6,19 @@ before `import torch` would have returned.
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt_bigcode.config import ACTIVATIONS, GPTBigCodeConfig
 from gpt_bigcode.errors import CheckpointMismatchError, ContextError, InputError
+from gpt_bigcode.prompt_reading import BLOCK_TOKENS, Row, half_blocks, read_parts
 from gpt_bigcode.threads import processor_name
 from gpt_bigcode.weights import (
     CONFIG_FILE,
@@ -32,9 +33,8 @@ from gpt_bigcode.weights import (
 )
 
 Floats = NDArray[np.float32]
-_CHUNK_TOKENS = 256  # of a prompt at once, so that attention scores stay small
-_STATES_CHUNKS = 2  # of a row by itself: threads that share Python's lock do more without it
-_CACHE_BLOCK_TOKENS = 256
+Result = TypeVar("Result")
+_CHUNK_TOKENS = 512  # of a row by itself: threads that share Python's lock do more without it
 _SCORES_AT_ONCE = 1 << 16  # 256 KiB: attention scores that stay in the cache of a core
 _LEAST_QUERIES = 16  # fewer at once would make too many calls
 
@@ -84,24 +84,6 @@ def _later(tokens: int) -> Floats:
     return np.triu(np.full((tokens, tokens), -np.inf, np.float32), 1)[:, None]
 
 
-class _Row:
-    """One text's keys and values, [L, 2, K, capacity, D], and how many tokens they hold."""
-
-    def __init__(self, store: Floats, length: int = 0) -> None:
-        self.store, self.length = store, length
-
-    def copy(self) -> "_Row":
-        return _Row(self.store.copy(), self.length)
-
-    def reserve(self, tokens: int) -> None:
-        *shape, capacity, size = self.store.shape
-        if tokens > capacity:
-            blocks = -(-tokens // _CACHE_BLOCK_TOKENS)
-            grown = np.empty((*shape, blocks * _CACHE_BLOCK_TOKENS, size), np.float32)
-            grown[..., : self.length, :] = self.store[..., : self.length, :]
-            self.store = grown
-
-
 class NumpyDecoder:
     """A GPTBigCode language model as a `gpt_bigcode.generation.Decoder`.
 
@@ -109,29 +91,33 @@ class NumpyDecoder:
     after the other, and only attention looks at each row by itself.
     """
 
-    def __init__(self, config: GPTBigCodeConfig, weights: Mapping[str, Floats]) -> None:
+    def __init__(
+        self, config: GPTBigCodeConfig, weights: Mapping[str, Floats], *, threads: int = 1
+    ) -> None:
         self.config = config
+        self._threads = threads
         self._weights = weights
         self._activation = _FUNCTIONS[ACTIVATIONS[config.activation_function]]
         self._scale = np.float32(config.head_dim**-0.5 if config.scale_attn_weights else 1.0)
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._stepwise = False  # compute each token of a pass as if it came alone
 
     @classmethod
-    def load(cls, directory: Path, *, task: Task = Task.CAUSAL_LM) -> Self:
+    def load(cls, directory: Path, *, task: Task = Task.CAUSAL_LM, threads: int = 1) -> Self:
         """Read a checkpoint directory.
 
         Args:
             directory: the checkpoint.
             task: which head it has; other heads than a language model's are applied by
                 `gpt_bigcode.labelers`.
+            threads: how many parts of a prompt are read side by side.
 
         Raises:
             ConfigError, CheckpointError: as for `gpt_bigcode.checkpoint.load_model`.
         """
         config = GPTBigCodeConfig.from_json_file(directory / CONFIG_FILE)
         stored = find_tensors(directory, config, task, _same)
-        return cls(config, _read(stored))
+        return cls(config, _read(stored), threads=threads)
 
     @property
     def context_length(self) -> int:
@@ -150,15 +136,11 @@ class NumpyDecoder:
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Floats:
         """Forget everything and read one row per prompt; equal prompts are read once. [B, V]."""
-        read: dict[tuple[int, ...], tuple[_Row, Floats]] = {}
+        read: dict[tuple[int, ...], tuple[Row, Floats]] = {}
         for prompt in map(tuple, prompts):
             if prompt not in read:
                 row = self._empty_row()
-                logits = [
-                    self._forward([row], [prompt[start : start + _CHUNK_TOKENS]])
-                    for start in range(0, len(prompt), _CHUNK_TOKENS)
-                ]
-                read[prompt] = (row, logits[-1][0])
+                read[prompt] = (row, self._read_prompt(row, prompt)[0])
         chosen = [read[tuple(prompt)] for prompt in prompts]
         self._rows = [row.copy() for row, _ in chosen]
         return np.stack([logits for _, logits in chosen])
@@ -183,40 +165,40 @@ class NumpyDecoder:
     @property
     def block_tokens(self) -> int:
         """How many tokens of a prompt are read at once."""
-        return _CHUNK_TOKENS
+        return BLOCK_TOKENS
 
     @property
     def block_bytes(self) -> int:
         """How many bytes the keys and values of a block take."""
         config, itemsize = self.config, np.dtype(np.float32).itemsize
-        return 2 * config.n_layer * config.kv_heads * _CHUNK_TOKENS * config.head_dim * itemsize
+        return 2 * config.n_layer * config.kv_heads * BLOCK_TOKENS * config.head_dim * itemsize
 
     @property
     def identity(self) -> str:
         """What else the numbers depend on."""
         threads = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS")
-        return f"NumPy {np.__version__}, float32, {threads} threads, {processor_name()}"
+        parts = f"{threads} threads, parts of {BLOCK_TOKENS // 2}"
+        return f"NumPy {np.__version__}, float32, {parts}, {processor_name()}"
 
     def prefill_behind(self, blocks: Sequence[bytes], prompt: Sequence[int]) -> Floats:
         """Forget everything, take over the prompt's first blocks and read the rest. [1, V]."""
         row = self._empty_row()
         for block in blocks:
             *shape, _, size = row.store.shape
-            row.reserve(row.length + _CHUNK_TOKENS)
-            row.store[..., row.length : row.length + _CHUNK_TOKENS, :] = np.frombuffer(
+            row.reserve(row.length + BLOCK_TOKENS)
+            row.store[..., row.length : row.length + BLOCK_TOKENS, :] = np.frombuffer(
                 block, np.float32
-            ).reshape(*shape, _CHUNK_TOKENS, size)
-            row.length += _CHUNK_TOKENS
-        for start in range(row.length, len(prompt), _CHUNK_TOKENS):
-            logits = self._forward([row], [prompt[start : start + _CHUNK_TOKENS]])
+            ).reshape(*shape, BLOCK_TOKENS, size)
+            row.length += BLOCK_TOKENS
+        logits = self._read_prompt(row, prompt)
         self._rows = [row]
         return logits
 
     def block(self, index: int) -> bytes:
         """The keys and values of a whole block of the only row."""
         (row,) = self._rows
-        start = index * _CHUNK_TOKENS
-        return row.store[..., start : start + _CHUNK_TOKENS, :].tobytes()
+        start = index * BLOCK_TOKENS
+        return row.store[..., start : start + BLOCK_TOKENS, :].tobytes()
 
     def truncate(self, length: int) -> None:
         """Forget all tokens of the only row after the first `length`."""
@@ -227,25 +209,38 @@ class NumpyDecoder:
         """Keep only these rows, in this order."""
         self._rows = [self._rows[row] for row in rows]
 
-    def _empty_row(self) -> _Row:
+    def _empty_row(self) -> Row:
         config = self.config
         shape = (config.n_layer, 2, config.kv_heads, 0, config.head_dim)
-        return _Row(np.empty(shape, np.float32))
+        return Row(np.empty(shape, np.float32))
 
-    def states(self, ids: Sequence[int]) -> Iterator[Floats]:
-        """The last layer's states of one text by itself, [T, E] for every chunk of its tokens.
+    def map_states(
+        self, ids: Sequence[int], use: Callable[[int, Floats], Result], *, threads: int = 1
+    ) -> list[Result]:
+        """What is made of the last layer's states of one text by itself, part by part.
 
         The rows of `prefill` and `decode` are left alone; `head` makes logits of the states.
+
+        Args:
+            ids: the whole text.
+            use: called, in any order and on any of the threads, with the position of a part's first
+                token and its states, [T, E].
+            threads: how many parts are read side by side; the numbers do not depend on it.
         """
-        row = self._empty_row()
-        for start in range(0, len(ids), _STATES_CHUNKS * _CHUNK_TOKENS):
-            yield self._read([row], [ids[start : start + _STATES_CHUNKS * _CHUNK_TOKENS]])
+
+        def read(part: Row, tokens: Sequence[int]) -> Result:
+            start = part.length
+            return use(start, self._read([part], [tokens]))
+
+        starts = range(0, len(ids), _CHUNK_TOKENS)
+        parts = [(start, min(start + _CHUNK_TOKENS, len(ids))) for start in starts]
+        return read_parts(read, self._empty_row(), ids, parts, threads)
 
     def last_state(self, ids: Sequence[int]) -> Floats:
         """The last of what `states` gives, [1, E]; of two layers it computes one."""
         row = self._empty_row()
-        for start in range(0, len(ids), _STATES_CHUNKS * _CHUNK_TOKENS):
-            chunk = ids[start : start + _STATES_CHUNKS * _CHUNK_TOKENS]
+        for start in range(0, len(ids), _CHUNK_TOKENS):
+            chunk = ids[start : start + _CHUNK_TOKENS]
             state = self._read([row], [chunk], last=True)
         return state
 
@@ -261,12 +256,21 @@ class NumpyDecoder:
         """A tensor by its name without the trunk's prefix; None if there is none."""
         return self._weights.get(name)
 
-    def _forward(self, rows: Sequence[_Row], new: Sequence[Sequence[int]]) -> Floats:
+    def _read_prompt(self, row: Row, prompt: Sequence[int]) -> Floats:
+        """Read what the row does not hold yet; the logits after the last token, [1, V]."""
+
+        def read(part: Row, tokens: Sequence[int]) -> Floats:
+            return self._read([part], [tokens], last=True)
+
+        parts = half_blocks(row.length, len(prompt))
+        return self.head(read_parts(read, row, prompt, parts, self._threads)[-1])
+
+    def _forward(self, rows: Sequence[Row], new: Sequence[Sequence[int]]) -> Floats:
         """Read the new tokens of every row; the logits after the last of each, [B, V]."""
         return self.head(self._read(rows, new, last=True))
 
     def _read(
-        self, rows: Sequence[_Row], new: Sequence[Sequence[int]], *, last: bool = False
+        self, rows: Sequence[Row], new: Sequence[Sequence[int]], *, last: bool = False
     ) -> Floats:
         """Read the new tokens of every row; their states, one row after the other, [T, E].
 
@@ -296,7 +300,7 @@ class NumpyDecoder:
         return np.asarray(hidden)
 
     def _attention(
-        self, hidden: Floats, layer: int, rows: Sequence[_Row], edges: Sequence[int], *, ends: bool
+        self, hidden: Floats, layer: int, rows: Sequence[Row], edges: Sequence[int], *, ends: bool
     ) -> Floats:
         """Causal self-attention of all rows' new tokens, [T, E]; with `ends` of the last ones."""
         config, size = self.config, self.config.head_dim
@@ -311,8 +315,7 @@ class NumpyDecoder:
         context = np.empty((len(hidden), config.n_embd), np.float32)
         for row, (start, end) in zip(rows, pairwise(edges), strict=True):
             seen = row.length + end - start
-            row.reserve(seen)
-            row.store[layer, :, :, row.length : seen] = both[:, :, start:end]
+            row.put(layer, both[:, :, start:end])
             # Few queries at once: their scores stay in the cache, and fewer are later masked.
             step = max(_SCORES_AT_ONCE // (config.n_head * seen), _LEAST_QUERIES)
             step = 1 if self._stepwise else step

@@ -17,7 +17,7 @@ from gpt_bigcode.engines import open_decoder
 from gpt_bigcode.errors import NonFiniteError
 from gpt_bigcode.parallel_rows import compute_rows, row_threads
 from gpt_bigcode.precision import Job, LoadingPolicy
-from gpt_bigcode.reference import NumpyDecoder
+from gpt_bigcode.reference import Floats, NumpyDecoder
 
 LogProbabilities = NDArray[np.float64]
 # 16 MiB of float32: about what a processor's last cache holds, 80 positions of StarCoder's head.
@@ -94,20 +94,24 @@ class NumpyScorer:
 
     def log_probabilities(self, rows: Sequence[Row]) -> list[LogProbabilities]:
         """See `Scorer`."""
+        if len(rows) == 1:  # nothing else to do for the other threads
+            return [self._score(rows[0], self._threads)]
         return compute_rows(self._score, rows, self._threads)
 
-    def _score(self, row: Row) -> LogProbabilities:
+    def _score(self, row: Row, threads: int = 1) -> LogProbabilities:
         targets = np.asarray(row.ids[row.first :], np.int64)
         scored = np.empty(len(targets))
-        position = 0  # of the first state of a chunk; it predicts the id after it
-        for states in self._decoder.states(row.ids[:-1]):
+
+        def score(position: int, states: Floats) -> None:
+            """A state predicts the id after it."""
             needed = states[max(row.first - 1 - position, 0) :]
             place = position + len(states) - len(needed) - (row.first - 1)
             for start, end in _pieces(len(needed), self.vocabulary_size):
                 chosen = targets[place + start : place + end]
                 logits = self._decoder.head(needed[start:end])
                 scored[place + start : place + end] = _log_softmax(logits, chosen)
-            position += len(states)
+
+        self._decoder.map_states(row.ids[:-1], score, threads=threads)
         return _finite(scored)
 
 

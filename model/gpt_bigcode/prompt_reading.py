@@ -1,0 +1,183 @@
+"""One text's keys and values in NumPy, and how a long prompt's chunks are read side by side.
+
+Knows nothing of what is computed. In each layer a chunk of a prompt needs the keys and values that
+the chunks before it made there, and nothing else of them. So one thread may read a chunk while
+another, some layers behind, reads the next: the numbers are those of one thread. A thread that has
+to wait does so asleep, unlike those of a BLAS, and has little to wait for on a busy machine.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from threading import Lock, Thread
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Result = TypeVar("Result")
+BLOCK_TOKENS = 256  # what the prefix cache keeps at once, and by what a row grows
+_LEAST_TOKENS = 32  # fewer in a chunk would make too many calls
+
+
+class Row:
+    """One text's keys and values, [L, 2, K, capacity, D], and how many tokens they hold."""
+
+    def __init__(self, store: Floats, length: int = 0) -> None:
+        self.store, self.length = store, length
+
+    def copy(self) -> "Row":
+        """The same in memory of its own."""
+        return Row(self.store.copy(), self.length)
+
+    def reserve(self, tokens: int) -> None:
+        """Make room for so many tokens in all."""
+        *shape, capacity, size = self.store.shape
+        if tokens > capacity:
+            blocks = -(-tokens // BLOCK_TOKENS)
+            grown = np.empty((*shape, blocks * BLOCK_TOKENS, size), np.float32)
+            grown[..., : self.length, :] = self.store[..., : self.length, :]
+            self.store = grown
+
+    def put(self, layer: int, both: Floats) -> None:
+        """Keep the keys and values of the tokens behind `length` in one layer, [2, K, T, D]."""
+        seen = self.length + both.shape[2]
+        self.reserve(seen)
+        self.store[layer, :, :, self.length : seen] = both
+
+
+class _StoppedError(Exception):
+    """Another chunk failed."""
+
+
+class _Chunk(Row):
+    """A part of a row that has room for all; in each layer it waits for the parts before it."""
+
+    def __init__(self, row: Row, start: int, before: "_Chunk | None") -> None:
+        super().__init__(row.store, start)
+        self._before = before
+        self._stopped = False
+        # Held until the keys and values of a layer are there, those of the chunks before included.
+        self._layers = [Lock() for _ in range(len(row.store))]
+        for lock in self._layers:
+            lock.acquire()
+
+    def put(self, layer: int, both: Floats) -> None:
+        """See `Row`.
+
+        Raises:
+            _StoppedError: a chunk before this one failed.
+        """
+        super().put(layer, both)
+        if self._before is not None:
+            self._before.wait(layer)
+        self._layers[layer].release()
+
+    def wait(self, layer: int) -> None:
+        """Return when this chunk's keys and values of a layer are there; for one caller."""
+        self._layers[layer].acquire()
+        if self._stopped:
+            raise _StoppedError
+
+    def stop(self) -> None:
+        """This chunk failed: nobody shall wait for it any more."""
+        self._stopped = True
+        for lock in self._layers:
+            if lock.locked():
+                lock.release()
+
+
+def half_blocks(start: int, end: int) -> list[tuple[int, int]]:
+    """The parts of a prompt that are read at once, from a whole block on.
+
+    Small, so that two threads share a short prompt; none crosses a block, so that a block's numbers
+    do not depend on what follows it.
+    """
+    edges = [start]
+    for block in range(start, end, BLOCK_TOKENS):
+        tokens = min(end - block, BLOCK_TOKENS)
+        half = -(-tokens // 2)
+        edges += [block + half] * (tokens >= 2 * _LEAST_TOKENS) + [block + tokens]
+    return list(pairwise(edges))
+
+
+def read_parts(
+    read: Callable[[Row, Sequence[int]], Result],
+    row: Row,
+    ids: Sequence[int],
+    parts: Sequence[tuple[int, int]],
+    threads: int,
+) -> list[Result]:
+    """Read the tokens of a text that its row does not hold; what `read` gives for each part.
+
+    Args:
+        read: computes a part's tokens behind a row, puts their keys and values there, and counts
+            them.
+        row: holds the tokens before the first part.
+        ids: all tokens of the text.
+        parts: where they begin and end, one behind the other to the end of the text.
+        threads: how many parts are read side by side.
+
+    Raises:
+        Exception: what `read` raised.
+    """
+    threads = min(threads, len(parts))
+    if threads <= 1:
+        return [read(row, ids[start:end]) for start, end in parts]
+    row.reserve(len(ids))
+    before, rows = None, []
+    for start, end in parts:
+        before = _Chunk(row, start, before)
+        rows.append((before, ids[start:end]))
+    found = _read_side_by_side(read, rows, threads)
+    row.length = len(ids)
+    return found
+
+
+def _read_side_by_side(
+    read: Callable[[Row, Sequence[int]], Result],
+    parts: Sequence[tuple[_Chunk, Sequence[int]]],
+    threads: int,
+) -> list[Result]:
+    results: dict[int, Result] = {}
+    errors: list[BaseException] = []
+    # Taken in their order, so that whoever is waited for is being read.
+    waiting = deque(range(len(parts)))
+
+    def work() -> None:
+        """Read the next part until there is none."""
+        while waiting:
+            try:
+                number = waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            chunk, tokens = parts[number]
+            try:
+                results[number] = read(chunk, tokens)
+            except BaseException as error:  # noqa: BLE001 - raised below, where it can be caught
+                waiting.clear()
+                chunk.stop()
+                if not isinstance(error, _StoppedError):
+                    errors.append(error)
+
+    try:
+        helpers = [helper for helper in map(_started, [work] * (threads - 1)) if helper]
+        work()
+        for helper in helpers:
+            helper.join()
+    finally:
+        waiting.clear()  # Ctrl-C: nobody wants the rest
+    if errors:
+        raise errors[0]
+    return [results[number] for number in range(len(parts))]
+
+
+def _started(work: Callable[[], None]) -> Thread | None:
+    """A thread that works; None where the system gives no more of them."""
+    thread = Thread(target=work, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
