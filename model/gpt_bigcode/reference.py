@@ -223,8 +223,7 @@ class NumpyDecoder:
 
         Args:
             ids: the whole text.
-            use: called, in any order and on any of the threads, with the position of a part's first
-                token and its states, [T, E].
+            use: called on any thread with the place of a part's first token and its states, [T, E].
             threads: how many parts are read side by side; the numbers do not depend on it.
         """
 
