@@ -35,7 +35,7 @@ from gpt_bigcode.weights import (
 Floats = NDArray[np.float32]
 Result = TypeVar("Result")
 _CHUNK_TOKENS = 512  # of a row by itself: threads that share Python's lock do more without it
-_SCORES_AT_ONCE = 1 << 16  # 256 KiB: attention scores that stay in the cache of a core
+_SCORES_AT_ONCE = 1 << 18  # 1 MiB: few calls, and scores that stay near the core
 _LEAST_QUERIES = 16  # fewer at once would make too many calls
 
 
