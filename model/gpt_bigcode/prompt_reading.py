@@ -88,35 +88,33 @@ class _Chunk(Row):
                 lock.release()
 
 
-def half_blocks(start: int, end: int) -> list[tuple[int, int]]:
+def half_blocks(ids: Sequence[int], start: int = 0) -> list[Sequence[int]]:
     """The parts of a prompt that are read at once, from a whole block on.
 
     Small, so that two threads share a short prompt; none crosses a block, so that a block's numbers
     do not depend on what follows it.
     """
     edges = [start]
-    for block in range(start, end, BLOCK_TOKENS):
-        tokens = min(end - block, BLOCK_TOKENS)
+    for block in range(start, len(ids), BLOCK_TOKENS):
+        tokens = min(len(ids) - block, BLOCK_TOKENS)
         half = -(-tokens // 2)
         edges += [block + half] * (tokens >= 2 * _LEAST_TOKENS) + [block + tokens]
-    return list(pairwise(edges))
+    return [ids[begin:end] for begin, end in pairwise(edges)]
 
 
 def read_parts(
     read: Callable[[Row, Sequence[int]], Result],
     row: Row,
-    ids: Sequence[int],
-    parts: Sequence[tuple[int, int]],
+    parts: Sequence[Sequence[int]],
     threads: int,
 ) -> list[Result]:
-    """Read the tokens of a text that its row does not hold; what `read` gives for each part.
+    """Read the tokens that follow those of a row; what `read` gives for each part of them.
 
     Args:
         read: computes a part's tokens behind a row, puts their keys and values there, and counts
             them.
         row: holds the tokens before the first part.
-        ids: all tokens of the text.
-        parts: where they begin and end, one behind the other to the end of the text.
+        parts: the tokens, one part behind the other.
         threads: how many parts are read side by side.
 
     Raises:
@@ -124,14 +122,16 @@ def read_parts(
     """
     threads = min(threads, len(parts))
     if threads <= 1:
-        return [read(row, ids[start:end]) for start, end in parts]
-    row.reserve(len(ids))
-    before, rows = None, []
-    for start, end in parts:
+        return [read(row, tokens) for tokens in parts]
+    end = row.length + sum(map(len, parts))
+    row.reserve(end)
+    before, chunks, start = None, [], row.length
+    for tokens in parts:
         before = _Chunk(row, start, before)
-        rows.append((before, ids[start:end]))
-    found = _read_side_by_side(read, rows, threads)
-    row.length = len(ids)
+        chunks.append((before, tokens))
+        start += len(tokens)
+    found = _read_side_by_side(read, chunks, threads)
+    row.length = end
     return found
 
 

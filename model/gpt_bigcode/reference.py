@@ -232,8 +232,8 @@ class NumpyDecoder:
             return use(start, self._read([part], [tokens]))
 
         starts = range(0, len(ids), _CHUNK_TOKENS)
-        parts = [(start, min(start + _CHUNK_TOKENS, len(ids))) for start in starts]
-        return read_parts(read, self._empty_row(), ids, parts, threads)
+        parts = [ids[start : start + _CHUNK_TOKENS] for start in starts]
+        return read_parts(read, self._empty_row(), parts, threads)
 
     def last_state(self, ids: Sequence[int]) -> Floats:
         """The last of what `states` gives, [1, E]; of two layers it computes one."""
@@ -261,8 +261,8 @@ class NumpyDecoder:
         def read(part: Row, tokens: Sequence[int]) -> Floats:
             return self._read([part], [tokens], last=True)
 
-        parts = half_blocks(row.length, len(prompt))
-        return self.head(read_parts(read, row, prompt, parts, self._threads)[-1])
+        parts = half_blocks(prompt, row.length)
+        return self.head(read_parts(read, row, parts, self._threads)[-1])
 
     def _forward(self, rows: Sequence[Row], new: Sequence[Sequence[int]]) -> Floats:
         """Read the new tokens of every row; the logits after the last of each, [B, V]."""

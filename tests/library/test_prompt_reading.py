@@ -37,13 +37,13 @@ def ids_of(length: int) -> list[int]:
 @pytest.mark.parametrize("start", [0, BLOCK_TOKENS, 3 * BLOCK_TOKENS])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_parts_follow_each_other_and_stay_in_their_block(start: int, length: int) -> None:
-    parts = half_blocks(start, start + length)
-    tokens = [place for begin, end in parts for place in range(begin, end)]
-    assert tokens == list(range(start, start + length))
-    assert all(begin // BLOCK_TOKENS == (end - 1) // BLOCK_TOKENS for begin, end in parts)
+    ids = range(start + length)
+    parts = half_blocks(ids, start)
+    assert list(itertools.chain(*parts)) == list(ids)[start:]
+    assert all(part[0] // BLOCK_TOKENS == part[-1] // BLOCK_TOKENS for part in parts)
     # What follows a whole block changes none of its parts.
-    whole = length // BLOCK_TOKENS * BLOCK_TOKENS
-    assert [part for part in parts if part[1] <= start + whole] == half_blocks(start, start + whole)
+    whole = start + length // BLOCK_TOKENS * BLOCK_TOKENS
+    assert [part for part in parts if part[-1] < whole] == half_blocks(ids[:whole], start)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 16])
@@ -120,22 +120,21 @@ class Reader:
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_every_part_sees_all_before_it(threads: int) -> None:
-    parts = [(start, min(start + 10, 1234)) for start in range(0, 1234, 10)]
+    parts = [range(start, min(start + 10, 1234)) for start in range(0, 1234, 10)]
     row = new_row()
-    found = read_parts(Reader(), row, range(1234), parts, threads)
-    assert found == [start for start, _ in parts]
+    assert read_parts(Reader(), row, parts, threads) == list(range(0, 1234, 10))
     assert row.length == 1234
 
 
 @pytest.mark.parametrize("fails_at", [0, 10, 500, 990])
 @pytest.mark.parametrize("error", [OSError, MemoryError, KeyboardInterrupt])
 def test_an_error_ends_all_threads_and_is_raised(fails_at: int, error: type[BaseException]) -> None:
-    parts = list(itertools.pairwise(range(0, 1001, 10)))
+    parts = [range(start, start + 10) for start in range(0, 1000, 10)]
     reader, raised = Reader(fails_at, error), list[BaseException]()
 
     def call() -> None:
         try:
-            read_parts(reader, new_row(), range(1000), parts, 4)
+            read_parts(reader, new_row(), parts, 4)
         except BaseException as found:  # noqa: BLE001 - looked at below
             raised.append(found)
 
@@ -156,5 +155,5 @@ def test_fewer_threads_than_asked_for_are_enough(monkeypatch: pytest.MonkeyPatch
             raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(prompt_reading, "Thread", Denied)
-    parts = list(itertools.pairwise(range(0, 101, 10)))
-    assert len(read_parts(Reader(), new_row(), range(100), parts, 4)) == 10
+    parts = [range(start, start + 10) for start in range(0, 100, 10)]
+    assert len(read_parts(Reader(), new_row(), parts, 4)) == 10
