@@ -82,7 +82,7 @@ complete -c bigcode -n '__fish_seen_subcommand_from infill' -l offset -x -d 'Aft
 complete -c bigcode -n '__fish_seen_subcommand_from infill' -l marker -x -d 'Instead of this text, which stands in the file once.'
 complete -c bigcode -n '__fish_seen_subcommand_from infill' -l prefix-file -r -F -d 'After the text of this file and before that of --suffix-file, without FILE.'
 complete -c bigcode -n '__fish_seen_subcommand_from infill' -l suffix-file -r -F -d 'The text after the gap, with --prefix-file.'
-complete -c bigcode -n '__fish_seen_subcommand_from infill' -l order -x -a 'psm spm' -d 'What the model reads first: the text before the gap (psm) or after it (spm). [default: psm]'
+complete -c bigcode -n '__fish_seen_subcommand_from infill' -l order -x -a 'psm spm' -d 'What the model reads first: the text before the gap (psm) or after it (spm). [default: (what the model is better at, else psm)]'
 complete -c bigcode -n '__fish_seen_subcommand_from infill' -l no-healing -d 'In spm order, begin behind the last token before the gap, without healing it.'
 complete -c bigcode -n '__fish_seen_subcommand_from infill' -l no-trim -d 'Neither stop nor cut where the answer repeats what follows the gap.'
 complete -c bigcode -n '__fish_seen_subcommand_from infill' -l print -x -a 'middle file diff' -d 'Write the answer alone, the whole file with it, or the change as a unified diff (default: middle).'

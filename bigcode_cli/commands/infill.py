@@ -107,5 +107,5 @@ def _infill_options(options: "CompletionOptions", answer: AnswerOptions) -> "Inf
 
     shared = {field.name: getattr(options, field.name) for field in fields(options)}
     shared["heal"] = not answer.no_healing
-    order = InfillOrder(answer.order.value)
+    order = InfillOrder(answer.order.value) if answer.order else None
     return InfillOptions(**shared, order=order, trim=not answer.no_trim)

@@ -126,13 +126,14 @@ class AnswerOptions:
     """How the model reads the gap, and what becomes of its answer."""
 
     order: Annotated[
-        Order,
+        Order | None,
         typer.Option(
             parser=parsing.one_of(Order),
             rich_help_panel=ANSWER,
             help="What the model reads first: the text before the gap (psm) or after it (spm).",
+            show_default="what the model is better at, else psm",
         ),
-    ] = Order.PSM
+    ] = None
     no_healing: Annotated[
         bool,
         typer.Option(

@@ -7,18 +7,25 @@ In SPM order nothing but an unusual token tells where the prefix ended in traini
 tells where the middle ended. A prompt that ends with one invites the end token at once: the
 built-in model then left 57 of 60 gaps empty. So the prefix's last token is spelled anew there (see
 `healing`); in PSM order a control token stands at the border, and none is needed.
+
+A checkpoint that is better in one of the orders says so in config.json:
+`"infilling": {"order": "spm"}`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.context import BYTE_ORDER_MARK, Prompt, PromptLayout, has_crlf, lay_out_files
-from gpt_bigcode.errors import ContextError, OptionError
+from gpt_bigcode.errors import ConfigError, ContextError, OptionError
 from gpt_bigcode.tokenizer import CodeTokenizer, InfillTokens
 
 SENTINELS = 3
 """Control tokens of a prompt."""
+FIELD = "infilling"
+"""The object in config.json."""
 
 # Of four tokens that do not all fit, three stand before the gap and one behind it.
 _PREFIX_SHARE, _SHARES = 3, 4
@@ -45,6 +52,19 @@ class InfillOrder(StrEnum):
             return cls(name)
         except ValueError:
             raise OptionError(f"order: {name!r} is not one of {', '.join(cls)}") from None
+
+    @classmethod
+    def of(cls, config: GPTBigCodeConfig) -> Self:
+        """The order that a checkpoint fills best in, by its config.json; PSM if it says none.
+
+        Raises:
+            ConfigError: it says something else.
+        """
+        field: object = config.extra.get(FIELD, {})
+        name = field.get("order", cls.PSM) if isinstance(field, Mapping) else None
+        if name not in tuple(cls):
+            raise ConfigError(f'config.json: {FIELD}: not {{"order": "psm"}} or "spm"')
+        return cls(name)
 
 
 @dataclass(frozen=True, kw_only=True)

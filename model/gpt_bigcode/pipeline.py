@@ -101,16 +101,18 @@ class InfillOptions(CompletionOptions):
     """How to fill a gap: all that `CompletionOptions` has, and two choices more.
 
     Attributes:
-        order: in which order the model reads prefix and suffix; `heal` matters for SPM alone.
+        order: in which order the model reads prefix and suffix; None: the one that its config.json
+            names, else PSM. `heal` matters for SPM alone.
         trim: end the text where the suffix begins (see `suffix_overlap.SuffixOverlap`).
     """
 
-    order: InfillOrder = InfillOrder.PSM
+    order: InfillOrder | None = None
     trim: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "order", InfillOrder.parse(self.order))
+        if self.order is not None:
+            object.__setattr__(self, "order", InfillOrder.parse(self.order))
 
 
 class TextModel:
@@ -133,6 +135,7 @@ class TextModel:
         self.start_id = tokenizer.end_of_text_id if start_id is None else start_id
         self.load_seconds = load_seconds
         self.draft: StepDecoder | None = None  # a smaller model with the same tokenizer
+        self.infill_order = InfillOrder.PSM  # what `InfillOptions` without an order mean
 
     @classmethod
     def load(
@@ -162,18 +165,16 @@ class TextModel:
         started = perf_counter()
         directory = Path(directory)
         config = GPTBigCodeConfig.from_json_file(directory / "config.json")
+        infill_order = InfillOrder.of(config)
         tokenizer = CodeTokenizer.from_file(directory / "tokenizer.json")
         tokenizer.validate_against(config)
         decoder = open_decoder(
             directory, config, device=device, precision=precision, threads=threads, policy=policy
         )
-        return cls(
-            decoder,
-            tokenizer,
-            name=directory.resolve().name,
-            start_id=tokenizer.start_id(config),
-            load_seconds=perf_counter() - started,
-        )
+        model = cls(decoder, tokenizer, start_id=tokenizer.start_id(config))
+        model.name, model.infill_order = directory.resolve().name, infill_order
+        model.load_seconds = perf_counter() - started
+        return model
 
     def complete(self, prompt: str, options: CompletionOptions | None = None) -> Completion:
         """Continue the text.
@@ -231,7 +232,8 @@ class TextModel:
                 hint="use a model that was trained to infill, such as SantaCoder or StarCoder",
             )
         layout = self._layout(options)
-        prompt = build_infill_prompt(self.tokenizer, gap, layout, order=options.order)
+        order = options.order or self.infill_order
+        prompt = build_infill_prompt(self.tokenizer, gap, layout, order=order)
         return _Run(self, prompt, options)
 
     def _layout(self, options: CompletionOptions) -> PromptLayout:

@@ -1,7 +1,7 @@
 """Writes the built-in model's card from the reports of training and evaluation; measures nothing.
 
-Run as `python -m training.card DIR --run NAME` after `evaluate` has written DIR/evaluation.json.
-`--before NAME` names a run that the last one began with.
+Run as `python -m training.card DIR --run NAME` after `evaluate` has written DIR/evaluation.json and
+`orders` DIR/orders.json. `--before NAME` names a run that the last one began with.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any
 
 from training.baselines import LineCopier, NgramWriter
 from training.paths import WORK
+from training.shape import configuration
 
 NGRAM_TOKENS = 48_500_000  # of the training split
 BITS_GOAL, INFILL_GOAL, PARSE_GOAL = 0.95, 0.25, 0.90
+ORDER = configuration().extra["infilling"]["order"]  # what `infill` reads this model's gaps in
 _NONE = "no probabilities"
 
 
@@ -74,13 +76,19 @@ def package_rows(report: dict[str, Any]) -> str:
     )
 
 
-def goals(report: dict[str, Any]) -> str:
+def apart(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two intervals do not meet."""
+    (low, high), (other_low, other_high) = first["interval_95"], second["interval_95"]
+    return bool(low > other_high or other_low > high)
+
+
+def goals(report: dict[str, Any], orders: dict[str, Any]) -> str:
     """The table of goals, and by how much they are missed."""
     reached = report["bits_per_byte"]["all"]["bits_per_byte"]
     parsed = report["completions_that_parse"]["share"]
-    psm, spm = report["infills_psm"], report["infills_spm"]
-    (low, high), (other_low, other_high) = psm["interval_95"], spm["interval_95"]
-    apart = low > other_high or other_low > high
+    psm, spm, filled = (report[f"infills_{order}"] for order in ("psm", "spm", ORDER))
+    first, other_first = (orders[order]["first_word"] for order in ("psm", "spm"))
+    differ = apart(psm, spm) or apart(first, other_first)
     late = report["late_positions"]
     worse = late["change_interval_95"][0] > 0
     rows = [
@@ -91,8 +99,8 @@ def goals(report: dict[str, Any]) -> str:
         ],
         [
             f"at least {100 * INFILL_GOAL:.0f} % of single lines filled in exactly",
-            f"{100 * psm['share']:.1f} %",
-            verdict(psm["share"] - INFILL_GOAL, points(INFILL_GOAL - psm["share"])),
+            f"{100 * filled['share']:.1f} %",
+            verdict(filled["share"] - INFILL_GOAL, points(INFILL_GOAL - filled["share"])),
         ],
         [
             f"at least {100 * PARSE_GOAL:.0f} % of completions parse",
@@ -101,8 +109,8 @@ def goals(report: dict[str, Any]) -> str:
         ],
         [
             "PSM and SPM equally good",
-            f"{100 * psm['share']:.1f} % and {100 * spm['share']:.1f} %",
-            "missed: the intervals do not meet" if apart else "no difference can be seen",
+            f"{both(psm, spm, 1)} of whole lines, {both(first, other_first, 0)} of first words",
+            "missed: intervals do not meet" if differ else "no difference can be seen",
         ],
         [
             "no drop after position 1024",
@@ -111,6 +119,11 @@ def goals(report: dict[str, Any]) -> str:
         ],
     ]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def both(psm: dict[str, Any], spm: dict[str, Any], digits: int) -> str:
+    """Two shares in per cent."""
+    return f"{100 * psm['share']:.{digits}f} % and {100 * spm['share']:.{digits}f} %"
 
 
 def points(difference: float) -> str:
@@ -129,7 +142,9 @@ def change(late: dict[str, Any]) -> str:
     return f"{late['change']:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
-def card(report: dict[str, Any], runs: list[dict[str, Any]], command: str) -> str:
+def card(
+    report: dict[str, Any], orders: dict[str, Any], runs: list[dict[str, Any]], command: str
+) -> str:
     """The whole card; the last run is the one whose weights these are."""
     last, late, everything = runs[-1], report["late_positions"], report["bits_per_byte"]["all"]
     tokens, parameters = int(last["tokens"]), int(last["parameters"])
@@ -153,7 +168,12 @@ def card(report: dict[str, Any], runs: list[dict[str, Any]], command: str) -> st
         late=f"{late['nats_a_token_at_1024_to_1535']:.3f}",
         change=change(late),
         late_files=late["files"],
-        goals=goals(report),
+        goals=goals(report, orders),
+        gaps=orders["gaps"],
+        order=ORDER.upper(),
+        similarity=" and ".join(
+            f"{orders[order]['edit_similarity']['mean']:.2f}" for order in ("psm", "spm")
+        ),
         millions=f"{tokens / 1e6:.1f}",
         a_parameter=f"{tokens / parameters:.2f}",
         corpus=last["corpus_sha256"][:16],
@@ -171,11 +191,11 @@ def main() -> None:
     parser.add_argument("--before", action="append", default=[], help="runs that it began with")
     options = parser.parse_args()
     paths = [WORK / "runs" / name / "report.json" for name in (*options.before, options.run)]
-    paths.append(options.directory / "evaluation.json")
-    *runs, report = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
+    paths += [options.directory / name for name in ("evaluation.json", "orders.json")]
+    *runs, report, orders = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
     cases, gaps = (report[name]["cases"] for name in ("completions_that_parse", "infills_psm"))
     command = f"python -m training.evaluate --cases {cases} --gaps {gaps}"
-    text = card(report, runs, command)
+    text = card(report, orders, runs, command)
     (options.directory / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -24,4 +24,6 @@ def configuration() -> GPTBigCodeConfig:
         attn_pdrop=0.0,
         bos_token_id=0,
         eos_token_id=0,
+        # Its infills are better so, by the tool's own path: the recipe's README has the figures.
+        extra={"infilling": {"order": "spm"}},
     )

@@ -1,6 +1,8 @@
 """TextModel.infill: a gap in, its text out; with a scripted decoder and real tiny checkpoints."""
 
+import json
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpt_bigcode.errors import ContextError, InfillUnsupportedError, OptionError
+from gpt_bigcode.errors import ConfigError, ContextError, InfillUnsupportedError, OptionError
 from gpt_bigcode.infilling import InfillOrder
 from gpt_bigcode.outcomes import FinishReason
 from gpt_bigcode.pipeline import InfillOptions, TextModel
@@ -82,6 +84,42 @@ def test_the_model_reads_the_prompt_of_the_order(
     assert model.decoder.prompt == expected
     assert completion.prompt_tokens == len(expected)
     assert completion.choices[0].text == "x"
+
+
+@pytest.mark.parametrize("named", [None, *InfillOrder])
+@pytest.mark.parametrize("asked", [None, *InfillOrder])
+def test_the_order_is_the_one_asked_for_else_the_models_own(
+    tiny_checkpoint: Path, tmp_path: Path, named: InfillOrder | None, asked: InfillOrder | None
+) -> None:
+    shutil.copytree(tiny_checkpoint, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_bytes())
+    if named:
+        config["infilling"] = {"order": str(named)}
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    model = TextModel.load(tmp_path)
+    options = InfillOptions(order=asked, heal=False, max_tokens=4)
+    plain = TextModel.load(tiny_checkpoint)
+    expected = replace(options, order=asked or named or InfillOrder.PSM)
+    found, wanted = (
+        which.infill("def f(", "):\n", how).choices[0]
+        for which, how in ((model, options), (plain, expected))
+    )
+    assert found == wanted
+    other = next(order for order in InfillOrder if order is not expected.order)
+    assert plain.infill("def f(", "):\n", replace(options, order=other)).choices[0] != wanted
+
+
+@pytest.mark.parametrize(
+    "field", ["spm", {"order": "msp"}, {"order": None}, {"order": []}, None, 1]
+)
+def test_a_model_that_names_no_order_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, field: object
+) -> None:
+    shutil.copytree(tiny_checkpoint, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "infilling": field}), "utf-8")
+    with pytest.raises(ConfigError, match="infilling"):
+        TextModel.load(tmp_path)
 
 
 @pytest.mark.parametrize("prefix", ["def f(x):\n    ", "a = [\r\n", "retu", "x"])
