@@ -25,7 +25,8 @@ from gpt_bigcode.reference import Floats, NumpyDecoder
 from gpt_bigcode.threads import choose_threads
 from gpt_bigcode.weights import HEADS, Task, require_head
 
-_ROWS_A_THREAD = 2  # of the longest; where they are shorter, no thread waits for another
+# So much at once that threads seldom wait for the last row of a batch.
+_TOKENS_A_THREAD = 4096
 Logits = NDArray[np.float32]
 
 
@@ -97,7 +98,9 @@ class NumpyLabeler:
     @property
     def batch_tokens(self) -> int:
         """Enough for every thread; with one, waiting would only delay the first results."""
-        return 1 if self._threads == 1 else _ROWS_A_THREAD * self._threads * self.context_length
+        if self._threads == 1:
+            return 1
+        return self._threads * max(_TOKENS_A_THREAD, 2 * self.context_length)
 
     def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
         """See `Labeler`."""
