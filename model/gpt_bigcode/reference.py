@@ -236,7 +236,7 @@ class NumpyDecoder:
         return read_parts(read, self._empty_row(), parts, threads)
 
     def last_state(self, ids: Sequence[int]) -> Floats:
-        """The last state of what `map_states` goes through, [1, E]; of two layers it computes one."""
+        """The last state that `map_states` would make, [1, E]; of two layers it computes one."""
         row = self._empty_row()
         for start in range(0, len(ids), _CHUNK_TOKENS):
             chunk = ids[start : start + _CHUNK_TOKENS]
