@@ -108,6 +108,7 @@ class RowOptions:
     suffix_first_share: float = 0.5
     file_start_share: float = 0.35
     line_gap_share: float = 0.0  # of the infilling examples: their middles are lines
+    healed: bool = False  # the prefix's last token belongs to the middle, as `infill` heals it
 
 
 class RowMaker:
@@ -168,6 +169,8 @@ class RowMaker:
             tokens = generator.randint(SHORTEST_INFILL_TOKENS, room)
             text = text[: tokens * CHARACTERS_PER_TOKEN_MEAN]
         pieces = (cut_lines if by_lines else cut)(text, generator)
+        if self.options.healed:
+            pieces = self._healed(*pieces)
         encoded = self.tokenizer.encode_batch(pieces)
         prefix, middle, suffix = (encoding.ids for encoding in encoded)
         surplus = len(prefix) + len(middle) + len(suffix) + 4 - room
@@ -178,3 +181,14 @@ class RowMaker:
         spm = generator.random() < self.options.suffix_first_share
         order = Order.SUFFIX_FIRST if spm else Order.PREFIX_FIRST
         return [*arrange(prefix, middle, suffix, order=order), END]
+
+    def _healed(self, prefix: str, middle: str, suffix: str) -> tuple[str, str, str]:
+        """The same pieces, but the middle begins where the prefix's last token does.
+
+        So its first tokens are those of whole text. A prefix that is cut inside a letter of several
+        tokens stays.
+        """
+        kept: str = self.tokenizer.decode(self.tokenizer.encode(prefix).ids[:-1])
+        if not prefix.startswith(kept):
+            return prefix, middle, suffix
+        return kept, prefix[len(kept) :] + middle, suffix

@@ -36,6 +36,7 @@ class Plan:
     guided_until: float = 0.0
     guide_weight: float = 1.0
     line_gap_share: float = 0.0
+    healed: bool = False
 
     def stage(self, share: float) -> Stage:
         """The stage at a share of the budget."""
@@ -103,6 +104,8 @@ CPU_GAPS_PLAN = replace(
     guides=(*GUIDES, Guide(layer=1, head=0, back=PREFIX_END)),
     line_gap_share=0.5,
 )
+# And once more: the tokens at a gap's border are those of whole text.
+CPU_HEALED_PLAN = replace(CPU_GAPS_PLAN, healed=True)
 # One data-centre GPU: the full depth pays from the start, and batches fill the device.
 GPU_PLAN = Plan(
     stages=(
@@ -119,5 +122,6 @@ PLANS = {
     "cpu": CPU_PLAN,
     "cpu-further": CPU_FURTHER_PLAN,
     "cpu-gaps": CPU_GAPS_PLAN,
+    "cpu-healed": CPU_HEALED_PLAN,
     "gpu": GPU_PLAN,
 }

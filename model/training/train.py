@@ -134,7 +134,7 @@ class Run:
         self.options, self.plan = options, PLANS[options.plan]
         self.budget_seconds = options.minutes * 60
         self.tokenizer = load_tokenizer()
-        filling = RowOptions(line_gap_share=self.plan.line_gap_share)
+        filling = RowOptions(line_gap_share=self.plan.line_gap_share, healed=self.plan.healed)
         self.maker = default_maker(options.other_languages, filling)
         self.source = BatchSource(self.maker, seed=options.seed, workers=options.workers)
         self.validation = validation_rows(self.tokenizer, read_texts("validation"), 20, 512)

@@ -2,10 +2,12 @@
 
 import random
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
+import pocket_coder
 from training.documents import (
     END,
     MIDDLE,
@@ -17,9 +19,12 @@ from training.documents import (
     arrange,
     cut,
     cut_lines,
+    load_tokenizer,
     trim,
 )
 from training_texts import SOURCE, TEXTS, small_tokenizer
+
+BUILT_IN = Path(pocket_coder.__path__[0])
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +114,36 @@ def test_a_share_of_the_gaps_is_lines(
         suffix = tokenizer.decode(row[row.index(SUFFIX) + 1 : row.index(MIDDLE)])
         at_line_ends += suffix.startswith("\n") or not suffix
     assert expected[0] <= at_line_ends <= expected[1]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "middle"),
+    [("def f(x):\n        ", "return x"), ("a = foo(b, ", "c)")],
+)
+def test_healed_gaps_have_the_tokens_of_whole_text(prefix: str, middle: str) -> None:
+    tokenizer = load_tokenizer(str(BUILT_IN / "tokenizer.json"))
+
+    def ids(*pieces: str) -> list[int]:
+        return [token for piece in pieces for token in tokenizer.encode(piece).ids]
+
+    maker = RowMaker([SOURCE], tokenizer, RowOptions(healed=True))
+    healed = maker._healed(prefix, middle, "\n")
+    assert "".join(healed) == prefix + middle + "\n"
+    assert ids(*healed[:2]) == ids(prefix + middle) != ids(prefix, middle)
+
+
+@pytest.mark.parametrize("prefix", ["", "é", "x = '😀"])
+def test_healing_loses_nothing(tokenizer: Tokenizer, prefix: str) -> None:
+    maker = RowMaker([SOURCE], tokenizer, RowOptions(healed=True))
+    assert "".join(maker._healed(prefix, "'", "\n")) == f"{prefix}'\n"
+
+
+def test_healed_rows_hold_the_whole_text(tokenizer: Tokenizer) -> None:
+    maker = RowMaker([SOURCE], tokenizer, RowOptions(1.0, 0.5, 1.0, 0.5, healed=True))
+    for seed in range(30):
+        text = tokenizer.decode(undo(maker.row(600, random.Random(seed))[1:]))
+        assert text
+        assert SOURCE.startswith(text)
 
 
 def test_plain_rows_hold_files_joined_by_the_end_token(tokenizer: Tokenizer) -> None:
