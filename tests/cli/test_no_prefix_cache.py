@@ -22,7 +22,7 @@ def folder(run: Run) -> Path:
 def test_the_second_call_starts_warm(run: Run, folder: Path, command: str) -> None:
     arguments = [command, "-v", "--max-tokens=8", "a.py"]
     if command == "infill":
-        arguments.append("--at=70:1")
+        arguments += ["--at=70:1", "--order=psm"]
     (run.folder / "a.py").write_text(LINES + END, "utf-8")
     cold = run(*arguments, "--no-prefix-cache")
     assert not folder.exists()

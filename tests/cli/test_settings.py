@@ -59,7 +59,7 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
     "marker": (None, ("a", "a"), ("b  c", "b  c"), ('"c"', "c")),
     "prefix_file": (None, ("a b", Path("a b")), ("c", Path("c")), ('"e"', Path("e"))),
     "suffix_file": (None, ("a b", Path("a b")), ("c", Path("c")), ('"e"', Path("e"))),
-    "order": (I.Order.PSM, ("spm", I.Order.SPM), ("psm", I.Order.PSM), ('"spm"', I.Order.SPM)),
+    "order": (None, ("spm", I.Order.SPM), ("psm", I.Order.PSM), ('"spm"', I.Order.SPM)),
     "no_trim": (False, ("", True), ("1", True), ("true", True)),
     "print": (None, ("file", I.Shown.FILE), ("diff", I.Shown.DIFF), ('"middle"', I.Shown.MIDDLE)),
     "in_place": (False, ("", True), ("1", True), ("true", True)),
