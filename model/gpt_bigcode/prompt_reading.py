@@ -164,8 +164,10 @@ def _read_side_by_side(
     try:
         helpers = [helper for helper in map(_started, [work] * (threads - 1)) if helper]
         work()
-        for helper in helpers:
-            helper.join()
+        # Ctrl-C waits for nobody: a part may take a second, and its thread ends with it.
+        if all(isinstance(error, Exception) for error in errors):
+            for helper in helpers:
+                helper.join()
     finally:
         waiting.clear()  # Ctrl-C: nobody wants the rest
     if errors:
