@@ -107,25 +107,65 @@ class StopMatcher:
         return None
 
 
+class LineRuns:
+    """How far the end of one line repeats itself, for every period of up to 64 characters."""
+
+    _PERIOD, _COPIES, _RUN, _PLAIN_RUN, _SHOWN = 64, 5, 96, 1024, 32
+    _LETTERS = re.compile(r"[^\W\d]{3}")
+
+    def __init__(self) -> None:
+        self.kept: int | None = None  # how much of the line may be shown, if not all of it
+        self._line = ""
+        self._before = "\n" * self._PERIOD  # the last characters, the newest first
+        self._equal = [0] * self._PERIOD  # characters in a row that equal the one a period before
+
+    def feed(self, character: str) -> int | None:
+        """The next character; how much of the line remains if it has become a loop."""
+        self._line += character
+        self._equal = [
+            count + 1 if before == character else 0
+            for count, before in zip(self._equal, self._before, strict=True)
+        ]
+        self._before = character + self._before[:-1]
+        self.kept = None
+        if max(self._equal) >= self._SHOWN // 2:
+            for period, count in enumerate(self._equal, 1):
+                if count >= period and self._judge(period, count + period):
+                    return self.kept
+        return None
+
+    def _judge(self, period: int, run: int) -> bool:
+        """Whether a run of two copies or more is a loop; notes what may be shown of it."""
+        start = len(self._line) - run
+        if not self._LETTERS.search(self._line, start):
+            self.kept = len(self._line) if run >= self._PLAIN_RUN else self.kept
+            return run >= self._PLAIN_RUN
+        shown = start + period * max(2, -(-self._SHOWN // period))
+        if len(self._line) >= shown:
+            self.kept = shown if self.kept is None else min(self.kept, shown)
+        return run >= max(self._COPIES * period, self._RUN)
+
+
 class RepetitionGuard:
     """Ends a text that goes round in a loop; exact repeats only, so that code may look alike.
 
     The rules, on whole lines and with their indentation:
 
-    1. The same block of 1 to 16 lines 5 times in a row and over at least 10 lines. Two copies
-       stay: what follows the second is held back until the row breaks. At least one line of the
-       block must be a statement: it has a word that begins with a letter and does not end with a
-       comma. So a table's rows, closing brackets and blank lines do not count as a loop, but
+    1. The same block of 1 to 16 lines 5 times in a row and over at least 10 lines or 96
+       characters. Two copies stay: what follows the second is held back until the row breaks. At
+       least one line of the block must be a statement: it has a word that begins with a letter
+       and does not end with a comma. So a table's rows, closing brackets and blank lines do not
+       count as a loop, but
     2. 100 lines of such blocks in a row do.
-    3. Inside one line: a run of 256 characters with a period of at most 64 that has three letters
-       in a row, or of 1,024 that has not (rulers, rows of zeros).
+    3. Inside one line: the same 1 to 64 characters 5 times in a row and over at least 96
+       characters that have three letters in a row, of which the copies within the first 32 stay,
+       two at least; or 1,024 such characters that have not (rulers, rows of zeros).
     """
 
     reason = FinishReason.REPETITION
 
-    _COPIES, _LINES, _TABLE_LINES = 5, 10, 100
-    _BLOCK, _PERIOD, _RUN, _PLAIN_RUN = 16, 64, 256, 1024
-    _WORD, _LETTERS = re.compile(r"\b[^\W\d]"), re.compile(r"[^\W\d]{3}")
+    _COPIES, _LINES, _CHARACTERS, _TABLE_LINES, _BLOCK = 5, 10, 96, 100, 16
+    _WORD = re.compile(r"\b[^\W\d]")
 
     def __init__(self) -> None:
         self.safe = 0
@@ -135,6 +175,7 @@ class RepetitionGuard:
         self._statements: list[bool] = []
         self._held: int | None = None  # where the second copy ends
         self._line = ""
+        self._inside = LineRuns()
         self._seen = 0
 
     def feed(self, text: str) -> Cut | None:
@@ -144,7 +185,12 @@ class RepetitionGuard:
             cut = self._feed_line(part)
             if cut is not None:
                 return cut
-        self.safe = self._seen if self._held is None else self._held
+        places = [self._seen]
+        if self._held is not None:
+            places.append(self._held)
+        if self._inside.kept is not None:
+            places.append(self._seen - len(self._line) + self._inside.kept)
+        self.safe = min(places)
         return None
 
     def close(self) -> Cut | None:
@@ -153,31 +199,21 @@ class RepetitionGuard:
 
     def _feed_line(self, part: str) -> Cut | None:
         """A piece of one line."""
-        before = len(self._line)
+        begin = self._seen - len(self._line)
         self._line += part
-        # Looked at every 64 characters of a line, wherever the pieces are cut.
-        for size in range(before - before % self._PERIOD, len(self._line) + 1, self._PERIOD):
-            if size > before and self._runs_on(self._line[:size]):
-                seen = self._seen + size - before
-                return Cut(seen, seen)
-        self._seen += len(part)
-        return self._end_line() if part.endswith("\n") else None
-
-    def _runs_on(self, line: str) -> bool:
-        for length in (self._RUN, self._PLAIN_RUN):
-            if len(line) < length + self._PERIOD:
-                return False
-            tail = line[-length:]
-            periods = range(1, self._PERIOD + 1)
-            if any(tail == line[-length - period : -period] for period in periods) and (
-                length == self._PLAIN_RUN or self._LETTERS.search(tail)
-            ):
-                return True
-        return False
+        for character in part.removesuffix("\n"):
+            self._seen += 1
+            kept = self._inside.feed(character)
+            if kept is not None:
+                return Cut(self._seen, min(begin + kept, self._held or self._seen))
+        if part.endswith("\n"):
+            self._seen += 1
+            return self._end_line()
+        return None
 
     def _end_line(self) -> Cut | None:
         """Count how often the last lines repeat what came before them."""
-        line, self._line = self._line, ""
+        line, self._line, self._inside = self._line, "", LineRuns()
         count = len(self._lines)
         for size in range(1, self._BLOCK + 1):
             same = count >= size and self._lines[count - size] == line
@@ -198,7 +234,8 @@ class RepetitionGuard:
         if not any(self._statements[-size:]):
             return Cut(self._seen, self._seen) if lines >= self._TABLE_LINES else None
         second = self._ends[len(self._lines) - lines + 2 * size - 1]
-        if lines >= max(self._COPIES * size, self._LINES):
+        wide = self._seen - self._ends[-lines] + len(self._lines[-lines]) >= self._CHARACTERS
+        if lines >= self._COPIES * size and (wide or lines >= self._LINES):
             return Cut(self._seen, second)
         self._held = second if self._held is None else min(self._held, second)
         return None

@@ -120,7 +120,10 @@ BLOCK = "for x in y:\n    total += x\n    print(x)\n"
         ("start\n" + BLOCK * 30, "start\n" + BLOCK * 2),
         ("x = 1\n\n" * 40, None),
         ("go()\n\n\n" * 40, None),
-        ("# " + "very " * 300, None),
+        ("    self.name = name\n" * 40, "    self.name = name\n" * 2),
+        ("# " + "very " * 300, "#" + " very" * 7),
+        ("# a file, except a file" + ", except a file" * 30, "#" + " a file, except" * 3),
+        ("x = [" + "compute(argument, another) + " * 30, None),
         ("s = '" + "ab_" * 400, None),
         ("\n" * 400, None),
         ("    0,\n" * 300, None),
@@ -164,6 +167,11 @@ LEGITIMATE = [
     ("self.assertTrue(next(it))\n" * 4 + "self.assertFalse(next(it))\n") * 4,
     "assert f(1)\n\n\n" * 3,
     "a b c d e f " * 15,
+    "row = [" + "None, " * 15 + "None]\n",
+    "pattern = r'" + r"<loc_(\d+)>" * 8 + "'\n",
+    "shape = (" + "(128, 128, 3, False), " * 4 + ")\n",
+    "    b'" + "MMMM" * 20 + "'\n",
+    "(" + "abcdefgh" * 11 + ")\n" + "(" + "abcdefgh" * 11 + ")\n",
 ]
 
 
@@ -192,6 +200,22 @@ def test_the_third_copy_waits_until_the_row_breaks() -> None:
     stop = TextStop()
     shown = [stop.feed(piece) for piece in [b"go(x)\n", b"go(x)\n", b"go(x)\n", b"go", b"(y)\n"]]
     assert shown == ["go(x)\n", "go(x)\n", "", "", "go(x)\ngo(y)\n"]
+
+
+def test_copies_inside_a_line_wait_until_the_row_breaks() -> None:
+    stop = TextStop()
+    shown = [stop.feed(piece.encode()) for piece in ["# " + "very " * 7, "very ", "ver", "bose\n"]]
+    assert shown == ["#" + " very" * 7, "", "", " very verbose\n"]
+
+
+def test_a_loop_inside_repeated_lines_shows_nothing_that_was_held_back() -> None:
+    line = "x = " + "very " * 12 + "\n"
+    text = line * 3 + "# " + "very " * 40  # the third line waits until the fourth is complete
+    for pieces in splits(text.encode(), 5):
+        assert play(TextStop(), pieces) == (line * 2, FinishReason.REPETITION)
+    text = line + "# " + "very " * 40
+    for pieces in splits(text.encode(), 5):
+        assert play(TextStop(), pieces) == (line + "#" + " very" * 7, FinishReason.REPETITION)
 
 
 def test_watching_a_long_text_takes_linear_time() -> None:
