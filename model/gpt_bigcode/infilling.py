@@ -6,11 +6,10 @@ and middle were tokenized apart, so they are here, and every control token comes
 In SPM order nothing but an unusual token tells where the prefix ended in training, and the same
 tells where the middle ended. A prompt that ends with one invites the end token at once: the
 built-in model then left 57 of 60 gaps empty. So the prefix's last token is spelled anew there (see
-`healing`). In PSM order a control token stands at the border, and a model that was trained on
-prefixes cut anywhere needs none.
+`healing`); in PSM order a control token stands at the border, and none is needed.
 
-A checkpoint that is better in one of the orders, or that was trained on healed prefixes in PSM
-order too, says so in config.json: `"infilling": {"order": "spm", "healed": ["psm", "spm"]}`.
+A checkpoint that is better in one of the orders says so in config.json:
+`"infilling": {"order": "spm"}`.
 """
 
 from collections.abc import Mapping
@@ -54,37 +53,18 @@ class InfillOrder(StrEnum):
         except ValueError:
             raise OptionError(f"order: {name!r} is not one of {', '.join(cls)}") from None
 
-
-@dataclass(frozen=True, kw_only=True)
-class InfillHabits:
-    """How a checkpoint was trained to fill gaps."""
-
-    order: InfillOrder = InfillOrder.PSM
-    """The one it is best in."""
-    healed: frozenset[InfillOrder] = frozenset({InfillOrder.SPM})
-    """In which orders the prefix's last token is left to the model."""
-
     @classmethod
     def of(cls, config: GPTBigCodeConfig) -> Self:
-        """What config.json says, and the defaults for what it does not say.
+        """The order that a checkpoint fills best in, by its config.json; PSM if it says none.
 
         Raises:
             ConfigError: it says something else.
         """
         field: object = config.extra.get(FIELD, {})
-        orders = tuple(InfillOrder)
-        if isinstance(field, Mapping):
-            order, healed = field.get("order", cls.order), field.get("healed", list(cls.healed))
-            if (
-                order in orders
-                and isinstance(healed, list)
-                and all(name in orders for name in healed)
-            ):
-                return cls(order=InfillOrder(order), healed=frozenset(map(InfillOrder, healed)))
-        names = '"psm" or "spm"'
-        raise ConfigError(
-            f'config.json: {FIELD}: not {{"order": {names}, "healed": [any of them]}}'
-        )
+        name = field.get("order", cls.PSM) if isinstance(field, Mapping) else None
+        if name not in tuple(cls):
+            raise ConfigError(f'config.json: {FIELD}: not {{"order": "psm"}} or "spm"')
+        return cls(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +79,15 @@ def build_infill_prompt(
     tokenizer: CodeTokenizer,
     gap: Gap,
     layout: PromptLayout,
-    habits: InfillHabits = InfillHabits(),
+    *,
+    order: InfillOrder = InfillOrder.PSM,
 ) -> Prompt:
     """Lay out the text around a gap, and other files in front of its prefix.
 
     What does not fit is cut at its far end: of the room that the control tokens leave, three
     quarters belong to the prefix and one to the suffix, and what one of them does not need is the
-    other's. Files get at most half the room, and only what prefix and suffix leave. The prefix's
-    last token is left to the model if the layout heals, in the orders that the model heals in.
+    other's. Files get at most half the room, and only what prefix and suffix leave. In SPM order
+    the prefix's last token is left to the model if the layout says so.
 
     Raises:
         InfillUnsupportedError: the vocabulary has no sentinels.
@@ -132,10 +113,10 @@ def build_infill_prompt(
         )
     left = 0 if any(dropped) else min(layout.room // 2, room - len(before) - len(after))
     files, dropped_files = lay_out_files(tokenizer, layout, left)
-    heal = layout.heal and habits.order in habits.healed and bool(before)
+    heal = layout.heal and order is InfillOrder.SPM and bool(before)
     healed = tokenizer.token_bytes(before.pop()) if heal else b""
     return Prompt(
-        ids=_arrange(sentinels, files + before, after, habits.order),
+        ids=_arrange(sentinels, files + before, after, order),
         text=prefix,
         suffix=suffix,
         crlf=crlf,

@@ -18,7 +18,7 @@ from gpt_bigcode.engines import open_decoder
 from gpt_bigcode.errors import InfillUnsupportedError, OptionError
 from gpt_bigcode.generation import Decoder, GeneratedToken, Generation, Limits, StepDecoder
 from gpt_bigcode.healing import Healing
-from gpt_bigcode.infilling import Gap, InfillHabits, InfillOrder, build_infill_prompt
+from gpt_bigcode.infilling import Gap, InfillOrder, build_infill_prompt
 from gpt_bigcode.outcomes import Choice, Completion, FinishReason, Timings
 from gpt_bigcode.precision import LoadingPolicy
 from gpt_bigcode.sampling import Sampler
@@ -135,7 +135,7 @@ class TextModel:
         self.start_id = tokenizer.end_of_text_id if start_id is None else start_id
         self.load_seconds = load_seconds
         self.draft: StepDecoder | None = None  # a smaller model with the same tokenizer
-        self.infilling = InfillHabits()  # in which order, unless `InfillOptions` name one
+        self.infill_order = InfillOrder.PSM  # what `InfillOptions` without an order mean
 
     @classmethod
     def load(
@@ -165,14 +165,14 @@ class TextModel:
         started = perf_counter()
         directory = Path(directory)
         config = GPTBigCodeConfig.from_json_file(directory / "config.json")
-        infilling = InfillHabits.of(config)
+        infill_order = InfillOrder.of(config)
         tokenizer = CodeTokenizer.from_file(directory / "tokenizer.json")
         tokenizer.validate_against(config)
         decoder = open_decoder(
             directory, config, device=device, precision=precision, threads=threads, policy=policy
         )
         model = cls(decoder, tokenizer, start_id=tokenizer.start_id(config))
-        model.name, model.infilling = directory.resolve().name, infilling
+        model.name, model.infill_order = directory.resolve().name, infill_order
         model.load_seconds = perf_counter() - started
         return model
 
@@ -232,8 +232,8 @@ class TextModel:
                 hint="use a model that was trained to infill, such as SantaCoder or StarCoder",
             )
         layout = self._layout(options)
-        habits = replace(self.infilling, order=options.order or self.infilling.order)
-        prompt = build_infill_prompt(self.tokenizer, gap, layout, habits)
+        order = options.order or self.infill_order
+        prompt = build_infill_prompt(self.tokenizer, gap, layout, order=order)
         return _Run(self, prompt, options)
 
     def _layout(self, options: CompletionOptions) -> PromptLayout:

@@ -6,7 +6,7 @@ import pytest
 
 from gpt_bigcode.context import ContextFile, Prompt, PromptLayout
 from gpt_bigcode.errors import ContextError, InfillUnsupportedError, OptionError
-from gpt_bigcode.infilling import SENTINELS, Gap, InfillHabits, InfillOrder, build_infill_prompt
+from gpt_bigcode.infilling import SENTINELS, Gap, InfillOrder, build_infill_prompt
 from gpt_bigcode.tokenizer import CodeTokenizer
 from training import documents
 
@@ -34,7 +34,7 @@ def _build(
     order: InfillOrder = InfillOrder.PSM,
 ) -> Prompt:
     gap = Gap(prefix=prefix, suffix=suffix)
-    return build_infill_prompt(tokenizer, gap, layout or _layout(), InfillHabits(order=order))
+    return build_infill_prompt(tokenizer, gap, layout or _layout(), order=order)
 
 
 def _sides(tokenizer: CodeTokenizer, prompt: Prompt, order: InfillOrder) -> tuple[str, str]:
@@ -101,21 +101,6 @@ def test_in_spm_order_the_last_token_is_left_to_the_model(
     psm = _build(tokenizer, prefix, "\ny\n", layout)
     assert psm.healed == b""
     assert psm.ids == (tokens.prefix, *kept, last, tokens.suffix, *suffix, tokens.middle)
-
-
-@pytest.mark.parametrize("order", ORDERS)
-def test_a_model_is_healed_in_the_orders_that_it_names(
-    tokenizer: CodeTokenizer, order: InfillOrder
-) -> None:
-    gap = Gap(prefix="def f(x):\n    ", suffix="\ny\n")
-    *kept, last = tokenizer.encode(gap.prefix)
-    for healed in (frozenset[InfillOrder](), frozenset({order}), frozenset(ORDERS)):
-        habits = InfillHabits(order=order, healed=healed)
-        prompt = build_infill_prompt(tokenizer, gap, _layout(heal=True), habits)
-        before = kept if order in healed else [*kept, last]
-        assert _sides(tokenizer, prompt, order)[0] == tokenizer.decode_bytes(before).decode()
-        assert prompt.healed == (tokenizer.token_bytes(last) if order in healed else b"")
-        assert build_infill_prompt(tokenizer, gap, _layout(), habits).healed == b""
 
 
 def test_no_prefix_has_nothing_to_heal(tokenizer: CodeTokenizer) -> None:
