@@ -42,14 +42,19 @@ _LEAST_NOISE = 1e-6  # of the largest logit: one sample can be equal by luck
 class Pace:
     """What a pass over so many guesses costs, and how much of it may be lost, in plain steps."""
 
-    def __init__(self, *, measured: bool) -> None:
-        """If not `measured`, the first estimates stay: decisions then depend on tokens alone."""
+    def __init__(self, *, measured: bool, stake: float = 0.0) -> None:
+        """Nothing is measured yet.
+
+        Args:
+            measured: if not, the first estimates stay: decisions then depend on tokens alone.
+            stake: what may be lost before anything was gained.
+        """
         self._measured = measured
         self._seconds: dict[int, deque[float]] = {}  # of the latest passes over so many guesses
         self._passes: dict[int, float] = {}  # their medians
         self._plain = 0.0  # that of plain steps; 0: not measured yet
         self._costs = [1 + _FIRST_COST * count for count in range(LONGEST_DRAFT + 1)]
-        self._stake = 0.0
+        self._stake = stake
 
     def most(self, reserve: float = 0.0) -> int:
         """How many guesses may be lost now, besides a reserve; 0 before a plain step was seen."""
@@ -164,7 +169,9 @@ class SpeculativeDecoder:
         # A draw cannot be settled like a greedy choice. Drafts that do not depend on the clock
         # make it at least the same in every run.
         self._settles = sampler.greedy and not decoder.exact_steps
-        self._pace = Pace(measured=sampler.greedy or decoder.exact_steps)
+        # Who names a model that guesses accepts that some guesses are wrong.
+        stake = 0.0 if drafter is None else _MOST_STAKE
+        self._pace = Pace(measured=sampler.greedy or decoder.exact_steps, stake=stake)
         self._ahead = _Ahead()
         self._text: list[int] = []
         self._prompt_tokens = 0
