@@ -137,9 +137,15 @@ def look_ahead(model: Drafted, sampler: Sampler, max_tokens: int) -> "Speculativ
     """A speculative decoder for one generation; None if the model's decoder reads single tokens."""
     if not isinstance(model.decoder, StepDecoder):
         return None
-    drafter = None if model.draft is None else ModelDrafter(model.draft)
+    if model.draft is None:
+        return SpeculativeDecoder(model.decoder, sampler=sampler, max_tokens=max_tokens)
+    # Who names a model that guesses accepts that its first guesses may be wrong.
     return SpeculativeDecoder(
-        model.decoder, sampler=sampler, max_tokens=max_tokens, drafter=drafter
+        model.decoder,
+        sampler=sampler,
+        max_tokens=max_tokens,
+        drafter=ModelDrafter(model.draft),
+        stake=_MOST_STAKE,
     )
 
 
@@ -153,6 +159,7 @@ class SpeculativeDecoder:
         sampler: Sampler,
         max_tokens: int,
         drafter: Drafter | None = None,
+        stake: float = 0.0,
     ) -> None:
         """Wrap a decoder for one generation.
 
@@ -161,6 +168,7 @@ class SpeculativeDecoder:
             sampler: what will choose from the logits; it tells which choices are close.
             max_tokens: the most tokens that will be asked for.
             drafter: guesses; default: `PromptLookup`.
+            stake: plain steps that guesses may lose before they have gained any.
         """
         self.drafted = self.accepted = 0
         self._decoder, self._sampler, self._max_tokens = decoder, sampler, max_tokens
@@ -169,8 +177,6 @@ class SpeculativeDecoder:
         # A draw cannot be settled like a greedy choice. Drafts that do not depend on the clock
         # make it at least the same in every run.
         self._settles = sampler.greedy and not decoder.exact_steps
-        # Who names a model that guesses accepts that some guesses are wrong.
-        stake = 0.0 if drafter is None else _MOST_STAKE
         self._pace = Pace(measured=sampler.greedy or decoder.exact_steps, stake=stake)
         self._ahead = _Ahead()
         self._text: list[int] = []

@@ -195,18 +195,6 @@ def test_a_draft_model_changes_nothing(draft_noise: float) -> None:
     assert min(accepted) > 0.3
 
 
-@pytest.mark.parametrize("named", [False, True])
-def test_a_model_that_was_named_may_guess_before_it_has_earned_that(named: bool) -> None:
-    drafter = ModelDrafter(TextDecoder()) if named else None
-    ahead = SpeculativeDecoder(TextDecoder(), sampler=Sampler(), max_tokens=50, drafter=drafter)
-    tokens = 0
-    for step in Generation(ahead, [PERIOD], limits=Limits(50)):
-        tokens += len(step)
-        if ahead.drafted:
-            break
-    assert (tokens <= 3) == named
-
-
 def distribution(prompt: list[int], sampler: Sampler, tokens: int) -> dict[tuple[int, ...], float]:
     """The probability of every text of so many tokens, worked out without drawing."""
     shares = {}
