@@ -111,7 +111,7 @@ class LineRuns:
     """How far the end of one line repeats itself, for every period of up to 64 characters."""
 
     _PERIOD, _COPIES, _RUN, _PLAIN_RUN, _SHOWN = 64, 5, 96, 1024, 32
-    _LETTERS = re.compile(r"[^\W\d]{3}")
+    _WORD, _LETTERS = re.compile(r"\w+"), re.compile(r"[^\W\d_]{2}")
 
     def __init__(self) -> None:
         self.kept: int | None = None  # how much of the line may be shown, if not all of it
@@ -137,13 +137,21 @@ class LineRuns:
     def _judge(self, period: int, run: int) -> bool:
         """Whether a run of two copies or more is a loop; notes what may be shown of it."""
         start = len(self._line) - run
-        if not self._LETTERS.search(self._line, start):
+        if not self._has_words(start, period):
             self.kept = len(self._line) if run >= self._PLAIN_RUN else self.kept
             return run >= self._PLAIN_RUN
         shown = start + period * max(2, -(-self._SHOWN // period))
         if len(self._line) >= shown:
             self.kept = shown if self.kept is None else min(self.kept, shown)
         return run >= max(self._COPIES * period, self._RUN)
+
+    def _has_words(self, start: int, period: int) -> bool:
+        """Whether copies from there on hold more than signs, numbers and single letters."""
+        words: list[str] = self._WORD.findall(self._line, start)
+        begun = start > 0 and self._WORD.match(self._line[start - 1]) is not None
+        if begun and self._WORD.match(self._line[start]) and len(words[0]) <= period:
+            del words[0]  # the end of a word that the next copy holds as a whole
+        return any(not word[0].isdigit() and self._LETTERS.search(word) for word in words)
 
 
 class RepetitionGuard:
@@ -158,8 +166,8 @@ class RepetitionGuard:
        count as a loop, but
     2. 100 lines of such blocks in a row do.
     3. Inside one line: the same 1 to 64 characters 5 times in a row and over at least 96
-       characters that have three letters in a row, of which the copies within the first 32 stay,
-       two at least; or 1,024 such characters that have not (rulers, rows of zeros).
+       characters that hold a word of two letters in a row, of which the copies within the first
+       32 stay, two at least; or 1,024 such characters without one (rulers, rows of numbers).
     """
 
     reason = FinishReason.REPETITION

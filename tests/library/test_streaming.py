@@ -125,6 +125,7 @@ BLOCK = "for x in y:\n    total += x\n    print(x)\n"
         ("# a file, except a file" + ", except a file" * 30, "#" + " a file, except" * 3),
         ("x = [" + "compute(argument, another) + " * 30, None),
         ("s = '" + "ab_" * 400, None),
+        ("from x import (I, Rational" + ", oo" * 100, None),
         ("\n" * 400, None),
         ("    0,\n" * 300, None),
         ("=" * 3000, None),
@@ -171,6 +172,10 @@ LEGITIMATE = [
     "pattern = r'" + r"<loc_(\d+)>" * 8 + "'\n",
     "shape = (" + "(128, 128, 3, False), " * 4 + ")\n",
     "    b'" + "MMMM" * 20 + "'\n",
+    "static const unsigned char blank[] = {" + "0xff, " * 32 + "};\n",
+    "static const unsigned char mask[] = {" + "0xFF,0x0f," * 20 + "};\n",
+    "# " + "_" * 200 + "\n",
+    "[" + "1.0e-05, " * 20 + "]\n",
     "(" + "abcdefgh" * 11 + ")\n" + "(" + "abcdefgh" * 11 + ")\n",
 ]
 
