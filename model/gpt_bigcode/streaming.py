@@ -146,7 +146,12 @@ class LineRuns:
         return run >= max(self._COPIES * period, self._RUN)
 
     def _has_words(self, start: int, period: int) -> bool:
-        """Whether copies from there on hold more than signs, numbers and single letters."""
+        """Whether copies from there on hold more than signs, numbers and single letters.
+
+        One letter over and over is a ruler too, or the zeros of something in base64.
+        """
+        if len(set(self._line[start : start + period])) == 1:
+            return False
         words: list[str] = self._WORD.findall(self._line, start)
         begun = start > 0 and self._WORD.match(self._line[start - 1]) is not None
         if begun and self._WORD.match(self._line[start]) and len(words[0]) <= period:
@@ -167,7 +172,7 @@ class RepetitionGuard:
     2. 100 lines of such blocks in a row do.
     3. Inside one line: the same 1 to 64 characters 5 times in a row and over at least 96
        characters that hold a word of two letters in a row, of which the copies within the first
-       32 stay, two at least; or 1,024 such characters without one (rulers, rows of numbers).
+       32 stay, two at least; or 1,024 without one (rulers, numbers, one letter over and over).
     """
 
     reason = FinishReason.REPETITION
