@@ -66,8 +66,12 @@ def _checkpoint(
 
 
 def _measure(bench: Bench, name: str, notes: Notes) -> Card:
+    from gpt_bigcode.errors import ContextError
     from gpt_bigcode.measuring import measure_bandwidth
 
+    context, positions = bench.options.prompt_tokens, bench.config.n_positions
+    if context > positions - 2:  # one token is written, and one more is timed
+        raise ContextError(f"{context} tokens leave no room in {positions}")
     choice = bench.choice()
     threads = bench.threads(choice)
     on_processor = bench.on_processor
@@ -80,7 +84,7 @@ def _measure(bench: Bench, name: str, notes: Notes) -> Card:
     return Card(
         model=name,
         parameters=bench.config.parameter_count(),
-        context=bench.options.prompt_tokens,
+        context=context,
         repeat=bench.options.repeat,
         device="processor" if on_processor else bench.model.device,
         threads=threads,

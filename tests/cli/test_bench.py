@@ -66,8 +66,12 @@ def test_a_card(run: Run, checkpoint: Path) -> None:
     assert lines[-1].endswith("%")
 
 
-def test_a_prompt_that_does_not_fit_is_a_usage_error(run: Run, checkpoint: Path) -> None:
-    done = run("bench", "--device=cpu", "--precision=float32", "--context=8191", "-m", checkpoint)
+@pytest.mark.parametrize("precision", ["auto", "float32"])
+def test_a_prompt_that_does_not_fit_is_a_usage_error(
+    run: Run, checkpoint: Path, precision: str
+) -> None:
+    how = ("--device=cpu", f"--precision={precision}", "--context=8191")
+    done = run("bench", *how, "-m", checkpoint)
     assert (done.status, done.stdout) == (2, b"")
     assert done.stderr.startswith("bigcode: error[context]: ")
 
