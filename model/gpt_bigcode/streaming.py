@@ -128,22 +128,30 @@ class LineRuns:
         ]
         self._before = character + self._before[:-1]
         self.kept = None
-        if max(self._equal) >= self._SHOWN // 2:
-            for period, count in enumerate(self._equal, 1):
-                if count >= period and self._judge(period, count + period):
-                    return self.kept
+        if max(self._equal) >= self._SHOWN // 2 and self._judge():
+            return self.kept
         return None
 
-    def _judge(self, period: int, run: int) -> bool:
+    def _judge(self) -> bool:
         """Whether a run of two copies or more is a loop; notes what may be shown of it."""
-        start = len(self._line) - run
-        if not self._has_words(start, period):
-            self.kept = len(self._line) if run >= self._PLAIN_RUN else self.kept
-            return run >= self._PLAIN_RUN
-        shown = start + period * max(2, -(-self._SHOWN // period))
-        if len(self._line) >= shown:
-            self.kept = shown if self.kept is None else min(self.kept, shown)
-        return run >= max(self._COPIES * period, self._RUN)
+        plain: list[tuple[int, int]] = []  # periods and lengths of runs without words
+        for period, count in enumerate(self._equal, 1):
+            run = count + period
+            if count < period or any(period % of == 0 and run <= same for of, same in plain):
+                continue
+            start = len(self._line) - run
+            if not self._has_words(start, period):
+                if run >= self._PLAIN_RUN:
+                    self.kept = len(self._line)
+                    return True
+                plain.append((period, run))
+                continue
+            shown = start + period * max(2, -(-self._SHOWN // period))
+            if len(self._line) >= shown:
+                self.kept = shown if self.kept is None else min(self.kept, shown)
+            if run >= max(self._COPIES * period, self._RUN):
+                return True
+        return False
 
     def _has_words(self, start: int, period: int) -> bool:
         """Whether copies from there on hold more than signs, numbers and single letters.
@@ -152,7 +160,7 @@ class LineRuns:
         """
         if len(set(self._line[start : start + period])) == 1:
             return False
-        words: list[str] = self._WORD.findall(self._line, start)
+        words: list[str] = self._WORD.findall(self._line, start, start + 3 * period)
         begun = start > 0 and self._WORD.match(self._line[start - 1]) is not None
         if begun and self._WORD.match(self._line[start]) and len(words[0]) <= period:
             del words[0]  # the end of a word that the next copy holds as a whole
