@@ -49,29 +49,28 @@ def _checkpoint(
     measurement: BenchOptions, model: ModelOptions, notes: Notes
 ) -> "Iterator[tuple[str, Path, GPTBigCodeConfig]]":
     """Find the model, or make one of random weights for as long as it is measured."""
+    from gpt_bigcode.measuring import require_room
+
     if measurement.shape is None:
         found = find_model(model.model)
         from gpt_bigcode.config import GPTBigCodeConfig
 
-        yield (
-            found.name,
-            found.directory,
-            GPTBigCodeConfig.from_json_file(found.directory / "config.json"),
-        )
+        config = GPTBigCodeConfig.from_json_file(found.directory / "config.json")
+        require_room(measurement.prompt_tokens, config.n_positions)
+        yield found.name, found.directory, config
         return
+    from gpt_bigcode.random_checkpoint import family_config
+
     shape = measurement.shape
+    require_room(measurement.prompt_tokens, family_config(shape.value).n_positions)
     notes.remark(f"writing random weights of the size of {shape.value}")
     with random_checkpoint(shape, precisions(model)) as (directory, config):
         yield f"random weights of {shape.value}'s size", directory, config
 
 
 def _measure(bench: Bench, name: str, notes: Notes) -> Card:
-    from gpt_bigcode.errors import ContextError
     from gpt_bigcode.measuring import measure_bandwidth
 
-    context, positions = bench.options.prompt_tokens, bench.config.n_positions
-    if context > positions - 2:  # one token is written, and one more is timed
-        raise ContextError(f"{context} tokens leave no room in {positions}")
     choice = bench.choice()
     threads = bench.threads(choice)
     on_processor = bench.on_processor
@@ -84,7 +83,7 @@ def _measure(bench: Bench, name: str, notes: Notes) -> Card:
     return Card(
         model=name,
         parameters=bench.config.parameter_count(),
-        context=context,
+        context=bench.options.prompt_tokens,
         repeat=bench.options.repeat,
         device="processor" if on_processor else bench.model.device,
         threads=threads,

@@ -61,15 +61,25 @@ class Rates:
     first_token_seconds: Spread
 
 
+def require_room(context: int, positions: int) -> int:
+    """How many tokens can be written and timed behind `context` others.
+
+    Raises:
+        ContextError: none.
+    """
+    room = positions - 1 - context
+    if context < 1 or room < 1:
+        raise ContextError(f"{context} tokens leave no room in {positions}")
+    return room
+
+
 def measure_decoder(decoder: Decoder, *, context: int, repeat: int) -> Rates:
     """Read `context` random tokens and write behind them, `repeat` times after one to warm up.
 
     Raises:
         ContextError: the model has no room for that.
     """
-    room = decoder.context_length - 1 - context
-    if context < 1 or room < 1:
-        raise ContextError(f"{context} tokens leave no room in {decoder.context_length}")
+    room = require_room(context, decoder.context_length)
     prompt = np.random.default_rng(0).integers(0, decoder.vocabulary_size, context).tolist()
     count = min(_DECODED_TOKENS, room)
     reading, writing, first = [], [], []

@@ -117,25 +117,27 @@ class LineRuns:
         self.kept: int | None = None  # how much of the line may be shown, if not all of it
         self._line = ""
         self._before = "\n" * self._PERIOD  # the last characters, the newest first
-        self._equal = [0] * self._PERIOD  # characters in a row that equal the one a period before
+        # By period: how many characters in a row equal the one a period before.
+        self._equal: dict[int, int] = {}
 
     def feed(self, character: str) -> int | None:
         """The next character; how much of the line remains if it has become a loop."""
         self._line += character
-        self._equal = [
-            count + 1 if before == character else 0
-            for count, before in zip(self._equal, self._before, strict=True)
-        ]
+        equal, place = {}, self._before.find(character)
+        while place >= 0:
+            equal[place + 1] = self._equal.get(place + 1, 0) + 1
+            place = self._before.find(character, place + 1)
+        self._equal = equal
         self._before = character + self._before[:-1]
         self.kept = None
-        if max(self._equal) >= self._SHOWN // 2 and self._judge():
+        if max(equal.values(), default=0) >= self._SHOWN // 2 and self._judge():
             return self.kept
         return None
 
     def _judge(self) -> bool:
         """Whether a run of two copies or more is a loop; notes what may be shown of it."""
         plain: list[tuple[int, int]] = []  # periods and lengths of runs without words
-        for period, count in enumerate(self._equal, 1):
+        for period, count in self._equal.items():
             run = count + period
             if count < period or any(period % of == 0 and run <= same for of, same in plain):
                 continue

@@ -76,6 +76,12 @@ def test_a_prompt_that_does_not_fit_is_a_usage_error(
     assert done.stderr.startswith("bigcode: error[context]: ")
 
 
+def test_random_weights_are_not_written_for_a_prompt_that_does_not_fit(run: Run) -> None:
+    done = run("bench", "--shape=starcoder", "--context=8191")
+    assert (done.status, done.stdout) == (2, b"")
+    assert done.stderr == "bigcode: error[context]: 8191 tokens leave no room in 8192\n"
+
+
 def test_a_shape_is_no_model(run: Run, checkpoint: Path) -> None:
     done = run("bench", "--shape=santacoder", "-m", checkpoint)
     assert (done.status, done.stdout) == (2, b"")
