@@ -18,7 +18,7 @@ _PRODUCTS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class _Int8Layer:
     """What one block computes with, and where it writes."""
 
     before_attention: tuple[Tensor, Tensor]
@@ -50,7 +50,7 @@ class Int8Step:
         self._merged = torch.empty(len(blocks), heads, size)
         self._activated = torch.empty(len(blocks), 1, config.inner_dim)
         self._layers = [
-            _layer(block, merged, activated)
+            _int8_layer(block, merged, activated)
             for block, merged, activated in zip(blocks, self._merged, self._activated, strict=True)
         ]
 
@@ -99,9 +99,9 @@ class Int8Step:
         return isfinite(total.item())
 
 
-def _layer(block: GPTBigCodeBlock, merged: Tensor, activated: Tensor) -> _Layer:
+def _int8_layer(block: GPTBigCodeBlock, merged: Tensor, activated: Tensor) -> _Int8Layer:
     c_attn, c_proj, c_fc, mlp_c_proj = _products(block)
-    return _Layer(
+    return _Int8Layer(
         before_attention=_enlarge(block.ln_1),
         before_mlp=_enlarge(block.ln_2),
         c_attn=c_attn,
