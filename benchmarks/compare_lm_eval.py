@@ -15,8 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bigcode_cli.catalog import find_model
-from gpt_bigcode.tokenizer import CodeTokenizer
+from bigcode_cli.models.resolve import find_model
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 TOLERANCE = 1e-4
 SPECIAL = {"eos_token": "<|endoftext|>"}

@@ -20,10 +20,10 @@ import torch
 
 import pocket_coder
 from contest import machine
-from gpt_bigcode.checkpoint import load_model
-from gpt_bigcode.decoder import TorchDecoder
-from gpt_bigcode.reference import NumpyDecoder
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.backends.torch_decoder import TorchDecoder
+from gpt_bigcode.checkpoint.loading import load_model
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from speculation_texts import behind_code
 
 BUILT_IN = Path(pocket_coder.__path__[0])

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from contest import Contender, Work, fastest, machine, serve, table, take_turns
-from gpt_bigcode.classification import TextClassifier
+from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.tagging import TextTagger
-from gpt_bigcode.tokenizer import CodeTokenizer
-from gpt_bigcode.weights import Task
+from gpt_bigcode.labeling.text_classifier import TextClassifier
+from gpt_bigcode.labeling.text_tagger import TextTagger
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 MODELS = Path(__file__).resolve().parents[1] / "model"
 FOLDERS = {"classify": MODELS / "pocket_languages", "tag": MODELS / "pocket_secrets"}
@@ -54,7 +54,7 @@ def ours(job: str, texts: list[str], *, engine: str) -> Work:
     model: TextClassifier | TextTagger
     model = (TextClassifier if job == "classify" else TextTagger).load(FOLDERS[job])
     if engine == "torch":
-        from gpt_bigcode.torch_labeler import TorchLabeler
+        from gpt_bigcode.backends.torch_heads import TorchLabeler
 
         model.labeler = TorchLabeler.load(
             FOLDERS[job], task=task, device="cpu", precision="float32"

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "cli"))
 
 from fake_hub import FakeHub, Repository, folder_files  # noqa: E402  # found only now
+from gpt_bigcode.checkpoint.tensor_index import Task, tensor_shapes  # noqa: E402  # found only now
 from gpt_bigcode.config import GPTBigCodeConfig  # noqa: E402  # found only now
-from gpt_bigcode.weights import Task, tensor_shapes  # noqa: E402  # found only now
 from scripted_models import write_checkpoint  # noqa: E402  # found only now
 
 BIGCODE = str(Path(sys.executable).with_name("bigcode"))

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpt_bigcode.backends.interfaces import StepDecoder
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.backends.select import open_decoder
+from gpt_bigcode.benchmarking.random_weights import FAMILY, family_config, write_random_checkpoint
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.engines import open_decoder
-from gpt_bigcode.generation import StepDecoder
-from gpt_bigcode.precision import Precision
-from gpt_bigcode.random_checkpoint import FAMILY, family_config, write_random_checkpoint
-from gpt_bigcode.reference import NumpyDecoder
+from gpt_bigcode.hardware import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def in_numpy() -> tuple[StepDecoder, StepDecoder]:
 
 def in_pytorch(shape: str, precision: str) -> tuple[StepDecoder, StepDecoder]:
     """The same in PyTorch."""
-    from gpt_bigcode.decoder import TorchDecoder
+    from gpt_bigcode.backends.torch_decoder import TorchDecoder
 
     config = family_config(shape)
     with tempfile.TemporaryDirectory() as folder:

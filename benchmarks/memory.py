@@ -9,9 +9,9 @@ import resource
 import time
 from pathlib import Path
 
+from gpt_bigcode.backends.select import open_decoder
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.engines import open_decoder
-from gpt_bigcode.precision import LoadingPolicy
+from gpt_bigcode.hardware import LoadingPolicy
 
 NEW_TOKENS = 8
 

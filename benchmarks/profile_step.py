@@ -17,12 +17,13 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does
 
 from contest import machine
+from gpt_bigcode.backends.interfaces import Decoder
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.generation import Decoder, choose_token, row_generators
-from gpt_bigcode.reference import NumpyDecoder
-from gpt_bigcode.sampling import Sampler
-from gpt_bigcode.streaming import TextStop
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.generation.loop import choose_token, row_generators
+from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.stopping.watcher import TextStop
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 BUILT_IN = Path(__file__).resolve().parents[1] / "model" / "pocket_coder"
 CONTEXT_TOKENS = 512
@@ -119,9 +120,9 @@ def load(engine: str, folder: Path) -> Any:
     """The decoder, even where `auto` would take another."""
     if engine == "numpy":
         return NumpyDecoder.load(folder)
-    from gpt_bigcode.decoder import TorchDecoder
-    from gpt_bigcode.devices import set_threads
-    from gpt_bigcode.loading import load_computable
+    from gpt_bigcode.backends.devices import set_threads
+    from gpt_bigcode.backends.torch_decoder import TorchDecoder
+    from gpt_bigcode.backends.torch_loading import load_computable
 
     set_threads()
     config = GPTBigCodeConfig.from_json_file(folder / "config.json")

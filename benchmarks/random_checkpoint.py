@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from gpt_bigcode.checkpoint.tensor_index import INDEX_FILE, Task, tensor_shapes
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.weights import INDEX_FILE, Task, tensor_shapes
 
 # Widths, heads, layers, positions and vocabularies of the published checkpoints.
 SHAPES: dict[str, tuple[int, int, int, int, int]] = {

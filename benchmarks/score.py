@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from contest import Contender, Work, fastest, machine, serve, table, take_turns
-from gpt_bigcode.scorers import Row
-from gpt_bigcode.scoring import TextScorer
-from gpt_bigcode.threads import choose_threads
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.backends.interfaces import Row
+from gpt_bigcode.hardware import choose_threads
+from gpt_bigcode.scoring.text_scorer import TextScorer
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 BUILT_IN = Path(__file__).resolve().parents[1] / "model" / "pocket_coder"
 MOST_TOKENS = 1023  # CTranslate2 reads 1,024 at most by itself

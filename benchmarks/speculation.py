@@ -28,18 +28,18 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 import pocket_coder
-from gpt_bigcode import generation, speculation
+from gpt_bigcode.backends.interfaces import StepDecoder
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.completion.text_model import CompletionOptions, InfillOptions, TextModel
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.generation import StepDecoder
-from gpt_bigcode.pipeline import CompletionOptions, InfillOptions, TextModel
-from gpt_bigcode.reference import NumpyDecoder
-from gpt_bigcode.sampling import Sampler
+from gpt_bigcode.generation import loop, speculative
+from gpt_bigcode.generation.sampling import Sampler
 from speculation_texts import KINDS, Gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gpt_bigcode.outcomes import Completion
+    from gpt_bigcode.completion.results import Completion
 
 BUILT_IN = Path(pocket_coder.__path__[0])
 TOKENS, LEAST_TOKENS = 64, 16
@@ -172,8 +172,8 @@ def open_model(folder: Path, arguments: argparse.Namespace) -> TextModel:
     if arguments.torch and isinstance(model.decoder, NumpyDecoder):
         import torch
 
-        from gpt_bigcode.checkpoint import load_model
-        from gpt_bigcode.decoder import TorchDecoder
+        from gpt_bigcode.backends.torch_decoder import TorchDecoder
+        from gpt_bigcode.checkpoint.loading import load_model
 
         loaded = load_model(folder, dtype=torch.float32)
         model.decoder = TorchDecoder(loaded)  # type: ignore[arg-type]
@@ -220,7 +220,7 @@ def main() -> None:
     """Measure and print a table of Markdown."""
     arguments = _arguments()
     if arguments.processor_time:  # for the decisions as well as for the figures
-        for module in (speculation, generation):
+        for module in (speculative, loop):
             vars(module)["perf_counter"] = process_time
     with tempfile.TemporaryDirectory() as temporary:
         place = _place(arguments, temporary)

@@ -20,11 +20,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 import pocket_coder
-from gpt_bigcode import speculation
-from gpt_bigcode.generation import Generation, Limits
-from gpt_bigcode.reference import NumpyDecoder
-from gpt_bigcode.sampling import Sampler
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.generation import speculative
+from gpt_bigcode.generation.loop import Generation, Limits
+from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from speculation_texts import KINDS
 
 BUILT_IN = Path(pocket_coder.__path__[0])
@@ -87,8 +87,8 @@ def replay(text: Text, costs: Sequence[float]) -> list[float]:
     """Plain steps by the time that each beginning of the text has taken."""
     prompt, tokens = text
     decoder = Replay(costs)
-    vars(speculation)["perf_counter"] = lambda: decoder.now
-    ahead = speculation.SpeculativeDecoder(decoder, sampler=Sampler(), max_tokens=TOKENS + 1)
+    vars(speculative)["perf_counter"] = lambda: decoder.now
+    ahead = speculative.SpeculativeDecoder(decoder, sampler=Sampler(), max_tokens=TOKENS + 1)
     ahead.prefill([prompt])
     ratios = []
     for count, token in enumerate(tokens[:-1], start=1):

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PROMPT_FILE = REPOSITORY / "model/gpt_bigcode/sampling.py"
+PROMPT_FILE = REPOSITORY / "model/gpt_bigcode/generation/sampling.py"
 TOKENIZER = REPOSITORY / "model/pocket_coder/tokenizer.json"
 TOKENS = 64
 
@@ -32,7 +32,7 @@ def parse() -> argparse.Namespace:
 
 def prompt_of(tokens: int) -> bytes:
     """So many of the built-in model's tokens of a real file."""
-    from gpt_bigcode.tokenizer import CodeTokenizer
+    from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
     tokenizer = CodeTokenizer.from_file(TOKENIZER)
     return tokenizer.decode_bytes(

@@ -21,9 +21,9 @@ def run() -> None:
     try:
         _forget_current_directory()
         _occupy_standard_descriptors()
-        from bigcode_cli import interruption
+        from bigcode_cli.framework import signals
 
-        interruption.install()
+        signals.install()
     except KeyboardInterrupt:
         os._exit(_INTERRUPTED)
     try:
@@ -34,7 +34,7 @@ def run() -> None:
         gc.enable()
         status = main()
     except KeyboardInterrupt:
-        status = interruption.status() or _INTERRUPTED
+        status = signals.status() or _INTERRUPTED
     _end(status)
 
 

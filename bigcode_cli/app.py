@@ -14,9 +14,10 @@ from typing import Annotated, Any, ClassVar, cast
 import typer
 from typer.main import get_command
 
-from bigcode_cli import __version__, failures, interruption
-from bigcode_cli.lazy_commands import Declaration, LazyGroup, command_of
-from bigcode_cli.settings import Settings
+from bigcode_cli import __version__
+from bigcode_cli.framework import errors, signals
+from bigcode_cli.framework.settings import Settings
+from bigcode_cli.framework.typer_glue import Declaration, LazyGroup, command_of
 
 SUMMARIES: Mapping[str, str] = MappingProxyType(
     {
@@ -81,9 +82,9 @@ ONLY_ON_THE_COMMAND_LINE = frozenset({"shape", "prompt_tokens", "repeat"})
 
 def function_of(name: str) -> Callable[..., None]:
     """Import a command: a function whose signature is the command line."""
-    from bigcode_cli.grouping import grouped
+    from bigcode_cli.framework.typer_glue import grouped
 
-    module = import_module(f"bigcode_cli.commands.{name}")
+    module = import_module(f"bigcode_cli.commands.{name}.command")
     return grouped(getattr(module, name))
 
 
@@ -93,8 +94,8 @@ def _command(name: str) -> Any:
 
 def _models() -> Any:
     """Typer's group of the commands on models."""
-    from bigcode_cli.commands import models
-    from bigcode_cli.grouping import grouped
+    from bigcode_cli.commands.models import local as models
+    from bigcode_cli.framework.typer_glue import grouped
 
     def build(name: str) -> Any:
         return command_of(grouped(models.COMMANDS[name]), name, epilog=models.EXAMPLES[name])
@@ -150,7 +151,7 @@ app = typer.Typer(
 def _require_subcommand(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
-        raise typer.Exit(failures.ExitStatus.USAGE)
+        raise typer.Exit(errors.ExitStatus.USAGE)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  # Typer passes the value by position
@@ -174,7 +175,7 @@ def bigcode(
     settings = Settings(options)
     tree: dict[str, Any] = dict.fromkeys(SUMMARIES, settings)
     if context.invoked_subcommand == "models":
-        from bigcode_cli.commands import models
+        from bigcode_cli.commands.models import local as models
 
         tree["models"] = dict.fromkeys(models.COMMANDS, settings)
     context.default_map = cast("MutableMapping[str, Any]", tree)
@@ -202,21 +203,21 @@ def main(arguments: list[str] | None = None) -> int:
         status = _typer_status(ending)
     except BaseException as error:  # noqa: BLE001  # the border: whatever it is becomes one line
         # After a signal the error is only how the interruption came out of some library.
-        status = failures.report(KeyboardInterrupt() if interruption.status() else error)
-    return interruption.status() or status
+        status = errors.report(KeyboardInterrupt() if signals.status() else error)
+    return signals.status() or status
 
 
 def _typer_status(ending: SystemExit) -> int:
     """Read the status of an exit by Typer itself, which would end a broken pipe with 1."""
     if isinstance(ending.__context__, BrokenPipeError):
-        return failures.ExitStatus.PIPE_CLOSED
-    return ending.code if isinstance(ending.code, int) else failures.ExitStatus.FAILED
+        return errors.ExitStatus.PIPE_CLOSED
+    return ending.code if isinstance(ending.code, int) else errors.ExitStatus.FAILED
 
 
 def _program(arguments: list[str] | None) -> int:
     """Parse the arguments and run the command, without any error handling."""
     if sys.stdout is None:
-        raise failures.Failure("output", "stdout is closed")
+        raise errors.Failure("output", "stdout is closed")
     command = get_command(app)
     status = command(arguments, prog_name="bigcode", standalone_mode=False)
-    return status if isinstance(status, int) else failures.ExitStatus.DONE
+    return status if isinstance(status, int) else errors.ExitStatus.DONE

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bigcode_cli import __version__
-from bigcode_cli.failures import ExitStatus
+from bigcode_cli.framework.errors import ExitStatus
 from command_tree import MADE_BY, PROGRAM, Command, Option
 
 _FILES = (

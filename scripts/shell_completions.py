@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from bigcode_cli.hub.family import SHORT_NAMES
+from bigcode_cli.models.aliases import SHORT_NAMES
 from command_tree import MADE_BY, PROGRAM, Command, Option
 
 NAMES_SCRIPT = Path(__file__).resolve().with_name("model_names.sh")

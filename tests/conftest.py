@@ -66,9 +66,9 @@ def save_random_model(folder: Path, **fields: object) -> None:
     """Two layers whose weights are large enough that the greedy text does not stand still."""
     import torch
 
-    from gpt_bigcode.checkpoint import save_model
+    from gpt_bigcode.checkpoint.loading import save_model
     from gpt_bigcode.config import GPTBigCodeConfig
-    from gpt_bigcode.heads import GPTBigCodeForCausalLM
+    from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 
     shape = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
     config = GPTBigCodeConfig.from_dict({**shape, "initializer_range": 0.4, **fields})

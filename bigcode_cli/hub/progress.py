@@ -9,8 +9,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from bigcode_cli.output import Notes
-from bigcode_cli.tables import shown_bytes
+from bigcode_cli.framework.output import Notes, shown_bytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar

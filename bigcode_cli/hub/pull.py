@@ -8,20 +8,19 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bigcode_cli.failures import Failure
-from bigcode_cli.hub import listing
-from bigcode_cli.hub.cache import CachedRepository
-from bigcode_cli.hub.derived import is_convertible, usable_folder
-from bigcode_cli.hub.description import describe
-from bigcode_cli.hub.faults import Interrupted
-from bigcode_cli.hub.listing import RemoteFile
+from bigcode_cli.conversion.folders import is_convertible, usable_folder
+from bigcode_cli.framework.errors import Failure
+from bigcode_cli.framework.output import Notes, shown_bytes
+from bigcode_cli.hub import repo_files
+from bigcode_cli.hub.cache_reader import CachedRepository
+from bigcode_cli.hub.cache_writer import Store, storage_errors
+from bigcode_cli.hub.client import Hub
+from bigcode_cli.hub.download import Transfer
+from bigcode_cli.hub.errors import Interrupted
 from bigcode_cli.hub.progress import Progress
-from bigcode_cli.hub.server import Hub
-from bigcode_cli.hub.store import Store, storage_errors
+from bigcode_cli.hub.repo_files import RemoteFile
 from bigcode_cli.hub.token import find_token
-from bigcode_cli.hub.transfer import Transfer
-from bigcode_cli.output import Notes
-from bigcode_cli.tables import shown_bytes
+from bigcode_cli.models.describe import describe
 from gpt_bigcode.config import MAX_CONFIG_BYTES, GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, GPTBigCodeError, UnsupportedModelError
 
@@ -101,7 +100,7 @@ def fetch(hub: Hub, repository: CachedRepository, commit: str, wish: Wish, notes
         pulled = _fetch_all(hub, repository, commit, wish, notes)
     directory = pulled.directory
     if wish.convert and is_convertible(directory):
-        from bigcode_cli.hub.conversions import convert_snapshot
+        from bigcode_cli.conversion.cached import convert_snapshot
 
         directory = convert_snapshot(repository, commit, notes)
     describe(directory)
@@ -140,16 +139,16 @@ def _choose(
         The files, and the contents that were looked at by their hashes.
     """
     files = hub.files(name, commit)
-    first = listing.require_config(files, name)
+    first = repo_files.require_config(files, name)
     config = hub.content(name, commit, first, MAX_CONFIG_BYTES)
     _require_family(config, name, convert=convert)
-    form = listing.choose_form(files, name, convert=convert)
+    form = repo_files.choose_form(files, name, convert=convert)
     if form.single in files:
-        return listing.files_to_fetch(files, form, None), {first.digest: config}
+        return repo_files.files_to_fetch(files, form, None), {first.digest: config}
     index = files[form.index]
-    content = hub.content(name, commit, index, listing.MAX_INDEX_BYTES)
-    shards = listing.shard_names(content, form.index, form.suffix)
-    chosen = listing.files_to_fetch(files, form, shards)
+    content = hub.content(name, commit, index, repo_files.MAX_INDEX_BYTES)
+    shards = repo_files.shard_names(content, form.index, form.suffix)
+    chosen = repo_files.files_to_fetch(files, form, shards)
     return chosen, {first.digest: config, index.digest: content}
 
 
@@ -159,7 +158,7 @@ def _require_family(config: bytes, repository: str, *, convert: bool) -> None:
     Raises:
         GPTBigCodeError: it is named.
     """
-    from gpt_bigcode.santacoder import convert_config, is_santacoder
+    from gpt_bigcode.checkpoint.conversion import convert_config, is_santacoder
 
     try:
         values = json.loads(config.decode("utf-8-sig"))

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bigcode_cli.failures import UsageFailure
+from bigcode_cli.framework.errors import UsageFailure
 
 _SENDABLE = re.compile(r"[\x21-\x7e]{1,500}")
 
@@ -38,7 +38,7 @@ def find_token() -> Token | None:
 
 
 def _token_file() -> Path:
-    from bigcode_cli.hub.cache import hub_home
+    from bigcode_cli.hub.cache_reader import hub_home
 
     return Path(os.environ.get("HF_TOKEN_PATH") or hub_home() / "token").expanduser()
 

@@ -7,16 +7,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bigcode_cli.failures import Failure, UsageFailure
-from bigcode_cli.hub.cache import COMMIT, CachedRepository, cache_root, file_sizes, repositories
-from bigcode_cli.hub.derived import is_convertible, usable_folder
-from bigcode_cli.hub.description import describe_if_whole
-from bigcode_cli.hub.faults import Interrupted
-from bigcode_cli.hub.names import repository_and_revision
+from bigcode_cli.conversion.folders import is_convertible, usable_folder
+from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.framework.output import Notes
+from bigcode_cli.hub.cache_reader import (
+    COMMIT,
+    CachedRepository,
+    cache_root,
+    file_sizes,
+    repositories,
+)
+from bigcode_cli.hub.client import Hub
+from bigcode_cli.hub.errors import Interrupted
 from bigcode_cli.hub.pull import Pulled, Wish, fetch, is_offline
-from bigcode_cli.hub.server import Hub
+from bigcode_cli.hub.repo_id import repository_and_revision
 from bigcode_cli.hub.token import find_token
-from bigcode_cli.output import Notes
+from bigcode_cli.models.describe import describe_if_whole
 
 
 @dataclass(frozen=True, kw_only=True)

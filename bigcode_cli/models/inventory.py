@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bigcode_cli.catalog import BUILT_IN_PACKAGES, Found, find_model
-from bigcode_cli.failures import Failure
-from bigcode_cli.hub.cache import CachedRepository, cache_root, file_sizes, repositories
-from bigcode_cli.hub.derived import usable_folder
-from bigcode_cli.hub.description import Description, describe_if_whole
-from bigcode_cli.hub.family import full_name
-from bigcode_cli.model_folders import configured_models
+from bigcode_cli.conversion.folders import usable_folder
+from bigcode_cli.framework.errors import Failure
+from bigcode_cli.hub.cache_reader import CachedRepository, cache_root, file_sizes, repositories
+from bigcode_cli.models.aliases import full_name
+from bigcode_cli.models.describe import Description, describe_if_whole
+from bigcode_cli.models.resolve import BUILT_IN_PACKAGES, Found, configured_models, find_model
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,9 @@
 
 The library never prints, never exits and knows nothing of the command line. Import what you need:
 
-    from gpt_bigcode.pipeline import TextModel      text in, completions out
-    from gpt_bigcode.scoring import TextScorer      text in, surprise out
-    from gpt_bigcode.classification import TextClassifier   text in, labels out
+    from gpt_bigcode.completion.text_model import TextModel      text in, completions out
+    from gpt_bigcode.scoring.text_scorer import TextScorer      text in, surprise out
+    from gpt_bigcode.labeling.text_classifier import TextClassifier   text in, labels out
 
     errors                 every error, drawn as a tree
     config                 config.json, checked before anything is built

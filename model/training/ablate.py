@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from gpt_bigcode.heads import GPTBigCodeForCausalLM
+    from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 
     # Rows of the validation split, and the bytes of each.
     HeldOut = tuple[Tensor, list[int]]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gpt_bigcode.tokenizer import CodeTokenizer
+    from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 PROGRESS_FILES = 1000
 

@@ -15,11 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_bigcode.infilling import InfillOrder
-from gpt_bigcode.pipeline import CompletionOptions, InfillOptions, TextModel
-from gpt_bigcode.scopes import Scope
-from gpt_bigcode.scorers import NumpyScorer, Row
-from gpt_bigcode.scoring import TextScorer
+from gpt_bigcode.backends.interfaces import Row
+from gpt_bigcode.backends.numpy_heads import NumpyScorer
+from gpt_bigcode.completion.fim import InfillOrder
+from gpt_bigcode.completion.text_model import CompletionOptions, InfillOptions, TextModel
+from gpt_bigcode.scoring.text_scorer import TextScorer
+from gpt_bigcode.stopping.scope import Scope
 from training.baselines import LineCopier, NgramWriter
 from training.documents import END, read_records
 from training.held_out import Gap, gaps, prompts_at_borders, sample_texts
@@ -31,7 +32,7 @@ from training.paths import WORK
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gpt_bigcode.tokenizer import CodeTokenizer
+    from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
     Writer = Callable[[str, int], str]
 

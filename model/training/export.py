@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gpt_bigcode.checkpoint import save_model
-from gpt_bigcode.heads import GPTBigCodeForCausalLM
+from gpt_bigcode.checkpoint.loading import save_model
+from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from training.paths import WORK
 from training.shape import configuration
 from training.train_tokenizer import SPECIAL_TOKENS

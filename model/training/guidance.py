@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from gpt_bigcode.transformer import GPTBigCodeBlock
+from gpt_bigcode.modeling.transformer import GPTBigCodeBlock
 from training.documents import END, MIDDLE, PREFIX, SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gpt_bigcode.heads import GPTBigCodeForCausalLM
+    from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 
 # How many tokens in a row are compared at most when an earlier occurrence is looked for.
 LONGEST_MATCH = 3

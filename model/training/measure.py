@@ -17,7 +17,7 @@ from training.documents import END
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from gpt_bigcode.heads import GPTBigCodeForCausalLM
+    from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 
 
 def held_out_rows(

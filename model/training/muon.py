@@ -86,7 +86,7 @@ class Muon:
         for name, parameter in parameters:
             if parameter.grad is None:
                 continue
-            if parameter.ndim == 2 and ".h." in name:  # noqa: PLR2004 - a matrix
+            if parameter.ndim == 2 and ".h." in name:
                 update = self._momentum(name, parameter.grad)
                 matrices.setdefault(tuple(parameter.shape), []).append((parameter, update))
             else:

@@ -15,7 +15,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gpt_bigcode.heads import GPTBigCodeForCausalLM
+    from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 
 # On a processor the logits of a part should stay in its last cache.
 LOSS_CHUNK_TOKENS = {"cpu": 256, "cuda": 16_384}

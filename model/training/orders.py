@@ -13,9 +13,9 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_bigcode.infilling import InfillOrder
-from gpt_bigcode.pipeline import InfillOptions, TextModel
-from gpt_bigcode.scopes import Scope
+from gpt_bigcode.completion.fim import InfillOrder
+from gpt_bigcode.completion.text_model import InfillOptions, TextModel
+from gpt_bigcode.stopping.scope import Scope
 from training.documents import read_records
 from training.evaluate import LINE_TOKENS, journal_of, measured_files
 from training.held_out import Gap, gaps

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gpt_bigcode.heads import GPTBigCodeForCausalLM
+from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from training.batches import BatchSource, default_maker
 from training.documents import RowOptions, load_tokenizer, read_texts
 from training.growth import grow

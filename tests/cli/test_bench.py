@@ -10,15 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from bigcode_cli.bench.options import BenchOptions, Shape
-from bigcode_cli.bench.run import Bench, random_checkpoint
-from bigcode_cli.failures import Failure
-from bigcode_cli.options import ModelOptions, Precision
-from bigcode_cli.tables import shown_bytes
-from gpt_bigcode import measuring, precision
-from gpt_bigcode import random_checkpoint as library
+from bigcode_cli.commands.bench.options import BenchOptions, Shape
+from bigcode_cli.commands.bench.run import Bench, random_checkpoint
+from bigcode_cli.framework.errors import Failure
+from bigcode_cli.framework.options import ModelOptions, Precision
+from bigcode_cli.framework.output import shown_bytes
+from gpt_bigcode import hardware
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.benchmarking import measure
+from gpt_bigcode.benchmarking import random_weights as library
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.reference import NumpyDecoder
 from program import Run
 
 QUICK = ("bench", "--device=cpu", "--precision=float32", "--context=40")
@@ -101,7 +102,7 @@ def test_random_weights_are_a_checkpoint_and_are_removed(tiny_family: Path) -> N
     with random_checkpoint(Shape.TINY_STARCODER_PY, ["float32"]) as (folder, config):
         assert folder.parent == tiny_family
         assert GPTBigCodeConfig.from_json_file(folder / "config.json") == config
-        rates = measuring.measure_decoder(NumpyDecoder.load(folder), context=20, repeat=1)
+        rates = measure.measure_decoder(NumpyDecoder.load(folder), context=20, repeat=1)
         assert rates.decode_tokens_per_second.median > 0
     assert list(tiny_family.iterdir()) == []
     with (
@@ -120,7 +121,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
         * 4
         * 1.15
     )
-    monkeypatch.setattr(measuring, "available_bytes", lambda: needed - 1)
+    monkeypatch.setattr(hardware, "available_memory_bytes", lambda: needed - 1)
     with (
         pytest.raises(Failure, match="tiny_starcoder_py: float32 needs"),
         random_checkpoint(Shape.TINY_STARCODER_PY, ["float32"]),
@@ -152,7 +153,7 @@ def test_a_full_disk_is_told_with_what_would_be_enough(
 def test_float16_without_hardware_is_measured_only_if_asked_for(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "cpu_flags", lambda: frozenset({"avx2"}))
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset({"avx2"}))
     bench = Bench(
         directory=checkpoint,
         config=GPTBigCodeConfig.from_json_file(checkpoint / "config.json"),

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bigcode_cli import catalog
-from bigcode_cli.catalog import Found, find_model
-from bigcode_cli.failures import Failure
+from bigcode_cli.framework.errors import Failure
+from bigcode_cli.models import resolve
+from bigcode_cli.models.resolve import Found, find_model
 from program import BIGCODE, Run
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -118,7 +118,7 @@ def test_the_built_in_models_are_package_data(
     package = tmp_path / "built_in_for_a_test"
     package.mkdir()
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(catalog, "BUILT_IN_PACKAGES", {name: package.name})
+    monkeypatch.setattr(resolve, "BUILT_IN_PACKAGES", {name: package.name})
     for value in (None, name):
         with pytest.raises(Failure, match=f"{name}: the built-in model is not here"):
             find_model(value, built_in=name)

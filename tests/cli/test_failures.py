@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bigcode_cli import failures
-from bigcode_cli.failures import ExitStatus, Failure, UsageFailure, report
+from bigcode_cli.framework import errors as shown_errors
+from bigcode_cli.framework.errors import ExitStatus, Failure, UsageFailure, report
 from gpt_bigcode import errors
 from program import Run
 
@@ -21,7 +21,7 @@ def _family(kind: type[errors.GPTBigCodeError]) -> Iterator[type[errors.GPTBigCo
 def test_every_library_error_is_in_the_table(
     kind: type[errors.GPTBigCodeError], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    status = failures.LIBRARY_STATUS[kind]
+    status = shown_errors.LIBRARY_STATUS[kind]
     assert status in (ExitStatus.USAGE, ExitStatus.FAILED)
     assert report(kind("a.bin: broken", hint="try b.bin")) is status
     expected = f"bigcode: error[{kind.slug}]: a.bin: broken\nhint: try b.bin\n"
@@ -29,7 +29,7 @@ def test_every_library_error_is_in_the_table(
 
 
 def test_the_table_names_only_errors_of_the_library() -> None:
-    assert set(failures.LIBRARY_STATUS) == set(_family(errors.GPTBigCodeError))
+    assert set(shown_errors.LIBRARY_STATUS) == set(_family(errors.GPTBigCodeError))
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import subprocess
 
 import pytest
 
-from bigcode_cli.catalog import find_model
-from gpt_bigcode.outcomes import FinishReason
-from gpt_bigcode.pipeline import InfillOptions, TextModel
-from gpt_bigcode.scopes import Scope
+from bigcode_cli.models.resolve import find_model
+from gpt_bigcode.completion.text_model import InfillOptions, TextModel
+from gpt_bigcode.stopping.finish_reason import FinishReason
+from gpt_bigcode.stopping.scope import Scope
 from infill_program import Infill
 from program import BIGCODE, Run
 

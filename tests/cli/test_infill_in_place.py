@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bigcode_cli import rewriting
-from bigcode_cli.failures import Failure
+from bigcode_cli.framework.errors import Failure
+from bigcode_cli.io import atomic_files
 from infill_program import Infill
 from program import BIGCODE, Outcome, Run
 from scripted_models import encode, write_checkpoint
@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_be_written_to(
     path = infill.write(OLD)
     monkeypatch.setattr("os.access", lambda name, _mode: Path(name) == path)
     with pytest.raises(Failure, match="its folder cannot be written to"):
-        rewriting.open_target(path)
+        atomic_files.open_target(path)
 
 
 @contextmanager

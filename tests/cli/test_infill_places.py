@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bigcode_cli import inputs
-from bigcode_cli.failures import Failure, UsageFailure
-from bigcode_cli.infill.options import ColumnUnit, PlaceOptions
-from bigcode_cli.infill.places import find_place
+from bigcode_cli.commands.infill.cursor import find_place
+from bigcode_cli.commands.infill.options import ColumnUnit, PlaceOptions
+from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.io import text_input
 from infill_program import Infill
 from program import Run
 
@@ -242,8 +242,8 @@ def test_no_answer_is_no_difference(infill: Infill, run: Run) -> None:
 
 
 def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "STREAM_BYTES", 1000)
-    monkeypatch.setattr(inputs, "TAIL_BYTES", 10)
+    monkeypatch.setattr(text_input, "STREAM_BYTES", 1000)
+    monkeypatch.setattr(text_input, "TAIL_BYTES", 10)
     file = tmp_path / "a"
     file.write_bytes(b"a" * 1000)
     assert _sides(file, offset=500) == ("a" * 500, "a" * 500)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bigcode_cli import inputs
-from bigcode_cli.failures import Failure, UsageFailure
-from bigcode_cli.inputs import read_context_file, read_text
+from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.io import text_input
+from bigcode_cli.io.text_input import read_context_file, read_text
 from program import BIGCODE, Run
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
@@ -74,10 +74,10 @@ def test_folders_and_missing_files(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "TAIL_BYTES", 10)
-    monkeypatch.setattr(inputs, "STREAM_BYTES", 1000)
-    monkeypatch.setattr(inputs, "CONTEXT_FILE_BYTES", 20)
-    monkeypatch.setattr(inputs, "_CHUNK_BYTES", 7)
+    monkeypatch.setattr(text_input, "TAIL_BYTES", 10)
+    monkeypatch.setattr(text_input, "STREAM_BYTES", 1000)
+    monkeypatch.setattr(text_input, "CONTEXT_FILE_BYTES", 20)
+    monkeypatch.setattr(text_input, "_CHUNK_BYTES", 7)
 
 
 @pytest.mark.usefixtures("small_limits")

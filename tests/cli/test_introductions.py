@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bigcode_cli.hub.family import SHORT_NAMES
-from bigcode_cli.introductions import LARGER
+from bigcode_cli.models.aliases import SHORT_NAMES
+from bigcode_cli.models.load import LARGER
 from program import BIGCODE, Run, read_terminal
 
 COMMANDS = {

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from bigcode_cli.framework.output import Notes
 from bigcode_cli.hub.progress import Progress
-from bigcode_cli.output import Notes
 from cached_models import COMMIT, add_to_cache
 from fake_hub import TOKEN, FakeHub, Handler
 from program import BIGCODE, Outcome, Run
@@ -49,7 +49,7 @@ def test_29_headers_that_drip(part: str, pull: Pull, hub: FakeHub, place: Path) 
         return True
 
     hub.fault = drip
-    quickly = "import bigcode_cli.hub.server as s; s.PATIENCE_SECONDS = 1.5"
+    quickly = "import bigcode_cli.hub.client as s; s.PATIENCE_SECONDS = 1.5"
     done = pull(NAME, program=patched(quickly))
     assert_failed(done, "network")
     assert "no answer in time" in done.stderr
@@ -88,7 +88,7 @@ def test_37_a_lock_that_is_held_for_ever(
     try:
         while not hub.paths(WEIGHTS):
             assert holder.poll() is None
-        quickly = "import bigcode_cli.hub.store as s; s._STALLED_SECONDS = 1"
+        quickly = "import bigcode_cli.hub.cache_writer as s; s._STALLED_SECONDS = 1"
         assert_failed(pull(NAME, program=patched(quickly)), "locked")
     finally:
         holder.send_signal(signal.SIGINT)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bigcode_cli.hub.conversion import child_environment
+from bigcode_cli.conversion.convert import child_environment
 from fake_hub import TOKEN, FakeHub
 from program import Run
 
@@ -61,7 +61,7 @@ def test_13_the_process_has_no_network(means: str, run: Run, hub: FakeHub, tmp_p
 
 def test_13_the_process_has_little_memory(run: Run) -> None:
     script = (
-        "from bigcode_cli.hub.conversion_child import limit_memory\n"
+        "from bigcode_cli.conversion.sandboxed_worker import limit_memory\n"
         "limit_memory(1 << 20)\n"
         "bytearray(500 << 20)\n"
         "try: bytearray(1500 << 20)\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bigcode_cli.commands.models import COMMANDS
+from bigcode_cli.commands.models.local import COMMANDS
 from cached_models import add_to_cache
 from program import BIGCODE, Run
 

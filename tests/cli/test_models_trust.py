@@ -120,7 +120,7 @@ def test_44_a_list_without_an_end(pull: Pull, hub: FakeHub) -> None:
         return handler.reply(200, b"[]", headers={"Link": f'<{hub.url}{handler.path}>; rel="next"'})
 
     hub.fault = fault
-    quickly = "import bigcode_cli.hub.server as s; s._MAX_PAGES = 20"
+    quickly = "import bigcode_cli.hub.client as s; s._MAX_PAGES = 20"
     script = f"{quickly}\nfrom bigcode_cli.__main__ import run; run()"
     assert_failed(pull(NAME, program=(sys.executable, "-c", script)), "hub-invalid")
     assert len(hub.paths("/tree/")) == 20

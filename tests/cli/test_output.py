@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bigcode_cli.output import Notes, Result, safe, visible
+from bigcode_cli.framework.output import Notes, Result, safe, visible
 from program import BIGCODE, Run
 
 NASTY = "x = a[i][/b]  # [red]\x1b[31m\x07\x9b2J \u202e中😀é \r\n" + "y" * 120 + "\t \r."

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bigcode_cli.failures import Failure
-from bigcode_cli.texts.walking import find_sources
+from bigcode_cli.files.walk import find_sources
+from bigcode_cli.framework.errors import Failure
 from git_repository import Repository
 from program import BIGCODE, Outcome, Run
 from scripted_models import encode, write_checkpoint
@@ -104,7 +104,7 @@ def test_a_folder_that_may_not_be_read_does_not_stop_the_others(
             raise PermissionError(13, "Permission denied")
         return scan(path)
 
-    monkeypatch.setattr("bigcode_cli.texts.walking.os.scandir", refuse)
+    monkeypatch.setattr("bigcode_cli.files.walk.os.scandir", refuse)
     good, locked = find_sources([tmp_path])
     assert "".join(good.pieces(lambda _: None)) == "x = 1\n"
     with pytest.raises(Failure, match="Permission denied") as caught:

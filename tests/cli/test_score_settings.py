@@ -8,9 +8,9 @@ import typer
 
 from bigcode_cli.app import app
 from bigcode_cli.app import options as all_options
-from bigcode_cli.score.options import Window
-from bigcode_cli.settings import Settings, environment_name
-from bigcode_cli.texts.options import TableFormat
+from bigcode_cli.commands.score.options import Window
+from bigcode_cli.files.options import TableFormat
+from bigcode_cli.framework.settings import Settings, environment_name
 
 # Option: default, then what a flag, the environment and the file say and what comes of it.
 VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import typer
 
-from bigcode_cli import options
 from bigcode_cli.app import SUMMARIES, app, function_of, main
 from bigcode_cli.app import options as all_options
-from bigcode_cli.infill import options as I  # noqa: N812  # short, for the table
-from bigcode_cli.settings import Settings, SettingsError, config_path, environment_name
-from gpt_bigcode import scopes
+from bigcode_cli.commands.infill import options as I  # noqa: N812  # short, for the table
+from bigcode_cli.framework import options
+from bigcode_cli.framework.settings import Settings, SettingsError, config_path, environment_name
+from gpt_bigcode.stopping import scope
 from program import Run
 
 P = options.Precision
@@ -117,7 +117,7 @@ def test_parsing_directly_changes_only_the_time(
     config.write_text(f"{name.replace('_', '-')} = {VALUES[name][3][0]}\n", "utf-8")
     command = _command_with(name)
     direct = (_parse(name=command), _parse(*arguments, name=command))
-    monkeypatch.setattr("bigcode_cli.lazy_commands.parse_directly", lambda _: None)
+    monkeypatch.setattr("bigcode_cli.framework.typer_glue.parse_directly", lambda _: None)
     assert (_parse(name=command), _parse(*arguments, name=command)) == direct
 
 
@@ -212,7 +212,7 @@ def test_the_config_lies_where_the_platform_keeps_it(config: Path) -> None:
 
 
 def test_the_scopes_are_those_of_the_library() -> None:
-    assert [scope.value for scope in options.Scope] == [scope.value for scope in scopes.Scope]
+    assert [scope.value for scope in options.Scope] == [scope.value for scope in scope.Scope]
 
 
 def test_every_option_is_called_as_its_parameter(capfd: pytest.CaptureFixture[str]) -> None:

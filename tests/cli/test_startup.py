@@ -93,7 +93,7 @@ def test_only_the_command_that_is_named_is_imported(
     imported = set(done.stderr.splitlines()[-1].split())
     modules = {name.rpartition(".")[2] for name in imported if "bigcode_cli.commands." in name}
     assert modules & COMMANDS == expected
-    assert ("bigcode_cli.options" in imported) == bool(expected)
+    assert ("bigcode_cli.framework.options" in imported) == bool(expected)
 
 
 @pytest.mark.parametrize("words", [(), ("models",)])

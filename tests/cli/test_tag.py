@@ -169,7 +169,8 @@ def test_g5_nothing_that_was_found_is_shown(run: Run, tag: Any, format_: str) ->
 def test_g5_an_error_does_not_quote_the_text(run: Run, model: Path) -> None:
     """Whatever a library puts into its exception, with and without a traceback."""
     code = (
-        "import sys; from bigcode_cli.app import main; from gpt_bigcode.tokenizer import *\n"
+        "import sys; from bigcode_cli.app import main; "
+        "from gpt_bigcode.tokenization.tokenizer import *\n"
         "def fail(self, text): raise ValueError(f'cannot read {text}')\n"
         "CodeTokenizer.encode, keep = fail, CodeTokenizer.encode\n"
         "CodeTokenizer._probe = lambda self: None\n"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from bigcode_cli.tag.redacting import redacted
-from gpt_bigcode.tagging import Advance, TagOptions
+from bigcode_cli.commands.tag.redact import redacted
+from gpt_bigcode.labeling.text_tagger import Advance, TagOptions
 from program import BIGCODE, Outcome, Run
 from scripted_taggers import write_tagger
 

@@ -8,8 +8,8 @@ import typer
 
 from bigcode_cli.app import app
 from bigcode_cli.app import options as all_options
-from bigcode_cli.settings import Settings, environment_name
-from bigcode_cli.tag.options import TagFormat
+from bigcode_cli.commands.tag.options import TagFormat
+from bigcode_cli.framework.settings import Settings, environment_name
 from program import Run
 from scripted_taggers import write_tagger
 

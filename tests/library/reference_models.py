@@ -14,7 +14,7 @@ import transformers
 from torch import Tensor, nn
 
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.heads import (
+from gpt_bigcode.modeling.heads import (
     GPTBigCodeForCausalLM,
     GPTBigCodeForSequenceClassification,
     GPTBigCodeForTokenClassification,

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from gpt_bigcode.backends.interfaces import Logits
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.labelers import Logits
-from gpt_bigcode.tagging import Tagging, TextTagger
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.labeling.text_tagger import Tagging, TextTagger
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 PLAIN = ("O", "KEY", "EMAIL")
 BIO = ("O", "B-KEY", "I-KEY", "B-EMAIL", "I-EMAIL")

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
-from gpt_bigcode.activations import gelu_tanh
+from gpt_bigcode.modeling.activations import gelu_tanh
 
 MANY = 1 << 17
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from gpt_bigcode.errors import ConfigError
-from gpt_bigcode.label_scheme import LabelScheme
-from gpt_bigcode.tagging import TextTagger
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.labeling.bio_labels import LabelScheme
+from gpt_bigcode.labeling.text_tagger import TextTagger
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from rule_taggers import BIO, by_letter, by_script, make, shown
 from scripted_models import write_checkpoint
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from gpt_bigcode.cache import KeyValueCache
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ContextError, InputError
+from gpt_bigcode.modeling.kv_cache import KeyValueCache
 from reference_models import deviation, make_ours, tiny_fields, token_ids
 
 LIMIT = 1e-5

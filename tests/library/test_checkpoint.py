@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpt_bigcode.checkpoint import load_model, save_model
+from gpt_bigcode.checkpoint.loading import load_model, save_model
+from gpt_bigcode.checkpoint.tensor_index import Task, tensor_shapes
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import CheckpointMismatchError
-from gpt_bigcode.transformer import GPTBigCodeModel
-from gpt_bigcode.weights import Task, tensor_shapes
+from gpt_bigcode.modeling.transformer import GPTBigCodeModel
 from reference_models import (
     OUR_CLASSES,
     REFERENCE_CLASSES,
@@ -277,7 +277,7 @@ def test_a_failed_save_keeps_the_old_files(tmp_path: Path, monkeypatch: pytest.M
     def fail(*_arguments: Any, **_settings: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gpt_bigcode.checkpoint.save_file", fail)
+    monkeypatch.setattr("gpt_bigcode.checkpoint.loading.save_file", fail)
     with pytest.raises(OSError, match="No space"):
         save_model(make_ours(FIELDS, seed=2), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", WEIGHTS]
@@ -288,7 +288,8 @@ def test_loading_does_not_start_the_compiler(tmp_path: Path) -> None:
     """Initial values on the meta device would import torch._dynamo: two seconds for nothing."""
     save_model(make_ours(FIELDS, seed=1), tmp_path)
     script = (
-        "import sys; from gpt_bigcode.checkpoint import load_model; load_model(sys.argv[1]); "
+        "import sys; from gpt_bigcode.checkpoint.loading import load_model\n"
+        "load_model(sys.argv[1]); "
         "print('torch._dynamo' in sys.modules)"
     )
     done = subprocess.run(

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gpt_bigcode.checkpoint import load_model, save_model
+from gpt_bigcode.checkpoint.loading import load_model, save_model
 from gpt_bigcode.errors import (
     CheckpointError,
     CheckpointMismatchError,

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from gpt_bigcode.checkpoint.tensor_index import Task, tensor_shapes
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.weights import Task, tensor_shapes
 from reference_models import tiny_fields
 
 SIZES = {"n_embd": 1024, "n_head": 16, "n_layer": 4, "n_inner": 4096, "vocab_size": 12000}
@@ -19,7 +19,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 import torch
-from gpt_bigcode.checkpoint import load_model
+from gpt_bigcode.checkpoint.loading import load_model
 
 def resident(field):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -14,8 +14,7 @@ import pytest
 import torch
 import transformers
 
-from gpt_bigcode.classification import TextClassifier, window_sizes
-from gpt_bigcode.classifications import Classification, Problem
+from gpt_bigcode.backends.numpy_heads import NumpyLabeler
 from gpt_bigcode.errors import (
     CheckpointMismatchError,
     ConfigError,
@@ -23,7 +22,8 @@ from gpt_bigcode.errors import (
     NonFiniteError,
     TokenizerError,
 )
-from gpt_bigcode.labelers import NumpyLabeler
+from gpt_bigcode.labeling.results import Classification, Problem
+from gpt_bigcode.labeling.text_classifier import TextClassifier, window_sizes
 from reference_models import make_reference, tiny_fields
 
 CONTEXT = 64
@@ -63,7 +63,7 @@ def model(
     request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> TextClassifier:
     if request.param == "torch":
-        monkeypatch.setattr("gpt_bigcode.engines.MAX_INSTANT_BYTES", 0)
+        monkeypatch.setattr("gpt_bigcode.backends.select.MAX_INSTANT_BYTES", 0)
     loaded = TextClassifier.load(folder)
     assert isinstance(loaded.labeler, NumpyLabeler) is (request.param == "numpy")
     return loaded
@@ -126,7 +126,7 @@ def test_both_engines_say_the_same_of_many_files(
     draw = random.Random(9)
     texts = ["".join(draw.sample(SAMPLE * 12, draw.randint(1, 400))) for _ in range(80)]
     first = list(TextClassifier.load(folder, threads=2).classify_many([text] for text in texts))
-    monkeypatch.setattr("gpt_bigcode.engines.MAX_INSTANT_BYTES", 0)
+    monkeypatch.setattr("gpt_bigcode.backends.select.MAX_INSTANT_BYTES", 0)
     other = TextClassifier.load(folder)
     assert not isinstance(other.labeler, NumpyLabeler)
     second = list(other.classify_many([text] for text in texts))

@@ -4,9 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from gpt_bigcode.context import ContextFile, PromptLayout, build_prompt, has_crlf, relative_path
+from gpt_bigcode.completion.prompt import (
+    ContextFile,
+    PromptLayout,
+    build_prompt,
+    has_crlf,
+    relative_path,
+)
 from gpt_bigcode.errors import ContextError, InputError
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 FILENAME = 5
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 import transformers
 
-from gpt_bigcode.checkpoint import load_model
-from gpt_bigcode.conversion import convert_weights, read_config
+from gpt_bigcode.checkpoint.conversion import convert_weights, read_config
+from gpt_bigcode.checkpoint.loading import load_model
+from gpt_bigcode.checkpoint.pickle_reader import read_pickle
 from gpt_bigcode.errors import CheckpointError, CheckpointMismatchError, UnsafeCheckpointError
-from gpt_bigcode.heads import GPTBigCodeForCausalLM
-from gpt_bigcode.unpickling import read_pickle
+from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from reference_models import deviation, token_ids
 from test_santacoder import ORIGINAL, original_logits, original_tensors
 

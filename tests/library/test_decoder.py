@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from gpt_bigcode.checkpoint import load_model
-from gpt_bigcode.decoder import TorchDecoder
+from gpt_bigcode.backends.interfaces import Decoder
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.backends.torch_decoder import TorchDecoder
+from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.errors import NonFiniteError
-from gpt_bigcode.generation import Decoder, Generation, Limits, naive_generate
-from gpt_bigcode.heads import GPTBigCodeForCausalLM
-from gpt_bigcode.outcomes import FinishReason
-from gpt_bigcode.reference import NumpyDecoder
-from gpt_bigcode.sampling import Sampler
+from gpt_bigcode.generation.loop import Generation, Limits, naive_generate
+from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
+from gpt_bigcode.stopping.finish_reason import FinishReason
 
 KINDS = ("tiny_checkpoint", "tiny_plain_checkpoint")  # multi-query, multi-head
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt_bigcode import devices, precision, threads
+from gpt_bigcode import hardware
+from gpt_bigcode.backends import devices
 from gpt_bigcode.errors import DeviceError, MemoryLimitError, OptionError
 
 
@@ -34,11 +35,11 @@ def test_the_processor_decides_the_precision(
 ) -> None:
     path = tmp_path / "cpuinfo"
     path.write_text(f"processor\t: 0\n{flags}\n", "utf-8")
-    monkeypatch.setattr(precision, "_CPU_INFO", path)
+    monkeypatch.setattr(hardware, "_CPU_INFO", path)
     cpu = torch.device("cpu")
     assert devices.choose_precision("auto", cpu) == wanted
     assert devices.choose_precision("float16", cpu) == torch.float16
-    monkeypatch.setattr(precision, "_CPU_INFO", tmp_path / "missing")
+    monkeypatch.setattr(hardware, "_CPU_INFO", tmp_path / "missing")
     assert devices.choose_precision("auto", cpu) == torch.float32
 
 
@@ -62,15 +63,15 @@ def test_threads_follow_the_control_group(
 ) -> None:
     own = tmp_path / "own"
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(threads, "_CGROUPS", tmp_path)
-    monkeypatch.setattr(threads, "_OWN_GROUPS", own)
-    monkeypatch.setattr(threads, "_cores", lambda: cores)
+    monkeypatch.setattr(hardware, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(hardware, "_OWN_GROUPS", own)
+    monkeypatch.setattr(hardware, "_cores", lambda: cores)
     # The limit may stand at the group itself or at one around it.
     limited = tmp_path / group.strip("/").split("/")[0]
     limited.mkdir(exist_ok=True)
     (limited / "cpu.max").write_text(quota + "\n", "ascii")
     own.write_text(f"0::{group}\n", "ascii")
-    assert threads.choose_threads() == wanted
+    assert hardware.choose_threads() == wanted
     (limited / "cpu.max").unlink()
     old = tmp_path / "cpu" / group.strip("/")
     old.mkdir(parents=True)
@@ -78,21 +79,21 @@ def test_threads_follow_the_control_group(
     (old / "cpu.cfs_quota_us").write_text(numbers[0] + "\n", "ascii")
     (old / "cpu.cfs_period_us").write_text(numbers[1] + "\n", "ascii")
     own.write_text(f"4:memory:/other\n3:cpu,cpuacct:{group}\n", "ascii")
-    assert threads.choose_threads() == wanted
+    assert hardware.choose_threads() == wanted
 
 
 def test_threads_follow_affinity_environment_and_wish(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0})
-    assert threads.choose_threads() == 1
+    assert hardware.choose_threads() == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert threads.choose_threads() == 3
+    assert hardware.choose_threads() == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
-    assert threads.choose_threads() == 1
-    assert threads.choose_threads(7) == 7
+    assert hardware.choose_threads() == 1
+    assert hardware.choose_threads(7) == 7
     for bad in (0, -1, 10**6):
         with pytest.raises(OptionError, match="threads"):
-            threads.choose_threads(bad)
+            hardware.choose_threads(bad)
 
 
 def test_threads_are_set(monkeypatch: pytest.MonkeyPatch) -> None:

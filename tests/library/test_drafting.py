@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from gpt_bigcode.drafting import Acceptance, Draft, ModelDrafter, PromptLookup
+from gpt_bigcode.generation.drafters import Acceptance, Draft, ModelDrafter, PromptLookup
 
 
 def look_up(text: Sequence[int], most: int = 4) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpt_bigcode import generation
 from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionError
-from gpt_bigcode.generation import Generation, Limits, naive_generate, row_generators
-from gpt_bigcode.outcomes import FinishReason
-from gpt_bigcode.sampling import Sampler
+from gpt_bigcode.generation import loop
+from gpt_bigcode.generation.loop import Generation, Limits, naive_generate, row_generators
+from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.stopping.finish_reason import FinishReason
 
 VOCABULARY = 11
 END = 10
@@ -185,7 +185,7 @@ def test_a_prompt_needs_a_token(prompts: list[list[int]]) -> None:
 
 def test_the_time_budget_ends_open_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
-    monkeypatch.setattr(generation, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(loop, "perf_counter", lambda: float(next(clock)))
     limits = Limits(max_tokens=50, time_budget_seconds=40.0)
     batch = Generation(Scripted([1, END], [2] * 60), [[1], [1]], limits=limits, end_ids=[END])
     written = run(batch, 2)

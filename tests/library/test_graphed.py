@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from gpt_bigcode import graphed
-from gpt_bigcode.checkpoint import load_model
-from gpt_bigcode.decoder import TorchDecoder
+from gpt_bigcode.backends import cuda_graph
+from gpt_bigcode.backends.cuda_graph import GraphedDecoder
+from gpt_bigcode.backends.torch_decoder import TorchDecoder
+from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.errors import ContextError, InputError
-from gpt_bigcode.generation import Generation, Limits
-from gpt_bigcode.graphed import GraphedDecoder
-from gpt_bigcode.heads import GPTBigCodeForCausalLM
-from gpt_bigcode.sampling import Sampler
+from gpt_bigcode.generation.loop import Generation, Limits
+from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 
 CLOSE = 2e-5
 
@@ -28,22 +28,24 @@ def model(request: pytest.FixtureRequest) -> GPTBigCodeForCausalLM:
 
 @pytest.fixture(autouse=True)
 def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphed, "_LEAST_CAPACITY", 16)
-    monkeypatch.setattr("gpt_bigcode.decoder._SPARE_TOKENS", 1)
-    monkeypatch.setattr("gpt_bigcode.cache._BLOCK_TOKENS", 16)
+    monkeypatch.setattr(cuda_graph, "_LEAST_CAPACITY", 16)
+    monkeypatch.setattr("gpt_bigcode.backends.torch_decoder._SPARE_TOKENS", 1)
+    monkeypatch.setattr("gpt_bigcode.modeling.kv_cache._BLOCK_TOKENS", 16)
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What each step was started with; None: with the token that stayed on the device."""
     kinds: list[object] = []
-    start = graphed.StaticStep.start
+    start = cuda_graph.StaticStep.start
 
-    def counted(step: graphed.StaticStep, ids: Sequence[Sequence[int]] | None, length: int) -> None:
+    def counted(
+        step: cuda_graph.StaticStep, ids: Sequence[Sequence[int]] | None, length: int
+    ) -> None:
         kinds.append(ids)
         start(step, ids, length)
 
-    monkeypatch.setattr(graphed.StaticStep, "start", counted)
+    monkeypatch.setattr(cuda_graph.StaticStep, "start", counted)
     return kinds
 
 

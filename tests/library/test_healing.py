@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpt_bigcode.healing import Healing
-from gpt_bigcode.pipeline import CompletionOptions, TextModel
-from gpt_bigcode.sampling import Sampler
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.completion.text_model import CompletionOptions, TextModel
+from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.generation.token_healing import Healing
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 SAMPLE = """\
 def area(width, height):

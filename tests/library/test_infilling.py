@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gpt_bigcode.context import ContextFile, Prompt, PromptLayout
+from gpt_bigcode.completion.fim import SENTINELS, Gap, InfillOrder, build_infill_prompt
+from gpt_bigcode.completion.prompt import ContextFile, Prompt, PromptLayout
 from gpt_bigcode.errors import ContextError, InfillUnsupportedError, OptionError
-from gpt_bigcode.infilling import SENTINELS, Gap, InfillOrder, build_infill_prompt
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from training import documents
 
 ORDERS = tuple(InfillOrder)

@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from gpt_bigcode.cache import KeyValueCache
+from gpt_bigcode.backends.torch_loading import load_computable
+from gpt_bigcode.backends.torch_single_row import Int8Step, RowTrunk
+from gpt_bigcode.benchmarking.random_weights import write_random_checkpoint
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.heads import GPTBigCodeForCausalLM
-from gpt_bigcode.int8_step import Int8Step
-from gpt_bigcode.loading import load_computable
-from gpt_bigcode.quantization import Int8Linear
-from gpt_bigcode.random_checkpoint import write_random_checkpoint
-from gpt_bigcode.row_trunk import RowTrunk
-from gpt_bigcode.transformer import GPTBigCodeModel
+from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
+from gpt_bigcode.modeling.kv_cache import KeyValueCache
+from gpt_bigcode.modeling.transformer import GPTBigCodeModel
+from gpt_bigcode.quantization.linear import Int8Linear
 
 # A head's size whose root is no power of two, an activation that is not the usual one.
 ODD = {"n_embd": 96, "n_layer": 3, "n_head": 2, "vocab_size": 300, "n_positions": 64}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt_bigcode.heads import GPTBigCodeForSequenceClassification
+from gpt_bigcode.modeling.heads import GPTBigCodeForSequenceClassification
 from training.corpus import MANIFEST, Document
 from training.languages import cases, licences, snippets, sources
 from training.languages.corpus import LANGUAGE_BYTES, judge, relabelled, within_limits

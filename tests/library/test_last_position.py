@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from gpt_bigcode.cache import KeyValueCache
-from gpt_bigcode.checkpoint import save_model
-from gpt_bigcode.reference import NumpyDecoder, _gelu_tanh
-from gpt_bigcode.transformer import GPTBigCodeModel
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder, _gelu_tanh
+from gpt_bigcode.checkpoint.loading import save_model
+from gpt_bigcode.modeling.kv_cache import KeyValueCache
+from gpt_bigcode.modeling.transformer import GPTBigCodeModel
 from reference_models import make_ours, tiny_fields, token_ids
 
 LIMIT = 1e-5
@@ -61,8 +61,8 @@ def test_how_many_queries_are_taken_at_once_does_not_matter(
 ) -> None:
     ids = token_ids(1, 300)[0].tolist()
     expected = np.concatenate(decoder.map_states(ids, _states))
-    monkeypatch.setattr("gpt_bigcode.reference._SCORES_AT_ONCE", 0)
-    monkeypatch.setattr("gpt_bigcode.reference._LEAST_QUERIES", queries)
+    monkeypatch.setattr("gpt_bigcode.backends.numpy_decoder._SCORES_AT_ONCE", 0)
+    monkeypatch.setattr("gpt_bigcode.backends.numpy_decoder._LEAST_QUERIES", queries)
     assert _close(np.concatenate(decoder.map_states(ids, _states)), expected)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from gpt_bigcode.checkpoint import load_model
+from gpt_bigcode.checkpoint.loading import load_model
 from reference_models import deviation, make_reference, positions_of, token_ids
 
 FIELDS = {

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from gpt_bigcode.context import ContextFile
+from gpt_bigcode.completion.prompt import ContextFile
+from gpt_bigcode.completion.results import Completion
+from gpt_bigcode.completion.text_model import CompletionOptions, CompletionStream, TextModel
 from gpt_bigcode.errors import (
     CheckpointMissingError,
     ContextError,
@@ -21,11 +23,10 @@ from gpt_bigcode.errors import (
     OptionError,
     TokenizerError,
 )
-from gpt_bigcode.outcomes import Completion, FinishReason
-from gpt_bigcode.pipeline import CompletionOptions, CompletionStream, TextModel
-from gpt_bigcode.sampling import Sampler
-from gpt_bigcode.scopes import Scope
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.stopping.finish_reason import FinishReason
+from gpt_bigcode.stopping.scope import Scope
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 
 class Typist:
@@ -352,6 +353,6 @@ def test_a_request_that_fits_in_no_memory_is_an_error(
     def refuse(*_args: object, **_kwargs: object) -> SimpleNamespace:
         return torch.empty(1 << 60)  # type: ignore[return-value]
 
-    monkeypatch.setattr("gpt_bigcode.decoder.KeyValueCache", refuse)
+    monkeypatch.setattr("gpt_bigcode.backends.torch_decoder.KeyValueCache", refuse)
     with pytest.raises(MemoryLimitError):
         model.complete("x")

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gpt_bigcode.completion.fim import InfillOrder
+from gpt_bigcode.completion.text_model import InfillOptions, TextModel
 from gpt_bigcode.errors import ConfigError, ContextError, InfillUnsupportedError, OptionError
-from gpt_bigcode.infilling import InfillOrder
-from gpt_bigcode.outcomes import FinishReason
-from gpt_bigcode.pipeline import InfillOptions, TextModel
-from gpt_bigcode.sampling import Sampler
-from gpt_bigcode.scopes import Scope
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.stopping.finish_reason import FinishReason
+from gpt_bigcode.stopping.scope import Scope
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 
 class Typist:

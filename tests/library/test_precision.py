@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from gpt_bigcode import loading, precision
+from gpt_bigcode import hardware
+from gpt_bigcode.backends import torch_loading as loading
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.backends.select import open_decoder
+from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.decoder import TorchDecoder
-from gpt_bigcode.engines import open_decoder
 from gpt_bigcode.errors import DeviceError
-from gpt_bigcode.precision import Job, LoadingPolicy, Precision, Processor, choose_for_processor
-from gpt_bigcode.quantization import Int8Linear
-from gpt_bigcode.reference import NumpyDecoder
+from gpt_bigcode.hardware import Job, LoadingPolicy, Precision, Processor, choose_for_processor
+from gpt_bigcode.quantization.linear import Int8Linear
 
 P = Precision
 PLAIN = Processor(flags=frozenset({"avx2"}), int8=True, int4=True)
@@ -77,22 +78,47 @@ def test_without_operators_the_next_precision(asked: P, processor: Processor, wa
     assert choice.reason == f"there are no operators for {asked} here"
 
 
+CGROUPS_2 = 2
+
+
 def test_free_memory_is_that_of_machine_and_group(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     info = tmp_path / "meminfo"
-    monkeypatch.setattr(precision, "_MEMORY_INFO", info)
-    monkeypatch.setattr(precision, "_CGROUPS", tmp_path)
-    assert precision.free_bytes() >= 1 << 60
+    monkeypatch.setattr(hardware, "_MEMORY_INFO", info)
+    monkeypatch.setattr(hardware, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(hardware, "_OWN_GROUPS", tmp_path / "own")
+    assert hardware.available_memory_bytes() is None
     info.write_text("MemTotal:  9000 kB\nMemAvailable:    8000 kB\n", "ascii")
-    assert precision.free_bytes() == 8000 * 1024
+    assert hardware.available_memory_bytes() == 8000 * 1024
+    (tmp_path / "own").write_text("0::/\n", "ascii")
     (tmp_path / "memory.max").write_text("max\n", "ascii")
     (tmp_path / "memory.current").write_text("1000\n", "ascii")
-    assert precision.free_bytes() == 8000 * 1024
+    assert hardware.available_memory_bytes() == 8000 * 1024
     (tmp_path / "memory.max").write_text("5000\n", "ascii")
-    assert precision.free_bytes() == 4000
+    assert hardware.available_memory_bytes() == 4000
     (tmp_path / "memory.current").write_text("6000\n", "ascii")
-    assert precision.free_bytes() == 0
+    assert hardware.available_memory_bytes() == 0
+
+
+@pytest.mark.parametrize("limited", ["outer", "outer/inner"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_free_memory_is_that_of_nested_groups(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limited: str, version: int
+) -> None:
+    monkeypatch.setattr(hardware, "_MEMORY_INFO", tmp_path / "no-meminfo")
+    monkeypatch.setattr(hardware, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(hardware, "_OWN_GROUPS", tmp_path / "own")
+    line = "0::/outer/inner" if version == CGROUPS_2 else "5:cpu,memory:/outer/inner"
+    (tmp_path / "own").write_text(line + "\n", "ascii")
+    folder = (tmp_path if version == CGROUPS_2 else tmp_path / "memory") / limited
+    folder.mkdir(parents=True)
+    names = ("memory.max", "memory.current")
+    if version != CGROUPS_2:
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    for name, value in zip(names, (5000, 1500), strict=True):
+        (folder / name).write_text(f"{value}\n", "ascii")
+    assert hardware.available_memory_bytes() == 3500
 
 
 def opened(folder: Path, name: str, policy: LoadingPolicy) -> Any:
@@ -128,9 +154,9 @@ def test_auto_on_a_checkpoint_that_is_not_small(
 ) -> None:
     config = GPTBigCodeConfig.from_json_file(tiny_checkpoint / "config.json")
     assert isinstance(open_decoder(tiny_checkpoint, config), NumpyDecoder)
-    monkeypatch.setattr("gpt_bigcode.engines.MAX_INSTANT_BYTES", 0)
+    monkeypatch.setattr("gpt_bigcode.backends.select.MAX_INSTANT_BYTES", 0)
     monkeypatch.setattr(loading, "cpu_flags", lambda: frozenset({"avx2"}))
-    monkeypatch.setattr(loading, "free_bytes", lambda: 1 << 60)
+    monkeypatch.setattr(loading, "available_memory_bytes", lambda: 1 << 60)
     assert isinstance(opened(tiny_checkpoint, "auto", LoadingPolicy()), Int8Linear)
 
 

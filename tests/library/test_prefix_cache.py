@@ -11,20 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpt_bigcode.prefix_cache import (
-    BlockDecoder,
-    PrefixDecoder,
-    PrefixFolder,
-    weights_identity,
-)
-from gpt_bigcode.reference import NumpyDecoder
+from gpt_bigcode.backends.interfaces import BlockDecoder
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.generation.prefix_cache import PrefixDecoder, PrefixFolder, weights_identity
 
 ENGINES = ("numpy", "numpy-multi-head", "torch", "torch-multi-head", "torch-bfloat16")
 
 
 def checkpoint(folder: Path, engine: str = "numpy", seed: int = 3) -> Path:
     # Imported here, because other processes import this file too.
-    from gpt_bigcode.checkpoint import save_model
+    from gpt_bigcode.checkpoint.loading import save_model
     from reference_models import make_ours, tiny_fields
 
     folder.mkdir(exist_ok=True)
@@ -38,8 +34,8 @@ def open_decoder(folder: Path, engine: str = "numpy") -> BlockDecoder:
         return NumpyDecoder.load(folder)
     import torch
 
-    from gpt_bigcode.checkpoint import load_model
-    from gpt_bigcode.decoder import TorchDecoder
+    from gpt_bigcode.backends.torch_decoder import TorchDecoder
+    from gpt_bigcode.checkpoint.loading import load_model
 
     dtype = torch.bfloat16 if "bfloat16" in engine else torch.float32
     return TorchDecoder(load_model(folder, dtype=dtype), chunk_tokens=64)  # type: ignore[arg-type]

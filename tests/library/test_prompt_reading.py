@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpt_bigcode import prompt_reading
-from gpt_bigcode.prompt_reading import BLOCK_TOKENS, Row, half_blocks, read_parts
-from gpt_bigcode.reference import NumpyDecoder
-from gpt_bigcode.scorers import NumpyScorer
-from gpt_bigcode.scorers import Row as ScoredRow
+from gpt_bigcode.backends import numpy_prefill as prompt_reading
+from gpt_bigcode.backends.interfaces import Row as ScoredRow
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.backends.numpy_heads import NumpyScorer
+from gpt_bigcode.backends.numpy_prefill import BLOCK_TOKENS, Row, half_blocks, read_parts
 from reference_models import make_ours, tiny_fields, token_ids
 
 SECONDS = 60  # until a test gives up on a thread
@@ -23,7 +23,7 @@ LENGTHS = (1, 63, 64, 255, 256, 257, 320, 700)
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from gpt_bigcode.checkpoint import save_model
+    from gpt_bigcode.checkpoint.loading import save_model
 
     folder = tmp_path_factory.mktemp("model")
     save_model(make_ours(tiny_fields(n_layer=3, n_positions=1024), seed=3), folder)
@@ -73,7 +73,7 @@ def test_kept_blocks_give_the_same_bits(weights: Path, length: int) -> None:
 def test_one_text_is_scored_on_all_threads_with_the_same_numbers(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpt_bigcode.reference._CHUNK_TOKENS", 100)
+    monkeypatch.setattr("gpt_bigcode.backends.numpy_decoder._CHUNK_TOKENS", 100)
     rows = [ScoredRow(ids_of(length), first) for length, first in ((900, 1), (350, 220), (2, 1))]
     decoder = NumpyDecoder.load(weights)
     seen = set()

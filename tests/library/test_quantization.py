@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gpt_bigcode import quantization
 from gpt_bigcode.errors import NonFiniteError
-from gpt_bigcode.quantization import (
+from gpt_bigcode.quantization import linear as quantization
+from gpt_bigcode.quantization.linear import (
     GROUP,
     Int4Linear,
     Int8Linear,

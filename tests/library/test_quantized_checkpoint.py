@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gpt_bigcode.checkpoint import load_model
+from gpt_bigcode.backends.interfaces import Row
+from gpt_bigcode.backends.torch_heads import TorchScorer
+from gpt_bigcode.checkpoint.loading import load_model
+from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.errors import CheckpointError, NonFiniteError
-from gpt_bigcode.precision import LoadingPolicy, Precision
-from gpt_bigcode.quantization import Int4Linear, Int8Linear
-from gpt_bigcode.quantized_checkpoint import load_quantized
-from gpt_bigcode.scorers import Row
-from gpt_bigcode.tokenizer import CodeTokenizer
-from gpt_bigcode.torch_scorer import TorchScorer
-from gpt_bigcode.weights import Task
+from gpt_bigcode.hardware import LoadingPolicy, Precision
+from gpt_bigcode.quantization.linear import Int4Linear, Int8Linear
+from gpt_bigcode.quantization.loading import load_quantized
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 BUILT_IN = Path(__file__).parents[2] / "model" / "pocket_coder"
 WEIGHTS = "model.safetensors"
@@ -258,7 +258,7 @@ def test_the_oldest_files_make_room(
     orphan = kept.folder / ".incomplete-1"
     orphan.write_bytes(b"left by a killed process")
     os.utime(orphan, (1, 1))
-    monkeypatch.setattr("gpt_bigcode.quantized_store._MAX_BYTES", old.stat().st_size + 1000)
+    monkeypatch.setattr("gpt_bigcode.quantization.disk_cache._MAX_BYTES", old.stat().st_size + 1000)
     kept.load(checkpoint, Precision.INT4)
     assert len(kept.files) == 1
     assert old not in kept.files

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from gpt_bigcode.checkpoint.tensor_index import Task, tensor_shapes
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.weights import Task, tensor_shapes
 from reference_models import tiny_fields
 
 # The kernel counts the peak of resident memory; writing 5 starts the count anew.
@@ -17,9 +17,9 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 import torch
-from gpt_bigcode.precision import LoadingPolicy, Precision
-from gpt_bigcode.quantized_checkpoint import load_quantized
-from gpt_bigcode.transformer import GPTBigCodeModel
+from gpt_bigcode.hardware import LoadingPolicy, Precision
+from gpt_bigcode.quantization.loading import load_quantized
+from gpt_bigcode.modeling.transformer import GPTBigCodeModel
 
 def resident(field):
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from gpt_bigcode.checkpoint import save_model
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.checkpoint.loading import save_model
 from gpt_bigcode.config import ACTIVATIONS
 from gpt_bigcode.errors import CheckpointMismatchError, ContextError, InputError
-from gpt_bigcode.reference import NumpyDecoder
 from reference_models import make_ours, tiny_fields, token_ids
 
 _TOLERANCE = 1e-5

@@ -10,7 +10,7 @@ import torch
 from transformers.generation import logits_process as reference
 
 from gpt_bigcode.errors import OptionError
-from gpt_bigcode.sampling import (
+from gpt_bigcode.generation.sampling import (
     MinP,
     RepetitionPenalty,
     Rule,

@@ -10,11 +10,11 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gpt_bigcode.checkpoint import load_model, save_model
+from gpt_bigcode.checkpoint.conversion import convert_config, convert_tensors, is_santacoder
+from gpt_bigcode.checkpoint.loading import load_model, save_model
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import CheckpointMismatchError, UnsupportedModelError
-from gpt_bigcode.heads import GPTBigCodeForCausalLM
-from gpt_bigcode.santacoder import convert_config, convert_tensors, is_santacoder
+from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from reference_models import TINY, deviation, make_reference, scatter, tiny_fields, token_ids
 
 LIMIT = 1e-5

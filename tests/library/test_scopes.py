@@ -7,9 +7,9 @@ from typing import Literal
 import pytest
 
 from gpt_bigcode.errors import OptionError
-from gpt_bigcode.lexing import BracketReader, Syntax, guess_syntax
-from gpt_bigcode.scopes import Scope, ScopeRule
-from gpt_bigcode.streaming import TextStop
+from gpt_bigcode.stopping.brackets import BracketReader, Syntax, guess_syntax
+from gpt_bigcode.stopping.scope import Scope, ScopeRule
+from gpt_bigcode.stopping.watcher import TextStop
 
 # Scope, prompt, what the model writes. "§" is where the scope ends; without it all of it is inside.
 CASES = [

@@ -11,19 +11,20 @@ import pytest
 import torch
 import transformers
 
-from gpt_bigcode.checkpoint import load_model
+from gpt_bigcode.backends.interfaces import Row, Scorer
+from gpt_bigcode.backends.numpy_decoder import Floats, NumpyDecoder
+from gpt_bigcode.backends.numpy_heads import NumpyScorer
+from gpt_bigcode.backends.torch_heads import TorchScorer
+from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionError
-from gpt_bigcode.pieces import PIECE_CHARACTERS, cut_at_white_space
-from gpt_bigcode.reference import Floats, NumpyDecoder
-from gpt_bigcode.scorers import NumpyScorer, Row, Scorer
-from gpt_bigcode.scores import Score, Surprise
-from gpt_bigcode.scoring import ScoreOptions, TextScorer
-from gpt_bigcode.tokenizer import CodeTokenizer
-from gpt_bigcode.torch_scorer import TorchScorer
-from gpt_bigcode.windows import WindowMode
+from gpt_bigcode.scoring.results import Score, Surprise
+from gpt_bigcode.scoring.text_scorer import ScoreOptions, TextScorer
+from gpt_bigcode.scoring.windows import WindowMode
+from gpt_bigcode.tokenization.chunks import PIECE_CHARACTERS, cut_at_white_space
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 if TYPE_CHECKING:
-    from gpt_bigcode.heads import GPTBigCodeForCausalLM
+    from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 
 M = WindowMode
 CONTEXT = 128
@@ -163,7 +164,7 @@ def test_f2_equal_logits_give_the_vocabulary_as_perplexity(tmp_path: Path) -> No
 
 
 def _uniform(folder: Path) -> Path:
-    from gpt_bigcode.checkpoint import save_model
+    from gpt_bigcode.checkpoint.loading import save_model
     from reference_models import make_ours
 
     model = make_ours(seed=1)
@@ -279,7 +280,7 @@ def test_the_pieces_that_a_text_comes_in_do_not_matter(model: TextScorer, size: 
 def test_a_text_in_portions_has_the_tokens_of_the_whole(
     model: TextScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpt_bigcode.pieces.PIECE_CHARACTERS", 40)
+    monkeypatch.setattr("gpt_bigcode.tokenization.chunks.PIECE_CHARACTERS", 40)
     text = LONG + "\n\n \n  x  \n\t\t y\u00a0 z\u2003\n" + " " * 8 + "\r\n\r\n 12 34"
     portions = list(cut_at_white_space([text]))
     assert len(portions) > 25
@@ -350,8 +351,10 @@ def test_logits_are_made_for_a_few_positions_at_a_time(
         return head(states)
 
     monkeypatch.setattr(decoder, "head", measured)
-    monkeypatch.setattr("gpt_bigcode.scorers._LOGITS_AT_ONCE", 10 * decoder.vocabulary_size)
-    monkeypatch.setattr("gpt_bigcode.reference._CHUNK_TOKENS", 32)
+    monkeypatch.setattr(
+        "gpt_bigcode.backends.numpy_heads._LOGITS_AT_ONCE", 10 * decoder.vocabulary_size
+    )
+    monkeypatch.setattr("gpt_bigcode.backends.numpy_decoder._CHUNK_TOKENS", 32)
     assert NumpyScorer(decoder).log_probabilities([row])[0] == pytest.approx(expected, rel=1e-5)
     assert max(heights) == 10
     assert sum(heights) == 100 - 17

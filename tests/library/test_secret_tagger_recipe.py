@@ -13,7 +13,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from gpt_bigcode.heads import GPTBigCodeForTokenClassification
+from gpt_bigcode.modeling.heads import GPTBigCodeForTokenClassification
 from training.secret_tagger import decoys, keys, tokens, values
 from training.secret_tagger.card import verdict
 from training.secret_tagger.initial import begin, keep_positions, look_further, turned_back, waves

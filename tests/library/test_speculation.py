@@ -11,16 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpt_bigcode import speculation
-from gpt_bigcode.checkpoint import load_model, save_model
+from gpt_bigcode.backends.interfaces import StepDecoder
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.backends.torch_decoder import TorchDecoder
+from gpt_bigcode.checkpoint.loading import load_model, save_model
 from gpt_bigcode.config import ACTIVATIONS
-from gpt_bigcode.decoder import TorchDecoder
-from gpt_bigcode.drafting import LONGEST_DRAFT, Draft, Drafter, ModelDrafter, PromptLookup
-from gpt_bigcode.generation import Generation, Limits, StepDecoder
-from gpt_bigcode.outcomes import FinishReason
-from gpt_bigcode.reference import NumpyDecoder
-from gpt_bigcode.sampling import Sampler, probabilities
-from gpt_bigcode.speculation import SpeculativeDecoder
+from gpt_bigcode.generation import speculative
+from gpt_bigcode.generation.drafters import (
+    LONGEST_DRAFT,
+    Draft,
+    Drafter,
+    ModelDrafter,
+    PromptLookup,
+)
+from gpt_bigcode.generation.loop import Generation, Limits
+from gpt_bigcode.generation.sampling import Sampler, probabilities
+from gpt_bigcode.generation.speculative import SpeculativeDecoder
+from gpt_bigcode.stopping.finish_reason import FinishReason
 from reference_models import make_ours, tiny_fields
 
 VOCABULARY = 6
@@ -98,8 +105,8 @@ class TextDecoder:
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every guess is checked, so that what is tested does not depend on the clock."""
-    monkeypatch.setattr(speculation.Pace, "most", lambda _self, **_: LONGEST_DRAFT)
-    monkeypatch.setattr(speculation.Pace, "length", lambda _self, shares: len(shares))
+    monkeypatch.setattr(speculative.Pace, "most", lambda _self, **_: LONGEST_DRAFT)
+    monkeypatch.setattr(speculative.Pace, "length", lambda _self, shares: len(shares))
 
 
 def write(
@@ -146,7 +153,7 @@ def test_close_choices_are_settled_by_plain_steps(monkeypatch: pytest.MonkeyPatc
     plain = [write(TextDecoder(), prompt, speculate=False)[0] for prompt in prompts]
     for noise in (1e-5, 1e-3):
         assert [write(TextDecoder(noise=noise), prompt)[0] for prompt in prompts] == plain
-    monkeypatch.setattr(speculation, "_NOISE_MARGIN", 0.0)  # what it is for
+    monkeypatch.setattr(speculative, "_NOISE_MARGIN", 0.0)  # what it is for
     assert [write(TextDecoder(noise=1e-3), prompt)[0] for prompt in prompts] != plain
 
 
@@ -359,7 +366,7 @@ def source_lines() -> Iterable[list[str]]:
 
 @pytest.mark.slow
 def test_the_built_in_model_writes_the_same_after_hundreds_of_prompts() -> None:
-    from gpt_bigcode.tokenizer import CodeTokenizer
+    from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
     spec = find_spec("pocket_coder")
     assert spec is not None

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gpt_bigcode import speculation
-from gpt_bigcode.drafting import Draft
-from gpt_bigcode.sampling import Sampler
-from gpt_bigcode.speculation import SpeculativeDecoder, look_ahead
+from gpt_bigcode.generation import speculative
+from gpt_bigcode.generation.drafters import Draft
+from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.generation.speculative import SpeculativeDecoder, look_ahead
 
 # Plain steps that a pass over 0 to 8 guesses takes.
 COSTS = {
@@ -87,7 +87,7 @@ def times(
 ) -> list[float]:
     """How many plain steps every beginning of the text has taken."""
     clock = Clock()
-    monkeypatch.setattr(speculation, "perf_counter", clock)
+    monkeypatch.setattr(speculative, "perf_counter", clock)
     drafter = TimedDrafter(clock, right, seconds)
     decoder = TimedDecoder(clock, costs)
     ahead = SpeculativeDecoder(decoder, sampler=Sampler(), max_tokens=tokens + 1, drafter=drafter)
@@ -149,7 +149,7 @@ def _silent(self: TimedDrafter, most: int) -> Draft:
 def test_without_a_clock_decisions_depend_on_tokens_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def passes(slow: float) -> list[int]:
         clock, seen = Clock(), []
-        monkeypatch.setattr(speculation, "perf_counter", clock)
+        monkeypatch.setattr(speculative, "perf_counter", clock)
         decoder = TimedDecoder(clock, [slow * count for count in range(1, 10)], exact_steps=False)
         extend = decoder.extend
 
@@ -177,7 +177,7 @@ def test_a_model_that_was_named_may_guess_before_it_has_earned_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(speculation, "perf_counter", clock)
+    monkeypatch.setattr(speculative, "perf_counter", clock)
     costs = COSTS["measured at 911 M in int8"]
     first_guess = []
     for draft in (None, TimedDecoder(Clock(), costs)):

@@ -7,9 +7,10 @@ from subprocess import run
 
 import pytest
 
-from gpt_bigcode.outcomes import FinishReason
-from gpt_bigcode.scopes import Scope, ScopeRule
-from gpt_bigcode.streaming import NewlineRestorer, StopMatcher, TextStop, Utf8Stream
+from gpt_bigcode.stopping.finish_reason import FinishReason
+from gpt_bigcode.stopping.scope import Scope, ScopeRule
+from gpt_bigcode.stopping.text_stream import NewlineRestorer, Utf8Stream
+from gpt_bigcode.stopping.watcher import StopMatcher, TextStop
 
 
 def play(stop: TextStop, pieces: list[bytes]) -> tuple[str, FinishReason | None]:

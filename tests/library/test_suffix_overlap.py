@@ -10,10 +10,10 @@ from types import ModuleType
 
 import pytest
 
-from gpt_bigcode.outcomes import FinishReason
-from gpt_bigcode.scopes import Scope, ScopeRule
-from gpt_bigcode.streaming import TextStop
-from gpt_bigcode.suffix_overlap import SuffixOverlap
+from gpt_bigcode.stopping.finish_reason import FinishReason
+from gpt_bigcode.stopping.scope import Scope, ScopeRule
+from gpt_bigcode.stopping.suffix import SuffixOverlap
+from gpt_bigcode.stopping.watcher import TextStop
 
 # name: the text with | at the gap, what the model writes, what stays of it.
 TRIMMED = {

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gpt_bigcode.errors import ConfigError, InputError, NonFiniteError, OptionError
-from gpt_bigcode.spans import Span
-from gpt_bigcode.tagging import TagOptions, TextTagger
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.labeling.spans import Span
+from gpt_bigcode.labeling.text_tagger import TagOptions, TextTagger
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from rule_taggers import PLAIN, Rule, by_letter, by_script, make, shown
 from scripted_models import write_checkpoint
 from scripted_taggers import write_tagger

@@ -17,7 +17,7 @@ from gpt_bigcode.errors import (
     InputError,
     TokenizerError,
 )
-from gpt_bigcode.tokenizer import CodeTokenizer, InfillTokens, RepositoryTokens
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer, InfillTokens, RepositoryTokens
 
 ALL_SPELLINGS = (
     *("<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>", "<fim-prefix>"),

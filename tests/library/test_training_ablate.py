@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from gpt_bigcode.completion.fim import InfillOrder
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.infilling import InfillOrder
 from training import ablate, documents, evaluate, mixture, orders, rate, train
 from training.ablate import Ablation, Adam, Variant, compared
 from training.batches import BatchSource, default_maker

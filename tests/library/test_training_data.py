@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, pre_tokenizers
 
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.heads import GPTBigCodeForCausalLM
+from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from training import filters
 from training.batches import BatchSource
 from training.documents import (

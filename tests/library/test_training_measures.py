@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from training import evaluate
 from training.baselines import LineCopier, NgramWriter
 from training.held_out import gaps, lines_of_functions, prompts_at_borders

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gpt_bigcode.cache import KeyValueCache
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ContextError, InputError, UnsupportedModelError
-from gpt_bigcode.heads import GPTBigCodeForCausalLM
-from gpt_bigcode.transformer import GPTBigCodeModel
+from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
+from gpt_bigcode.modeling.kv_cache import KeyValueCache
+from gpt_bigcode.modeling.transformer import GPTBigCodeModel
 from reference_models import deviation, make_ours, tiny_fields, token_ids
 
 LIMIT = 1e-5

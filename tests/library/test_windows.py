@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from gpt_bigcode.errors import ContextError, InputError, OptionError
-from gpt_bigcode.windows import Window, WindowMode, WindowPlan
+from gpt_bigcode.scoring.windows import Window, WindowMode, WindowPlan
 
 M = WindowMode
 CONTEXT = 8

@@ -9,13 +9,13 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 
-from gpt_bigcode.checkpoint import load_model
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.backends.torch_decoder import TorchDecoder
+from gpt_bigcode.checkpoint.loading import load_model
+from gpt_bigcode.completion.text_model import CompletionOptions, TextModel
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.decoder import TorchDecoder
-from gpt_bigcode.heads import GPTBigCodeForCausalLM
-from gpt_bigcode.pipeline import CompletionOptions, TextModel
-from gpt_bigcode.reference import NumpyDecoder
-from gpt_bigcode.tokenizer import CodeTokenizer
+from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from training.baselines import LineCopier, NgramWriter
 from training.evaluate import Cases, Measurer
 from training.held_out import gaps, prompts_at_borders

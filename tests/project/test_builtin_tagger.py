@@ -7,11 +7,11 @@ import pytest
 import torch
 import transformers
 
-from gpt_bigcode.checkpoint import load_model
+from gpt_bigcode.checkpoint.loading import load_model
+from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.tagging import TextTagger
-from gpt_bigcode.tokenizer import CodeTokenizer
-from gpt_bigcode.weights import Task
+from gpt_bigcode.labeling.text_tagger import TextTagger
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from training.secret_tagger.cases import Case
 from training.secret_tagger.evaluate import findings_of, measure
 from training.secret_tagger.passages import Passages

@@ -9,11 +9,11 @@ import pytest
 import torch
 import transformers
 
-from gpt_bigcode.checkpoint import load_model
-from gpt_bigcode.classification import TextClassifier
+from gpt_bigcode.checkpoint.loading import load_model
+from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.tokenizer import CodeTokenizer
-from gpt_bigcode.weights import Task
+from gpt_bigcode.labeling.text_classifier import TextClassifier
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from training.intervals import interval
 from training.languages.labels import LABELS, label_of
 

@@ -50,7 +50,7 @@ def test_wheel_holds_everything_that_is_installed(wheel: Path) -> None:
     for model in ("pocket_coder", "pocket_languages", "pocket_secrets"):
         for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
             assert f"{model}/{name}" in names
-    assert "bigcode_cli/score/page.css" in names
+    assert "bigcode_cli/commands/score/page.css" in names
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
         "bigcode_cli",
         "gpt_bigcode",

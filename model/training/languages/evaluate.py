@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_bigcode.classification import TextClassifier
+from gpt_bigcode.labeling.text_classifier import TextClassifier
 from training.intervals import interval
 from training.languages import cases as held_out
 from training.languages.snippets import read_records

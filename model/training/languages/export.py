@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from gpt_bigcode.checkpoint import save_model
-from gpt_bigcode.heads import GPTBigCodeForSequenceClassification
+from gpt_bigcode.checkpoint.loading import save_model
+from gpt_bigcode.modeling.heads import GPTBigCodeForSequenceClassification
 from training.languages.shape import PAD, configuration
 from training.languages.snippets import tokenizer_path
 from training.languages.sources import HOME

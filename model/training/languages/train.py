@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from gpt_bigcode.checkpoint import load_model
-from gpt_bigcode.heads import GPTBigCodeForSequenceClassification
-from gpt_bigcode.weights import Task
+from gpt_bigcode.checkpoint.loading import load_model
+from gpt_bigcode.checkpoint.tensor_index import Task
+from gpt_bigcode.modeling.heads import GPTBigCodeForSequenceClassification
 from training.languages import warmstart
 from training.languages.labels import LABELS
 from training.languages.shape import configuration

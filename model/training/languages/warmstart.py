@@ -15,7 +15,7 @@ import torch
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from gpt_bigcode.heads import GPTBigCodeForSequenceClassification
+    from gpt_bigcode.modeling.heads import GPTBigCodeForSequenceClassification
 
 SMOOTHING = 2.0
 SCALE = 0.1

@@ -77,7 +77,7 @@ def planted_cases(split: str, files: Sequence[RealFile], seed: int) -> list[Case
     source = Passages(files, f"cases/{split}/{seed}", VOCABULARIES[split])
     generator = source.draw.generator
     found = []
-    hosts = [file for file in files if len(file.text) > 1000]  # noqa: PLR2004 - not a snippet
+    hosts = [file for file in files if len(file.text) > 1000]
     for number in range(PLANTED_FILES):
         wanted = "python" if number % 2 else "other"
         file = generator.choice([f for f in hosts if (f.form == "python") == (wanted == "python")])

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_bigcode.tagging import TextTagger
+from gpt_bigcode.labeling.text_tagger import TextTagger
 from training.secret_tagger import cases
 from training.secret_tagger.build import file_hash, note
 from training.secret_tagger.planting import LABELS, Finding

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from gpt_bigcode.checkpoint import save_model
-from gpt_bigcode.heads import GPTBigCodeForTokenClassification
-from gpt_bigcode.reading import SpanMode
+from gpt_bigcode.checkpoint.loading import save_model
+from gpt_bigcode.labeling.tag_windows import SpanMode
+from gpt_bigcode.modeling.heads import GPTBigCodeForTokenClassification
 from training.export import write_tokenizer
 from training.secret_tagger import cases, tokens
 from training.secret_tagger.build import load_tokenizer, note

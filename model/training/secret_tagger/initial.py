@@ -17,7 +17,7 @@ from training.warmstart import SCALE, token_table
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from gpt_bigcode.heads import GPTBigCodeForTokenClassification
+    from gpt_bigcode.modeling.heads import GPTBigCodeForTokenClassification
 
 # The tables' size next to what blocks add: steps of one size then change them less.
 TABLE_GAIN = 4.0

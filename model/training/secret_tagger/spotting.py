@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from gpt_bigcode.label_scheme import LabelScheme
+from gpt_bigcode.labeling.bio_labels import LabelScheme
 from training.secret_tagger import tokens
 from training.secret_tagger.planting import Finding
 from training.secret_tagger.tokens import TAGS
@@ -18,7 +18,7 @@ from training.secret_tagger.tokens import TAGS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gpt_bigcode.heads import GPTBigCodeForTokenClassification
+    from gpt_bigcode.modeling.heads import GPTBigCodeForTokenClassification
     from training.secret_tagger.reading import Reading
 
 ROWS_AT_ONCE = 8

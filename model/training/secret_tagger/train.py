@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
-from gpt_bigcode.heads import GPTBigCodeForTokenClassification
+from gpt_bigcode.modeling.heads import GPTBigCodeForTokenClassification
 from training.muon import Muon, Settings
 from training.network import block_forward
 from training.secret_tagger.build import END, file_hash, load_tokenizer, note, stream_path

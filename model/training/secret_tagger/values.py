@@ -169,7 +169,7 @@ def _composed(generator: Random, vocabulary: Vocabulary, symbols: str) -> str:
     joint = generator.choice(["", "", "", generator.choice(symbols)])
     text = joint.join(piece() for _ in range(generator.randint(2, 4)))
     plain_word = text.isalpha() and text.islower()
-    return text + str(generator.randint(1, 999)) if plain_word or len(text) < 6 else text  # noqa: PLR2004
+    return text + str(generator.randint(1, 999)) if plain_word or len(text) < 6 else text
 
 
 def ip_address(generator: Random) -> str:

@@ -60,7 +60,7 @@ def held_out() -> frozenset[str]:
 
 
 def _parts(text: str) -> list[str]:
-    return [part for part in re.split(r"[ '-]", text.lower()) if len(part) > 2]  # noqa: PLR2004 - de
+    return [part for part in re.split(r"[ '-]", text.lower()) if len(part) > 2]
 
 
 def open_vocabulary(texts: Iterable[str], names: tuple[list[str], list[str]]) -> Vocabulary:
@@ -120,6 +120,6 @@ def invented(entries: Sequence[str], generator: random.Random, count: int) -> li
         while not text.endswith("$") and len(text) < _LONGEST_INVENTED + 2:
             text += generator.choice(followers[text[-2:]])
         entry = text.strip("^$")
-        if len(entry) > 2 and entry[-1].isalpha():  # noqa: PLR2004 - no initials
+        if len(entry) > 2 and entry[-1].isalpha():
             made.append(entry)
     return made

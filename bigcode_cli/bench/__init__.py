@@ -1,1 +1,0 @@
-"""What `bigcode bench` needs beside the command itself."""

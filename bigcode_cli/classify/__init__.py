@@ -1,1 +1,0 @@
-"""What `bigcode classify` needs beside the command itself."""

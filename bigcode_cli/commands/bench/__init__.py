@@ -1,0 +1,1 @@
+"""`bigcode bench`: measure this machine."""

@@ -1,0 +1,1 @@
+"""`bigcode classify`: one label per file."""

@@ -1,0 +1,62 @@
+"""`bigcode classify`: which label files have.
+
+Knows nothing of how options are parsed, texts are read or results are shown.
+"""
+
+import typer
+
+from bigcode_cli.commands.classify.gates import LabelGates
+from bigcode_cli.commands.classify.options import (
+    ClassifierName,
+    ClassifyingOptions,
+    InputPaths,
+    LabelGateOptions,
+)
+from bigcode_cli.commands.classify.run import ClassifyRun
+from bigcode_cli.files import sources
+from bigcode_cli.files.options import KeepingOptions
+from bigcode_cli.files.walk import find_sources
+from bigcode_cli.framework.errors import ExitStatus
+from bigcode_cli.framework.options import ComputeOptions
+from bigcode_cli.framework.output import Notes
+from bigcode_cli.models.load import introduce, load_text_classifier, set_numpy_threads
+from bigcode_cli.models.resolve import BUILT_IN_CLASSIFIER, find_model
+
+
+def classify(
+    paths: InputPaths = None,
+    *,
+    classifying: ClassifyingOptions,
+    gates: LabelGateOptions,
+    classify_model: ClassifierName = None,
+    compute: ComputeOptions,
+    table: KeepingOptions,
+) -> None:
+    """Tell which label files have: with the built-in model, their programming language.
+
+    Folders are searched, without hidden files and what .gitignore excludes. A long file is read in
+    windows, whose logits are averaged by their tokens. Of several labels that do not exclude each
+    other those of 0.5 and more hold. A model with a single output gives a number. What is no text
+    is skipped, unless it is the only file.
+    """
+    set_numpy_threads(1)  # the threads take one row each
+    found = find_model(classify_model, built_in=BUILT_IN_CLASSIFIER)
+    if paths:
+        texts = list(find_sources(paths))
+    else:
+        sources.refuse_terminal("classify")
+        texts = [sources.file_source(sources.STANDARD_INPUT)]
+    notes = Notes(quiet=table.quiet, verbose=table.verbose)
+    if not texts:
+        notes.note("there are no files here")
+    if classify_model is None:
+        introduce(found.name, notes)
+    limits = LabelGates.of(gates)
+    run = ClassifyRun(
+        options=classifying, gates=limits, table=table, notes=notes, found=found, compute=compute
+    )
+    status = run.execute(texts, lambda: load_text_classifier(found, compute, notes))
+    if status is ExitStatus.FINDINGS and gates.exit_zero:
+        status = ExitStatus.DONE
+    if status is not ExitStatus.DONE:
+        raise typer.Exit(status)

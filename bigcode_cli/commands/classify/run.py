@@ -1,0 +1,207 @@
+"""Classifies texts one after the other: hands them to the model, judges and reports their labels.
+
+Knows nothing of the command line.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bigcode_cli.commands.classify.gates import LabelGates
+from bigcode_cli.commands.classify.options import ClassifyingOptions
+from bigcode_cli.commands.classify.reports import NO_LABEL, LabelEntry, LabelReport
+from bigcode_cli.files.file_errors import Fault
+from bigcode_cli.files.options import KeepingOptions
+from bigcode_cli.files.progress import Progress
+from bigcode_cli.files.result_cache import Memory, Remembered, ResultCache, model_scope
+from bigcode_cli.files.sources import Source
+from bigcode_cli.files.verdict import Verdict
+from bigcode_cli.framework.errors import ExitStatus, UsageFailure
+from bigcode_cli.framework.options import ComputeOptions
+from bigcode_cli.framework.output import Notes
+from bigcode_cli.models.load import describe_classifier
+from bigcode_cli.models.resolve import Found
+
+if TYPE_CHECKING:
+    from gpt_bigcode.labeling.results import Classification
+    from gpt_bigcode.labeling.text_classifier import ClassifierDescription, TextClassifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyRun:
+    """One call of the command.
+
+    Attributes:
+        options: what is told of each text.
+        gates: what texts must be.
+        table: how results are shown.
+        notes: where the notes go.
+        found: the model.
+        compute: how it runs.
+    """
+
+    options: ClassifyingOptions
+    gates: LabelGates
+    table: KeepingOptions
+    notes: Notes
+    found: Found
+    compute: ComputeOptions
+
+    def execute(self, texts: Sequence[Source], load: Callable[[], "TextClassifier"]) -> ExitStatus:
+        """Classify the texts and write the report; an error beats a finding.
+
+        Args:
+            texts: what to classify; without any, the model is not looked at.
+            load: loads the model; called if there is a text whose labels are not known yet.
+
+        Raises:
+            Failure: the model is no classifier of whole texts.
+            UsageFailure: options that make no sense with this model.
+        """
+        size = sum(text.size for text in texts)
+        progress = Progress(size, quiet=self.table.quiet, work="classifying")
+        model = describe_classifier(self.found) if texts else None
+        if model is not None:
+            self._check(model)
+        report = LabelReport(self.table.format, top=self.options.top, windows=self.options.windows)
+        total = _Total(self.found, model)
+        try:
+            for text, entry in self._entries(texts, model, load, progress):
+                progress.clear()
+                if entry.fault is not None:
+                    entry.fault.explain(text, self.notes)
+                report.add(entry)
+                total.add(entry)
+        finally:
+            progress.clear()
+        report.close(total.to_dict())
+        return total.status
+
+    def _check(self, model: "ClassifierDescription") -> None:
+        from gpt_bigcode.labeling.results import Problem
+
+        self.gates.check_model(self.found.name, model)
+        if self.options.top is not None and model.problem is Problem.REGRESSION:
+            raise UsageFailure(f"--top: {self.found.name} gives numbers, no labels")
+
+    def _entries(
+        self,
+        texts: Sequence[Source],
+        model: "ClassifierDescription | None",
+        load: Callable[[], "TextClassifier"],
+        progress: Progress,
+    ) -> Iterator[tuple[Source, LabelEntry]]:
+        if model is None:
+            return
+        outcomes = self._outcomes(texts, model, load, progress)
+        for text, outcome in zip(texts, outcomes, strict=True):
+            yield text, self._entry(text, outcome, alone=len(texts) == 1)
+        if outcomes.found:
+            self.notes.detail(f"{outcomes.found} of {len(texts)} files had been classified before")
+
+    def _outcomes(
+        self,
+        texts: Sequence[Source],
+        model: "ClassifierDescription",
+        load: Callable[[], "TextClassifier"],
+        progress: Progress,
+    ) -> "Remembered[Classification]":
+        now = model_scope(self.found.directory, self.compute)
+        scope = {"job": "classify", "windows": self.options.windows, **now}
+        cache = ResultCache.open(scope, enabled=not self.table.no_cache)
+
+        def compute(documents: Iterable[Iterator[str]]) -> Iterator["Classification | Exception"]:
+            classifier = load()
+            again = model_scope(self.found.directory, self.compute)
+            cache.writable = again == now  # not if it was replaced meanwhile
+            return classifier.classify_many(documents, windows=self.options.windows)
+
+        memory = Memory(cache, _pack, partial(_unpack, model))
+        return Remembered(texts, memory, compute, progress.advance)
+
+    def _entry(
+        self, text: Source, outcome: "Classification | Exception", *, alone: bool
+    ) -> LabelEntry:
+        if isinstance(outcome, Exception):
+            return LabelEntry(path=text.path, fault=Fault.of(text, outcome, alone=alone))
+        return LabelEntry(path=text.path, result=outcome, judgement=self.gates.judge(outcome))
+
+
+def _pack(result: "Classification") -> dict[str, Any]:
+    """The numbers; problem and names are the model's."""
+    windows = [
+        [one.values, one.tokens, one.bytes, one.start, one.end] for one in result.window_labels
+    ]
+    return {
+        "values": result.values,
+        "tokens": result.tokens,
+        "bytes": result.bytes,
+        "windows": result.windows,
+        "window_labels": windows,
+    }
+
+
+def _unpack(model: "ClassifierDescription", packed: dict[str, Any]) -> "Classification":
+    from gpt_bigcode.labeling.results import Classification, WindowLabels
+
+    head: dict[str, Any] = {"problem": model.problem, "names": model.names}
+    names = ("values", "tokens", "bytes", "start", "end")
+    windows = [dict(zip(names, values, strict=True)) for values in packed.pop("window_labels")]
+    labels = tuple(
+        WindowLabels(**head, **one | {"values": tuple(one["values"])}) for one in windows
+    )
+    values = tuple(packed.pop("values"))
+    return Classification(**head, **packed, values=values, window_labels=labels)
+
+
+class _Total:
+    """What all files come to."""
+
+    def __init__(self, found: Found, model: "ClassifierDescription | None") -> None:
+        self._found, self._model = found, model
+        self._counts: Counter[str] = Counter()
+        self._labels: Counter[str] = Counter()
+        self._numbers: list[float] = []
+
+    @property
+    def status(self) -> ExitStatus:
+        """An error beats a finding."""
+        if self._counts["error"]:
+            return ExitStatus.FAILED
+        return ExitStatus.FINDINGS if self._counts[Verdict.FAIL] else ExitStatus.DONE
+
+    def add(self, entry: LabelEntry) -> None:
+        self._counts[entry.status] += 1
+        if entry.verdict is not None:
+            self._counts[entry.verdict] += 1
+        if entry.result is not None:
+            self._labels[entry.result.label or NO_LABEL] += 1
+            if entry.result.number is not None:
+                self._numbers.append(entry.result.number)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary; of a regression the mean, of anything else how often each label came."""
+        from gpt_bigcode.labeling.results import Problem
+
+        model, counts = self._model, self._counts
+        values: dict[str, Any] = {
+            "files": counts["ok"] + counts["skipped"] + counts["error"],
+            "classified": counts["ok"],
+            "skipped": counts["skipped"],
+            "errors": counts["error"],
+            "failed": counts[Verdict.FAIL],
+        }
+        if model is not None and model.problem is Problem.REGRESSION:
+            numbers = self._numbers
+            mean = sum(numbers) / len(numbers) if numbers else None
+            values |= {"labels": None, "mean": mean}
+        else:
+            values["labels"] = dict(self._labels.most_common())
+        return values | {
+            "model": None if model is None else self._found.name,
+            "revision": None if model is None else self._found.revision,
+            "problem": None if model is None else model.problem.value,
+            "context_length": None if model is None else model.context_length,
+        }

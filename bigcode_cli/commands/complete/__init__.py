@@ -1,0 +1,1 @@
+"""`bigcode complete`: continue a text."""

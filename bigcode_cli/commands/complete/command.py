@@ -1,0 +1,54 @@
+"""`bigcode complete`: continues a text.
+
+Knows nothing of how options are parsed or how errors are shown.
+"""
+
+from dataclasses import replace
+
+from bigcode_cli.commands.complete.draft_model import load_draft
+from bigcode_cli.commands.complete.prefix_cache import kept_prefixes
+from bigcode_cli.commands.complete.presenter import Presenter
+from bigcode_cli.framework.options import (
+    Echo,
+    GenerationOptions,
+    InputFile,
+    KeptModelOptions,
+    NoHealing,
+    OutputFormat,
+    ReportOptions,
+)
+from bigcode_cli.framework.output import Notes
+from bigcode_cli.io import text_input
+from bigcode_cli.models.load import completion_options, load_text_model, set_numpy_threads
+from bigcode_cli.models.resolve import find_model
+
+
+def complete(
+    file: InputFile = None,
+    *,
+    echo: Echo = False,
+    no_healing: NoHealing = False,
+    generation: GenerationOptions,
+    model: KeptModelOptions,
+    report: ReportOptions,
+) -> None:
+    """Continue the text of FILE, or of standard input.
+
+    The completion is written as it arises. An empty text starts a new file.
+    A prompt may end anywhere, also inside a word: its last token is spelled anew.
+    Several samples are written under headings; use --format json to take them apart.
+    """
+    set_numpy_threads(model.threads)
+    text_input.refuse_unusable(file)
+    notes = Notes(quiet=report.quiet, verbose=report.verbose)
+    found = find_model(model.model)
+    source = text_input.read_text(file, whole=echo)
+    options = replace(completion_options(generation, source), heal=not no_healing)
+    text_model = load_text_model(found, model, notes)
+    load_draft(text_model, generation, model, notes)
+    presenter = Presenter(source=source, format=report.format, echo=echo, notes=notes)
+    with kept_prefixes(text_model, found, notes, enabled=not generation.no_prefix_cache):
+        if report.format is OutputFormat.TEXT and options.samples == 1:
+            presenter.stream(text_model.stream(source.text, options))
+        else:
+            presenter.write(text_model.complete(source.text, options))

@@ -1,0 +1,130 @@
+"""How completions are shown: as a stream, as text under headings, or as JSON; and the notes.
+
+Knows nothing of how they were asked for.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from bigcode_cli.framework.options import OutputFormat
+from bigcode_cli.framework.output import Notes, Result
+
+if TYPE_CHECKING:
+    from bigcode_cli.io.text_input import InputText
+    from gpt_bigcode.completion.results import Completion
+    from gpt_bigcode.completion.text_model import CompletionStream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presenter:
+    """Shows the answers to one text.
+
+    Attributes:
+        source: the text.
+        format: how results are written.
+        echo: write the text in front of every answer.
+        notes: where the notes go.
+    """
+
+    around_gap: ClassVar[bool] = False
+
+    source: "InputText"
+    format: OutputFormat
+    echo: bool
+    notes: Notes
+
+    def stream(self, stream: "CompletionStream") -> None:
+        """Write an answer as it arises."""
+        read = len(stream.prompt.ids)
+        dropped = stream.prompt.dropped_tokens
+        behind = stream.prompt.dropped_suffix_tokens
+        self._note_dropped(read, self._all_dropped(read, dropped), behind)
+        self._note_dropped_context(stream.prompt.dropped_context_tokens)
+        result = Result()
+        result.write_bytes(self._before)
+        for piece in stream:
+            result.write(piece)
+        result.write_bytes(self._after)
+        result.close()
+        self._note_details(stream.completion)
+
+    def write(self, completion: "Completion", *, silent: bool = False) -> None:
+        """Write answers that are complete; if `silent`, only what there is to note."""
+        read = completion.prompt_tokens
+        dropped = self._all_dropped(read, completion.dropped_prefix_tokens)
+        self._note_dropped(read, dropped, completion.dropped_suffix_tokens)
+        self._note_dropped_context(completion.dropped_context_tokens)
+        if silent:
+            pass
+        elif self.format is OutputFormat.TEXT:
+            self._write_text(completion)
+        else:
+            self._write_json(replace(completion, dropped_prefix_tokens=dropped))
+        self._note_details(completion)
+
+    @property
+    def _before(self) -> bytes:
+        """What is written in front of every answer."""
+        return self.source.data if self.echo else b""
+
+    @property
+    def _after(self) -> bytes:
+        """What is written behind it."""
+        return b""
+
+    def _shown(self, text: str) -> bytes:
+        """An answer as it is written."""
+        return self._before + text.encode() + self._after
+
+    def _whole(self, shown: bytes) -> bytes:
+        """An answer that ends with a line break, for what stands below it."""
+        return shown if shown.endswith(b"\n") else shown + b"\n"
+
+    def _all_dropped(self, read: int, dropped: int) -> int:
+        """Count what was never read of a huge text too, at the rate of what was."""
+        if not self.source.skipped_bytes:
+            return dropped
+        rate = (read + dropped) / len(self.source.text.encode())
+        return dropped + round(self.source.skipped_bytes * rate)
+
+    def _note_dropped(self, read: int, dropped: int, behind: int) -> None:
+        if self.around_gap and dropped + behind:
+            sides = f"dropped {dropped:,} before and {behind:,} behind the gap"
+            self.notes.note(f"the text is too long: kept {read:,} tokens, {sides}")
+        elif dropped:
+            kept = f"kept its last {read:,} tokens, dropped {dropped:,}"
+            self.notes.note(f"the text is too long: {kept}")
+
+    def _note_dropped_context(self, dropped: int) -> None:
+        if dropped:
+            self.notes.note(f"dropped {dropped:,} tokens of the --context files")
+
+    def _note_details(self, completion: "Completion") -> None:
+        for choice in completion.choices:
+            ending = f"{choice.finish_reason}, logprob {choice.logprob:.2f}"
+            self.notes.detail(f"{choice.completion_tokens} tokens written, {ending}")
+        times = completion.timings
+        reading, writing = times.prefill_seconds, times.decode_seconds
+        read = completion.prompt_tokens
+        self.notes.detail(f"{read} tokens read in {reading:.2f} s, the rest took {writing:.2f} s")
+        if times.drafted_tokens:
+            right = f"{times.accepted_tokens} of {times.drafted_tokens} guessed tokens were right"
+            self.notes.detail(f"{right}; --no-speculation guesses none")
+
+    def _write_text(self, completion: "Completion") -> None:
+        """Write several answers one below the other, for people; programs read JSON."""
+        result = Result()
+        if len(completion.choices) == 1:
+            result.write_bytes(self._shown(completion.choices[0].text))
+            result.close()
+            return
+        for choice in completion.choices:
+            result.write(f"--- {choice.index + 1}/{len(completion.choices)} ---\n")
+            result.write_bytes(self._whole(self._shown(choice.text)))
+        result.close()
+
+    def _write_json(self, completion: "Completion") -> None:
+        document = completion.to_dict()
+        for choice in document["choices"]:
+            choice["text"] = self._shown(choice["text"]).decode()
+        Result().write_json(document, indent=2 if self.format is OutputFormat.JSON else None)

@@ -1,0 +1,1 @@
+"""`bigcode infill`: fill a gap."""

@@ -1,0 +1,112 @@
+"""`bigcode infill`: writes what belongs into a gap of a text.
+
+Knows nothing of how options are parsed or how errors are shown.
+"""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from bigcode_cli.commands.complete.draft_model import load_draft
+from bigcode_cli.commands.complete.prefix_cache import kept_prefixes
+from bigcode_cli.commands.infill.cursor import check_way, find_place
+from bigcode_cli.commands.infill.options import AnswerOptions, PlaceOptions, Shown
+from bigcode_cli.commands.infill.presenter import InfillPresenter
+from bigcode_cli.framework.errors import UsageFailure
+from bigcode_cli.framework.options import (
+    GenerationOptions,
+    InputFile,
+    KeptModelOptions,
+    OutputFormat,
+    ReportOptions,
+)
+from bigcode_cli.framework.output import Notes
+from bigcode_cli.io import atomic_files
+from bigcode_cli.models.load import completion_options, load_text_model, set_numpy_threads
+from bigcode_cli.models.resolve import find_model
+
+if TYPE_CHECKING:
+    from gpt_bigcode.completion.text_model import CompletionOptions, InfillOptions, TextModel
+
+
+def infill(
+    file: InputFile = None,
+    *,
+    place: PlaceOptions,
+    answer: AnswerOptions,
+    generation: GenerationOptions,
+    model: KeptModelOptions,
+    report: ReportOptions,
+) -> None:
+    """Write what belongs into a gap of FILE, or of standard input.
+
+    One option says where the gap is. The answer is written as it arises, and ends where it would
+    repeat what follows the gap. The model must have been trained to infill.
+    """
+    _check_answer(answer, place, generation)
+    check_way(file, place)
+    set_numpy_threads(model.threads)
+    target = atomic_files.open_target(file) if answer.in_place else None
+    notes = Notes(quiet=report.quiet, verbose=report.verbose)
+    found = find_model(model.model)
+    gap = find_place(file, place)
+    options = _infill_options(completion_options(generation, gap.source), answer)
+    text_model = load_text_model(found, model, notes)
+    load_draft(text_model, generation, model, notes)
+    presenter = InfillPresenter(
+        source=gap.source,
+        format=report.format,
+        echo=False,
+        notes=notes,
+        place=gap,
+        shown=answer.print or Shown.MIDDLE,
+    )
+    with kept_prefixes(text_model, found, notes, enabled=not generation.no_prefix_cache):
+        _answer(text_model, options, presenter, target)
+
+
+def _answer(
+    text_model: "TextModel",
+    options: "InfillOptions",
+    presenter: InfillPresenter,
+    target: atomic_files.Target | None,
+) -> None:
+    """Fill the gap, and show the answer or write it into the file."""
+    gap, notes = presenter.place, presenter.notes
+    text = presenter.format is OutputFormat.TEXT
+    if text and options.samples == 1 and presenter.shown is not Shown.DIFF and target is None:
+        presenter.stream(text_model.stream_infill(gap.prefix, gap.suffix, options))
+        return
+    completion = text_model.infill(gap.prefix, gap.suffix, options)
+    if target is not None:
+        middle = completion.choices[0].text
+        # An empty answer changes nothing, a marker in the gap included.
+        changed = bool(middle) and atomic_files.rewrite(target, gap.source.data, gap.filled(middle))
+        if changed:
+            notes.detail(f"{target.name}: written")
+        else:
+            notes.note(f"{target.name}: unchanged, the answer is empty")
+    presenter.write(completion, silent=target is not None and text)
+
+
+def _check_answer(
+    answer: AnswerOptions, place: PlaceOptions, generation: GenerationOptions
+) -> None:
+    """Refuse what does not go together, before anything is read."""
+    pair = place.prefix_file is not None or place.suffix_file is not None
+    if answer.in_place and answer.print is not None:
+        raise UsageFailure("--in-place writes the file: it does not go with --print")
+    if answer.in_place and generation.samples != 1:
+        raise UsageFailure("--in-place writes one answer: it does not go with --samples")
+    if pair and (answer.in_place or answer.print is Shown.DIFF):
+        option = "--in-place" if answer.in_place else "--print diff"
+        raise UsageFailure(f"{option} needs one FILE, not --prefix-file and --suffix-file")
+
+
+def _infill_options(options: "CompletionOptions", answer: AnswerOptions) -> "InfillOptions":
+    from gpt_bigcode.completion.fim import InfillOrder
+    from gpt_bigcode.completion.text_model import InfillOptions
+
+    shared = {field.name: getattr(options, field.name) for field in fields(options)}
+    shared["heal"] = not answer.no_healing
+    order = InfillOrder(answer.order.value) if answer.order else None
+    return InfillOptions(**shared, order=order, trim=not answer.no_trim)

@@ -1,0 +1,168 @@
+"""Where the gap is: from a file and one of four ways to say it, to the text on both sides.
+
+Knows nothing of models. Bytes stay as they are, so that both sides and the gap are the file.
+"""
+
+from codecs import BOM_UTF8
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigcode_cli.commands.infill.options import ColumnUnit, PlaceOptions
+from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.io import text_input
+from bigcode_cli.io.text_input import InputText
+
+_ENCODINGS = {
+    ColumnUnit.CHARACTER: "utf-32-le",
+    ColumnUnit.UTF_16: "utf-16-le",
+    ColumnUnit.BYTE: "utf-8",
+}
+_UNIT_BYTES = {ColumnUnit.CHARACTER: 4, ColumnUnit.UTF_16: 2, ColumnUnit.BYTE: 1}
+_COUNTED = {
+    ColumnUnit.CHARACTER: "",
+    ColumnUnit.UTF_16: ", counted in UTF-16",
+    ColumnUnit.BYTE: ", counted in bytes",
+}
+_CONTINUATION = frozenset(range(0x80, 0xC0))
+_WAYS = "--at, --offset, --marker, or --prefix-file and --suffix-file"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A gap in a text.
+
+    Attributes:
+        source: the file; with --prefix-file, that of the text before the gap.
+        data: the bytes of the file as they are; None if the sides come from two files.
+        before: the bytes before the gap, byte order mark included.
+        after: the bytes behind it.
+    """
+
+    source: InputText
+    data: bytes | None
+    before: bytes
+    after: bytes
+
+    @property
+    def prefix(self) -> str:
+        """The text before the gap, without a byte order mark."""
+        return self.before.removeprefix(BOM_UTF8).decode()
+
+    @property
+    def suffix(self) -> str:
+        """The text behind the gap."""
+        return self.after.decode()
+
+    def filled(self, middle: str) -> bytes:
+        """The file with the gap filled."""
+        return self.before + middle.encode() + self.after
+
+
+def check_way(file: Path | None, options: PlaceOptions) -> None:
+    """Refuse anything but exactly one way, before anything slow is done.
+
+    Raises:
+        UsageFailure: none, several, or one that does not go with FILE.
+    """
+    pair = (options.prefix_file, options.suffix_file)
+    ways = [options.at, options.offset, options.marker, pair if any(pair) else None]
+    given = sum(way is not None for way in ways)
+    if given != 1:
+        how = "nothing says" if not given else "more than one option says"
+        raise UsageFailure(f"{how} where the gap is", hint=f"give one of {_WAYS}")
+    if not any(pair):
+        text_input.refuse_unusable(file, command="infill")
+        return
+    if not all(pair):
+        missing = "--prefix-file" if options.prefix_file is None else "--suffix-file"
+        raise UsageFailure(f"{missing} is missing", hint="an empty text is /dev/null")
+    if file is not None:
+        raise UsageFailure(f"{file}: FILE does not go with --prefix-file and --suffix-file")
+    if str(pair[0]) == str(pair[1]) == "-":
+        raise UsageFailure("--prefix-file and --suffix-file cannot both be standard input")
+    for path in pair:
+        text_input.refuse_unusable(path, command="infill")
+
+
+def find_place(file: Path | None, options: PlaceOptions) -> Place:
+    """Read the file, or both, and find the gap.
+
+    Raises:
+        UsageFailure: a place that the file does not have.
+        Failure: a file that cannot be read, or is no text, or too large.
+    """
+    if options.prefix_file is not None:
+        first, second = _read(options.prefix_file), _read(options.suffix_file)
+        after = second.data.removeprefix(BOM_UTF8)
+        return Place(source=first, data=None, before=first.data, after=after)
+    source = _read(file)
+    if options.marker is not None:
+        start, end = _find_marker(source, options.marker.encode())
+    elif options.offset is not None:
+        start = end = _check_offset(source, options.offset)
+    else:
+        start = end = _find_position(source, str(options.at), options.column_unit)
+    return Place(
+        source=source, data=source.data, before=source.data[:start], after=source.data[end:]
+    )
+
+
+def _read(file: Path | None) -> InputText:
+    source = text_input.read_text(file, whole=True)
+    mark = 0 if source.skipped_bytes else len(source.data) - len(source.data.removeprefix(BOM_UTF8))
+    if source.skipped_bytes + mark + len(source.text.encode()) != len(source.data):
+        raise Failure("too-large", f"{source.name}: more than {text_input.STREAM_BYTES >> 20} MiB")
+    return source
+
+
+def _find_marker(source: InputText, marker: bytes) -> tuple[int, int]:
+    count = source.data.count(marker)
+    start = source.data.find(marker)
+    if count == 1 and source.data.find(marker, start + 1) >= 0:
+        count = 2  # two that overlap
+    if count != 1:
+        often = "is not in it" if not count else f"is in it {count} times, not once"
+        raise UsageFailure(f"--marker: {source.name}: {marker.decode()!r} {often}")
+    return start, start + len(marker)
+
+
+def _check_offset(source: InputText, offset: int) -> int:
+    data = source.data
+    if not offset and data.startswith(BOM_UTF8):
+        return len(BOM_UTF8)
+    if offset > len(data):
+        size = f"{len(data)} bytes long"
+        raise UsageFailure(f"--offset: {offset} is not in {source.name}, which is {size}")
+    if offset < len(data) and data[offset] in _CONTINUATION:
+        raise UsageFailure(f"--offset: byte {offset} of {source.name} is inside a character")
+    if data[offset - 1 : offset + 1] == b"\r\n":
+        raise UsageFailure(f"--offset: byte {offset} of {source.name} is inside a line break")
+    return offset
+
+
+def _find_position(source: InputText, at: str, unit: ColumnUnit) -> int:
+    """The offset of LINE:COLUMN; a line ends with LF or CRLF, and the end of it is a column too."""
+    line, column = map(int, at.split(":"))
+    data = source.data
+    start = len(data) - len(data.removeprefix(BOM_UTF8))
+    for number in range(1, line):
+        start = data.find(b"\n", start) + 1
+        if not start:
+            lines = "1 line" if number == 1 else f"{number} lines"
+            raise UsageFailure(f"--at: {at} is not in {source.name}, which has {lines}")
+    end = data.find(b"\n", start)
+    content = data[start : len(data) if end < 0 else end]
+    if end >= 0:
+        content = content.removesuffix(b"\r")
+    encoded = content.decode().encode(_ENCODINGS[unit])
+    size = _UNIT_BYTES[unit]
+    most = len(encoded) // size + 1
+    if column > most:
+        why = f"line {line} has columns 1 to {most}{_COUNTED[unit]}"
+        raise UsageFailure(f"--at: {at} is not in {source.name}: {why}")
+    try:
+        before = encoded[: (column - 1) * size].decode(_ENCODINGS[unit])
+    except UnicodeDecodeError:
+        message = f"--at: column {column} of line {line} of {source.name} is inside a character"
+        raise UsageFailure(f"{message}{_COUNTED[unit]}") from None
+    return start + len(before.encode())

@@ -1,0 +1,1 @@
+"""`bigcode models`: the local cache and the hub."""

@@ -1,0 +1,1 @@
+"""`bigcode score`: bits per byte, gates and heat maps."""

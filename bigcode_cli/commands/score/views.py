@@ -1,0 +1,141 @@
+"""A text as it is shown: each of its lines in runs of characters, with the surprise of their token.
+
+Knows neither terminals nor pages.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from math import log
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from bigcode_cli.files.sources import Source
+
+if TYPE_CHECKING:
+    from gpt_bigcode.scoring.results import LineScore, Score, TokenScore
+
+SHOWN_CHARACTERS = 10**6
+"""Lines behind this many characters of a file are not shown."""
+LEVEL_BITS = (3, 6, 9, 12)
+"""From how many bits on a token has level 1 to 4: a probability of 1 in 8, 64, 512, 4,096."""
+
+_BYTE_ORDER_MARK = "\ufeff"
+_TELLING_BYTES, _TELLING_TOKENS = 8, 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptSource(Source):
+    """A source that keeps the beginning of what was read from it last."""
+
+    held: list[str] = field(default_factory=list)
+
+    def pieces(self, read: Callable[[int], None]) -> Iterator[str]:
+        """See `Source`."""
+        self.held.clear()
+        size = 0
+        for piece in super().pieces(read):
+            if size < SHOWN_CHARACTERS:
+                self.held.append(piece)
+            size += len(piece)
+            yield piece
+
+    def take(self) -> str:
+        """Hand over what was kept."""
+        text = "".join(self.held)[:SHOWN_CHARACTERS]
+        self.held.clear()
+        return text
+
+
+@dataclass(frozen=True)
+class Run:
+    """Characters that belong together.
+
+    Attributes:
+        text: them, as they stand in the file.
+        level: 0 to 4, see `LEVEL_BITS`; tokens of level 0 are not told apart.
+        bits: the surprise of their token, or of the worst of several that share a character.
+    """
+
+    text: str
+    level: int
+    bits: float
+
+
+@dataclass(frozen=True)
+class ShownLine:
+    """A line without its line end.
+
+    Attributes:
+        score: its values.
+        runs: its characters.
+        telling: it is long enough for its bits per byte to mean something.
+    """
+
+    score: "LineScore"
+    runs: tuple[Run, ...]
+    telling: bool
+
+    @property
+    def bits_per_byte(self) -> float:
+        """0.0 without bytes."""
+        return self.score.bits_per_byte or 0.0
+
+
+def keep_text(source: Source) -> KeptSource:
+    """The same source, with a memory."""
+    return KeptSource(**vars(source))
+
+
+def shown_lines(text: str, score: "Score") -> Iterator[ShownLine]:
+    """The lines of a text, as far as it is known and they were scored.
+
+    Args:
+        text: the text, perhaps only its beginning.
+        score: its values, with lines and tokens.
+    """
+    data, tokens, first = text.encode(), score.token_scores, 0
+    for line in score.lines:
+        if line.end > len(data):
+            return
+        while first < len(tokens) and tokens[first].end <= line.start:
+            first += 1
+        content = data[line.start : line.end].decode()
+        mark = len(_BYTE_ORDER_MARK.encode()) if content.startswith(_BYTE_ORDER_MARK) else 0
+        content = content.removeprefix(_BYTE_ORDER_MARK).removesuffix("\n").removesuffix("\r")
+        values = _values(content, line.start + mark, tokens, first)
+        telling = line.bytes >= _TELLING_BYTES and line.tokens >= _TELLING_TOKENS
+        yield ShownLine(line, tuple(_runs(content, values)), telling)
+
+
+def _level_of(bits: float) -> int:
+    """The level of a number of bits."""
+    return sum(bits >= limit for limit in LEVEL_BITS)
+
+
+def _values(
+    content: str, start: int, tokens: Sequence["TokenScore"], first: int
+) -> Iterator[tuple[int, float]]:
+    """The token and its bits for each character; the worst of those that share one."""
+    for char in content:
+        end = start + len(char.encode())
+        while first < len(tokens) and tokens[first].end <= start:
+            first += 1
+        worst, place = 0.0, first
+        last = first
+        while last < len(tokens) and tokens[last].start < end:
+            bits = -tokens[last].logprob / log(2)
+            if bits > worst:
+                worst, place = bits, last
+            last += 1
+        yield place, worst
+        start = end
+
+
+def _runs(content: str, values: Iterator[tuple[int, float]]) -> Iterator[Run]:
+    keyed = (
+        (char, (place, bits) if bits >= LEVEL_BITS[0] else (-1, 0.0))
+        for char, (place, bits) in zip(content, values, strict=True)
+    )
+    for (_, bits), group in groupby(keyed, key=itemgetter(1)):
+        yield Run("".join(map(itemgetter(0), group)), _level_of(bits), bits)

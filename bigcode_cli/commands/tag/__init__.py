@@ -1,0 +1,1 @@
+"""`bigcode tag`: find and redact personal data and secrets."""

@@ -1,0 +1,207 @@
+"""`bigcode tag`: finds personal data and secrets in files, or takes them out.
+
+Knows nothing of how options are parsed, texts are read or results are shown.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from bigcode_cli.commands.tag.options import (
+    FindingOptions,
+    RedactionOptions,
+    SilencingOptions,
+    StagedFindings,
+    TagFormat,
+    TagModelOptions,
+    TagPaths,
+    TagTableOptions,
+)
+from bigcode_cli.commands.tag.scrub_errors import discreet
+from bigcode_cli.files import sources
+from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source
+from bigcode_cli.files.walk import find_sources
+from bigcode_cli.framework.errors import ExitStatus, Failure, UsageFailure
+from bigcode_cli.framework.output import Notes
+from bigcode_cli.models.load import introduce, set_numpy_threads
+from bigcode_cli.models.resolve import BUILT_IN_TAGGER, Found, find_model
+
+if TYPE_CHECKING:
+    from bigcode_cli.commands.tag.run import TagRun
+    from gpt_bigcode.labeling.text_tagger import TagOptions, TextTagger
+
+
+def tag(  # noqa: PLR0913  # one dataclass for each group of options
+    paths: TagPaths = None,
+    *,
+    staged: StagedFindings = False,
+    finding: FindingOptions,
+    silencing: SilencingOptions,
+    redaction: RedactionOptions,
+    model: TagModelOptions,
+    table: TagTableOptions,
+) -> None:
+    """Find personal data and secrets in files, or take them out.
+
+    A finding is reported by its place, label and fingerprint, never by its text, and makes the exit
+    status 1. A comment `bigcode: allow`, `pragma: allowlist secret` or `gitleaks:allow` on its line
+    silences it, and so do `bigcode: allow-next-line` and `pragma: allowlist nextline secret` on the
+    line before. Folders are searched, hidden files too, without what .gitignore excludes. With
+    --redact one text is written to standard output without what was found, and its comments do not
+    count.
+    """
+    _refuse_contradictions(paths or [], silencing, redaction, staged=staged, table=table)
+    set_numpy_threads(1)  # the threads take one row each
+    status = ExitStatus.DONE
+    with discreet():
+        run = _run(finding, silencing, table, staged=staged)
+        found = find_model(model.tag_model, built_in=BUILT_IN_TAGGER)
+        if redaction.redact and not redaction.in_place:
+            text = file_source(str(paths[0]) if paths else STANDARD_INPUT)
+            status = run.filter(text, lambda: _load(found, model, run.notes))
+        else:
+            texts = _texts(paths or [], run, staged=staged)
+            act = run.rewrite if redaction.in_place else run.search
+            status = act(texts, lambda: _load(found, model, run.notes))
+    if status is not ExitStatus.DONE:
+        raise typer.Exit(status)
+
+
+def _refuse_contradictions(
+    paths: Sequence[Path],
+    silencing: SilencingOptions,
+    redaction: RedactionOptions,
+    *,
+    staged: bool,
+    table: TagTableOptions,
+) -> None:
+    """Refuse what does not go together, before anything is read."""
+    standard_input = not paths or STANDARD_INPUT in map(str, paths)
+    if redaction.in_place and not redaction.redact:
+        raise UsageFailure("--in-place goes with --redact: it writes the files anew")
+    if redaction.redact and (staged or silencing.update_baseline):
+        other = "--staged" if staged else "--update-baseline"
+        raise UsageFailure(f"--redact does not go with {other}")
+    if silencing.update_baseline and silencing.tag_baseline is None:
+        raise UsageFailure("--update-baseline needs --baseline FILE")
+    if silencing.update_baseline and staged:
+        raise UsageFailure("--update-baseline does not go with --staged, which sees added lines")
+    if staged and paths and standard_input:
+        raise UsageFailure("--staged: reads git's index, not standard input")
+    if redaction.in_place and standard_input:
+        raise UsageFailure("--in-place needs a PATH, standard input cannot be written")
+    if redaction.redact and not redaction.in_place:
+        _check_filter(paths, table)
+    if standard_input and not staged:
+        sources.refuse_terminal("tag")
+
+
+def _check_filter(paths: Sequence[Path], table: TagTableOptions) -> None:
+    if len(paths) > 1 or any(map(os.path.isdir, paths)):
+        raise UsageFailure("--redact writes one text: it takes one file, or --in-place")
+    if table.format is not TagFormat.TEXT:
+        raise UsageFailure(f"--redact writes the text itself: it has no --format {table.format}")
+
+
+def _run(
+    finding: FindingOptions,
+    silencing: SilencingOptions,
+    table: TagTableOptions,
+    *,
+    staged: bool,
+) -> "TagRun":
+    from bigcode_cli.commands.tag.baselines import Baseline
+    from bigcode_cli.commands.tag.fingerprints import DEFAULT_SALT, Fingerprints
+    from bigcode_cli.commands.tag.suppressions import Allowances
+
+    allowances = Allowances.of(silencing.allow or [], silencing.exclude or [])
+    baseline = None
+    if silencing.tag_baseline is not None:
+        baseline = Baseline.read(
+            silencing.tag_baseline, salt=silencing.salt, create=silencing.update_baseline
+        )
+        # What is staged is named from the top of the repository.
+        baseline = baseline.within(_top_folder()) if staged else baseline
+    salt = silencing.salt or (DEFAULT_SALT if baseline is None else baseline.salt)
+    options = _tag_options(finding)
+    from bigcode_cli.commands.tag.run import TagRun
+
+    return TagRun(
+        options=options,
+        allowances=allowances,
+        baseline=baseline,
+        fingerprints=Fingerprints(salt),
+        format=table.format,
+        exit_zero=finding.exit_zero,
+        update=silencing.update_baseline,
+        notes=Notes(quiet=table.quiet, verbose=table.verbose),
+    )
+
+
+def _top_folder() -> str:
+    from bigcode_cli.files.git_staged import run_git
+
+    return os.fsdecode(run_git("rev-parse", "--show-toplevel").removesuffix(b"\n"))
+
+
+def _tag_options(finding: FindingOptions) -> "TagOptions":
+    """Read --labels and --min-score.
+
+    Raises:
+        UsageFailure: a score that is none.
+    """
+    scores: dict[str, float] = {}
+    labels = [part.strip() for text in finding.labels or [] for part in text.split(",")]
+    names = []
+    for text in filter(None, labels):
+        name, equals, number = text.partition("=")
+        names.append(name)
+        if equals:
+            try:
+                scores[name] = float(number)
+            except ValueError:
+                scores[name] = -1.0
+            if not 0 <= scores[name] <= 1:
+                raise UsageFailure(f"--labels: {text!r}: the score is not a number from 0 to 1")
+    from gpt_bigcode.labeling.text_tagger import TagOptions
+
+    chosen = frozenset(names) if names else None
+    return TagOptions(labels=chosen, min_score=finding.min_score, min_scores=scores)
+
+
+def _texts(paths: list[Path], run: "TagRun", *, staged: bool) -> list[Source]:
+    if staged:
+        from bigcode_cli.files.git_staged import staged_sources
+
+        texts = staged_sources(list(map(str, paths)))
+    elif paths:
+        texts = list(find_sources(paths, hidden=True))
+    else:
+        texts = [file_source(STANDARD_INPUT)]
+    if not texts and not staged:
+        run.notes.note("there are no files here")
+    return [text for text in texts if not run.leaves_out(text.path)]
+
+
+def _load(found: Found, options: TagModelOptions, notes: Notes) -> "TextTagger":
+    if options.tag_model is None:
+        introduce(BUILT_IN_TAGGER, notes)
+    from gpt_bigcode.errors import CheckpointMismatchError
+    from gpt_bigcode.labeling.text_tagger import TextTagger
+
+    try:
+        model = TextTagger.load(
+            found.directory,
+            device=options.device,
+            precision=options.precision.value,
+            threads=options.threads,
+        )
+    except CheckpointMismatchError as error:
+        hint = error.hint or "bigcode models list shows which models can tag"
+        raise Failure(error.slug, f"{found.name}: {error}", hint=hint) from None
+    model.name, model.revision = found.name, found.revision
+    notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
+    return model

@@ -1,0 +1,33 @@
+"""Keeps what a text holds out of the messages of errors that nobody raised on purpose.
+
+Knows nothing of the work that is done meanwhile.
+"""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bigcode_cli.framework.errors import Failure
+from gpt_bigcode.errors import GPTBigCodeError
+
+_HINT = "this is a bug in bigcode; BIGCODE_DEBUG=1 shows where it happened"
+
+
+@contextmanager
+def discreet() -> Iterator[None]:
+    """Let errors pass whose words are our own or the system's; say of others only where they arose.
+
+    A library may quote its input in an exception, and with it a secret.
+
+    Raises:
+        Failure: `internal`, instead of any other exception; the traceback has no messages.
+    """
+    try:
+        yield
+    except (Failure, GPTBigCodeError, OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  # the point of it
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{frames[-1].name}, line {frames[-1].lineno}" if frames else "no frame"
+        failure = Failure("internal", f"{type(error).__name__} in {place}", hint=_HINT)
+        raise failure.with_traceback(error.__traceback__) from None

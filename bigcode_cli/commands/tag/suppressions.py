@@ -1,0 +1,119 @@
+"""What a finding is allowed by: a comment in the text, an expression, a pattern of file names.
+
+Knows nothing of models. Comments are found in any language, because only their words count.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bigcode_cli.framework.errors import UsageFailure
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+    from gpt_bigcode.labeling.spans import Span
+
+_MARK = re.compile(
+    r"bigcode:[ \t]*allow(?P<next>[- ]next[- ]?line|-next)?(?:=(?P<labels>[\w.,-]+))?(?!\w|-\w)"
+    r"|pragma:[ \t]*allowlist[ \t]+(?P<nextline>nextline[ \t]+)?secret\b"
+    r"|gitleaks:allow\b",
+    re.IGNORECASE,
+)
+_TAIL = 256  # characters: longer than any mark, so that none is lost between two pieces
+
+
+@dataclass
+class Comments:
+    """The allowing comments of one text, collected while its pieces pass by."""
+
+    _lines: dict[int, list[frozenset[str] | None]] = field(default_factory=dict)
+
+    def watch(self, pieces: Iterable[str]) -> Iterator[str]:
+        """Give the pieces on as they are."""
+        tail, line = "", 1  # what may hold the beginning of a mark, and the line it begins in
+        for piece in pieces:
+            text = tail + piece
+            # A mark that reaches the end may go on in the next piece.
+            cut = max(len(text) - _TAIL, 0)
+            line = self._search(text, cut, line)
+            tail = text[cut:]
+            yield piece
+        self._search(tail, len(tail), line)
+
+    def allow(self, span: "Span") -> bool:
+        """Whether a comment on one of its lines, or for them, allows a span."""
+        for line in range(span.start_line, span.end_line + 1):
+            for labels in self._lines.get(line, ()):
+                if labels is None or span.label.upper() in labels:
+                    return True
+        return False
+
+    def _search(self, text: str, end: int, line: int) -> int:
+        """Note the marks that begin before `end`; the line that `end` lies in."""
+        counted = 0
+        for found in _MARK.finditer(text):
+            if found.start() >= end:
+                break
+            line += text.count("\n", counted, found.start())
+            counted = found.start()
+            wanted = found["labels"]
+            labels = None if wanted is None else frozenset(wanted.upper().split(","))
+            below = bool(found["next"] or found["nextline"])
+            self._lines.setdefault(line + below, []).append(labels)
+        return line + text.count("\n", counted, end)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowances:
+    """What the user allows for all files.
+
+    Attributes:
+        expressions: allow a span in whose text one of them is found.
+        excluded: the names of files that are left out.
+    """
+
+    expressions: tuple[re.Pattern[str], ...] = ()
+    excluded: "GitIgnoreSpec | None" = None
+
+    @classmethod
+    def of(cls, allow: Sequence[str], exclude: Sequence[str]) -> "Allowances":
+        """Read the values of --allow and --exclude.
+
+        Raises:
+            UsageFailure: one of them is no expression or no pattern.
+        """
+        expressions = []
+        for text in allow:
+            try:
+                expressions.append(re.compile(text))
+            except (re.error, RecursionError, OverflowError) as error:
+                raise UsageFailure(f"--allow: {text!r}: {error}") from None
+        return cls(expressions=tuple(expressions), excluded=_read_patterns(exclude))
+
+    def allow(self, span: "Span") -> bool:
+        """Whether an expression allows a span."""
+        return any(expression.search(span.text) for expression in self.expressions)
+
+    def exclude(self, path: str) -> bool:
+        """Whether a file is to be left out."""
+        if self.excluded is None:
+            return False
+        # Relative as far as it can be, as patterns are; above the folder only the name counts.
+        name = os.path.relpath(path)
+        while name.startswith(os.pardir + os.sep):
+            name = name[len(os.pardir + os.sep) :]
+        return bool(self.excluded.match_file(name))
+
+
+def _read_patterns(patterns: Sequence[str]) -> "GitIgnoreSpec | None":
+    if not patterns:
+        return None
+    from pathspec import GitIgnoreSpec
+
+    try:
+        return GitIgnoreSpec.from_lines(patterns)
+    except ValueError as error:
+        raise UsageFailure(f"--exclude: {str(error)[:200]}") from None

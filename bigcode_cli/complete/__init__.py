@@ -1,1 +1,0 @@
-"""What `bigcode complete` needs beside the command itself; `infill` shares it."""

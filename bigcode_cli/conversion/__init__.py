@@ -1,0 +1,1 @@
+"""Other checkpoint formats to safetensors, in a sandbox."""

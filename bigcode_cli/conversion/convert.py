@@ -1,0 +1,233 @@
+"""Turns a checkpoint of another form into safetensors, by a process that can do no harm.
+
+Knows no network. A folder appears under its name only when all of it is there and checked.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bigcode_cli.conversion import folders
+from bigcode_cli.framework.errors import Failure
+from bigcode_cli.framework.output import Notes, shown_bytes
+from bigcode_cli.hub.cache_writer import storage_errors
+from bigcode_cli.hub.checksums import file_digest, is_digest, same_digest
+from bigcode_cli.hub.progress import Progress
+from bigcode_cli.hub.repo_files import CONFIG_FILE, supporting_files
+from bigcode_cli.hub.verify import require_consistent
+from bigcode_cli.io.atomic_files import make_private_folder, readable_mode
+
+_KEPT_VARIABLES = ("PATH", "HOME", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
+_SHA256 = "0" * 64
+
+
+_CHILD = ("-P", "-m", "bigcode_cli.conversion.sandboxed_worker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is converted.
+
+    Attributes:
+        name: what to call it in messages.
+        folder: where its files are.
+        record: where it is from, as it is written beside the result.
+    """
+
+    name: str
+    folder: Path
+    record: Mapping[str, Any]
+
+
+def convert(source: Source, target: Path, notes: Notes, *, private: bool) -> None:
+    """Convert a checkpoint into a new folder.
+
+    Args:
+        source: the checkpoint; contents of a cache are compared with their hashes first.
+        target: the folder to make; it may be there if it is empty.
+        notes: hears how it goes.
+        private: whether nobody else may read the result.
+
+    Raises:
+        Failure: the target is there, the disk is full, or the weights are not what they should be.
+        GPTBigCodeError: the result does not fit its configuration.
+    """
+    _require_new(target)
+    files = folders.source_files(source.folder)
+    size = sum((source.folder / name).stat().st_size for name in files)
+    _require_hashes(source, files)
+    elsewhere = "let XDG_CACHE_HOME name a folder" if private else "name a folder"
+    with storage_errors(target.parent, elsewhere), _new_folder(target, private=private) as folder:
+        _require_space(folder, size)
+        notes.note(f"{source.name}: converting {shown_bytes(size)} into safetensors")
+        _copy_supporting_files(source.folder, folder)
+        with Progress(f"{source.name}: converted", size, notes) as progress:
+            _run_child(source, folder, files, progress)
+        require_consistent(folder)
+        digests = {path.name: file_digest(path, _SHA256) for path in sorted(folder.iterdir())}
+        folders.write_record(folder, source.record, digests)
+        _sync(folder)
+
+
+def _require_new(target: Path) -> None:
+    if target.is_symlink() or (target.exists() and not (target.is_dir() and _is_empty(target))):
+        hint = "name a folder that is not there yet"
+        raise Failure("exists", f"{target}: is already there, and nothing is replaced", hint=hint)
+
+
+def _is_empty(folder: Path) -> bool:
+    return next(folder.iterdir(), None) is None
+
+
+def _require_hashes(source: Source, files: list[str]) -> None:
+    """Compare contents of a cache, which are named by their hashes, before they are opened."""
+    for name in files:
+        path = source.folder / name
+        expected = path.readlink().name if path.is_symlink() else ""
+        if is_digest(expected):
+            found = file_digest(path, expected)
+            if not same_digest(found, expected):
+                message = f"{source.name}: {name}: its hash is {found}, expected {expected}"
+                hint = f"bigcode models pull --convert {source.name} mends it"
+                raise Failure("model-corrupt", message, hint=hint)
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        message = f"needs {shown_bytes(needed)}, but {folder.parent} has {shown_bytes(free)} free"
+        raise Failure("no-space", message, hint="free some space, or name a folder elsewhere")
+
+
+@contextmanager
+def _new_folder(target: Path, *, private: bool) -> Iterator[Path]:
+    """Give a temporary folder beside the target, which becomes it if nothing fails."""
+    if private:
+        make_private_folder(target.parent)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target.parent, target.name)
+    folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}{folders.PARTIAL_SUFFIX}")
+    folder.mkdir(mode=0o700)
+    folder.chmod(0o700)
+    with ExitStack() as held:
+        held.callback(shutil.rmtree, folder, ignore_errors=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        held.callback(os.close, handle)
+        with suppress(OSError):  # a file system without locks: nobody sweeps there either
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+        for path in folder.iterdir():
+            path.chmod(readable_mode())
+        folder.chmod(0o700 if private else readable_mode(executable=True))
+        _rename(folder, target)
+
+
+def _rename(folder: Path, target: Path) -> None:
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        _require_new(target)  # another process was quicker
+        raise
+
+
+def sweep(parent: Path, name: str = "") -> int:
+    """Remove what killed conversions left in a folder; return the bytes that this frees."""
+    freed = 0
+    for path in parent.glob(f".{name}*{folders.PARTIAL_SUFFIX}"):
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            freed += sum(entry.lstat().st_size for entry in path.iterdir())
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:  # whoever writes it lives
+            continue
+        finally:
+            os.close(handle)
+    return freed
+
+
+def _copy_supporting_files(source: Path, target: Path) -> None:
+    for name in supporting_files(path.name for path in source.iterdir()):
+        shutil.copyfile(source / name, target / name)
+    if folders.has_other_layout(source):
+        from gpt_bigcode.checkpoint.conversion import convert_config
+        from gpt_bigcode.config import MAX_CONFIG_BYTES, read_json_object
+
+        fields = convert_config(read_json_object(source / CONFIG_FILE, MAX_CONFIG_BYTES))
+        (target / CONFIG_FILE).write_text(json.dumps(fields, indent=2) + "\n", "utf-8")
+
+
+def _run_child(source: Source, folder: Path, files: list[str], progress: Progress) -> None:
+    arguments = [
+        *_CHILD,
+        str(os.getpid()),
+        str(source.folder.resolve()),
+        str(folder.resolve()),
+        *files,
+    ]
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        env=child_environment(),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert process.stdout is not None  # noqa: S101  # a pipe was asked for
+    try:
+        with process.stdout:
+            for line in process.stdout:
+                if _heed(source, json.loads(line), progress):
+                    return
+    finally:
+        process.kill()
+        process.wait()
+    message = f"{source.name}: the process that converts it ended with {process.returncode}"
+    raise Failure("conversion", message, hint="is there enough memory?")
+
+
+def child_environment() -> dict[str, str]:
+    """Give the process nothing that it does not need: no token above all."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _heed(source: Source, said: Mapping[str, Any], progress: Progress) -> bool:
+    """Take note of one line of the process; tell whether it was the last one.
+
+    Raises:
+        Failure: what the process found.
+    """
+    if "error" in said:
+        raise Failure(said["error"], f"{source.name}: {said['message']}", hint=said["hint"])
+    if "shut_in" in said:
+        progress.detail(f"{source.name}: pickles are opened in {said['shut_in']}")
+    progress.advance(said.get("written", 0))
+    return "done" in said
+
+
+def _sync(folder: Path) -> None:
+    """Have everything on the disk before it gets its name."""
+    for path in (*folder.iterdir(), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

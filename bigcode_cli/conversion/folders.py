@@ -1,0 +1,173 @@
+"""Where converted models lie: in folders of our own, named by what they were made from.
+
+Knows no network and loads nothing. The cache that other tools share holds none of our files.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bigcode_cli.framework.errors import Failure
+from bigcode_cli.hub.cache_reader import CachedRepository
+from bigcode_cli.hub.checksums import is_digest
+from bigcode_cli.hub.repo_files import (
+    CONFIG_FILE,
+    MAX_INDEX_BYTES,
+    PICKLES,
+    SAFETENSORS,
+    shard_names,
+)
+
+FORMAT = 1
+RECORD_FILE = "conversion.json"
+PARTIAL_SUFFIX = ".partial"
+_PICKLES = (PICKLES.single, PICKLES.index)
+_WEIGHTS = (SAFETENSORS.single, SAFETENSORS.index)
+_TOKENIZER_FILE = "tokenizer.json"
+_MAX_RECORD_BYTES, _MAX_CONFIG_BYTES = 1 << 20, 1 << 20
+_OTHER_LAYOUT = b'"attention_head_type"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a converted model was made from, and what it should hold.
+
+    Attributes:
+        folder: where it is.
+        repository: whose weights they were; None for a folder of the user's.
+        commit: at which commit.
+        cache: the cache that it lay in.
+        files: the sha256 of every file.
+    """
+
+    folder: Path
+    repository: str | None
+    commit: str | None
+    cache: str | None
+    files: Mapping[str, str]
+
+
+def converted_root() -> Path:
+    """Return the folder of converted models, whether it is there or not."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / "converted"
+
+
+def has_usable_weights(folder: Path) -> bool:
+    """Tell whether a folder holds weights in our form and layout."""
+    return _has(folder, _WEIGHTS) and not has_other_layout(folder)
+
+
+def has_other_layout(folder: Path) -> bool:
+    """Tell whether a configuration is of the original layout of bigcode/santacoder."""
+    try:
+        with (folder / CONFIG_FILE).open("rb") as stream:
+            return _OTHER_LAYOUT in stream.read(_MAX_CONFIG_BYTES)
+    except OSError:
+        return False
+
+
+def has_pickles(folder: Path) -> bool:
+    """Tell whether a folder holds weights that can be converted."""
+    return _has(folder, _PICKLES)
+
+
+def is_convertible(folder: Path) -> bool:
+    """Tell whether a folder's model can be used only after a conversion."""
+    return _has(folder, _PICKLES + _WEIGHTS) and not has_usable_weights(folder)
+
+
+def _has(folder: Path, names: tuple[str, ...]) -> bool:
+    return any((folder / name).exists() for name in names)
+
+
+def source_files(folder: Path) -> list[str]:
+    """Name the files that hold the weights of a convertible folder, in order.
+
+    Raises:
+        Failure: `model-corrupt` or `repo-unsafe`, for an index that is none.
+    """
+    single, index = _WEIGHTS if has_other_layout(folder) and _has(folder, _WEIGHTS) else _PICKLES
+    if (folder / single).exists():
+        return [single]
+    with (folder / index).open("rb") as stream:
+        content = stream.read(MAX_INDEX_BYTES)
+    return shard_names(content, index, Path(single).suffix)
+
+
+def converted_folder(snapshot: Path) -> Path | None:
+    """Name the folder for the conversion of a snapshot; None if its files are no links to contents.
+
+    The name follows from the hashes of what is converted, so that it never stands for another.
+    """
+    digests = {}
+    for name in (CONFIG_FILE, _TOKENIZER_FILE, *source_files(snapshot)):
+        path = snapshot / name
+        if path.is_symlink() and is_digest(path.readlink().name):
+            digests[name] = path.readlink().name
+        elif name != _TOKENIZER_FILE or path.exists():
+            return None
+    text = json.dumps([FORMAT, sorted(digests.items())])
+    return converted_root() / hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def usable_folder(snapshot: Path) -> Path:
+    """Return a snapshot, or its conversion if it needs one and has one."""
+    if not is_convertible(snapshot):
+        return snapshot
+    try:
+        folder = converted_folder(snapshot)
+    except (Failure, OSError):
+        return snapshot
+    return snapshot if folder is None or read_record(folder) is None else folder
+
+
+def read_record(folder: Path) -> Record | None:
+    """Read what a folder was made from; None if it is no conversion, or one of another version."""
+    try:
+        with (folder / RECORD_FILE).open("rb") as stream:
+            values = json.loads(stream.read(_MAX_RECORD_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        return None
+    source, files = values.get("source"), values.get("files")
+    if not isinstance(source, dict) or not isinstance(files, dict):
+        return None
+    return Record(
+        folder=folder,
+        repository=source.get("repository"),
+        commit=source.get("commit"),
+        cache=source.get("cache"),
+        files={str(name): str(digest) for name, digest in files.items()},
+    )
+
+
+def write_record(folder: Path, source: Mapping[str, Any], files: Mapping[str, str]) -> None:
+    """Say in a folder what it was made from; the last file that is written."""
+    values = {"format": FORMAT, "source": dict(source), "files": dict(files)}
+    text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+    (folder / RECORD_FILE).write_text(text, "utf-8")
+
+
+def conversions(repository: CachedRepository | None = None) -> Iterator[Record]:
+    """Iterate over the converted models, or those of one repository of one cache."""
+    root = converted_root()
+    try:
+        folders = sorted(path for path in root.iterdir() if path.name[:1] != ".")
+    except OSError:
+        return
+    for folder in folders:
+        if folder.is_symlink():
+            continue
+        record = read_record(folder)
+        own = repository is None or (
+            record is not None
+            and (record.repository, record.cache) == (repository.name, str(repository.root))
+        )
+        if record is not None and own:
+            yield record

@@ -1,0 +1,130 @@
+"""The process that opens pickles: no network, little memory, and it dies with its parent.
+
+Knows nothing of the cache. Started by `conversion` as PARENT SOURCE TARGET FILE..., and writes one
+JSON object a line: where it is shut in, bytes written, and at last `done` or an error.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+_SET_PARENT_DEATH_SIGNAL, _SET_NO_NEW_PRIVILEGES = 1, 38
+_NEW_USERS, _NEW_NETWORK = 0x10000000, 0x40000000
+_ROOM_BYTES = 1 << 30
+_FORBIDDEN = (
+    *("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn"),
+    *("os.kill", "os.remove", "os.rename", "os.rmdir", "os.chmod", "os.chown", "os.truncate"),
+    *("pty.spawn", "ftplib.", "urllib.", "http.", "smtplib.", "shutil.", "ctypes.dlopen"),
+)
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def die_with(parent: int) -> None:
+    """End when the parent does, even if it was gone before we could ask for that."""
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def isolate() -> str:
+    """Give up the network, and what else is not needed; say what keeps the network out.
+
+    Where the kernel grants no network namespace of our own, the audit hook refuses sockets.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Whoever may do it without new users keeps the right to read what belongs to others.
+    for spaces in (_NEW_NETWORK, _NEW_USERS | _NEW_NETWORK):
+        if libc.unshare(spaces) == 0:
+            return "a network namespace of its own"
+    return "a hook that refuses sockets"
+
+
+def forbid(target: Path) -> None:
+    """Refuse from now on whatever reading tensors does not need. It cannot be taken back."""
+    allowed = str(target) + os.sep
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if event.startswith(_FORBIDDEN):
+            raise PermissionError(event)
+        if event != "open" or not isinstance(arguments[2], int):
+            return
+        if arguments[2] & _WRITING and not str(arguments[0]).startswith(allowed):
+            raise PermissionError(event)
+
+    sys.addaudithook(refuse)
+
+
+def limit_memory(source_bytes: int) -> None:
+    """Allow what is used now, the files once as they are mapped, and a fixed room besides."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    used = pages * resource.getpagesize()
+    most = used + source_bytes + _ROOM_BYTES
+    _lower(resource.RLIMIT_AS, most)
+    _lower(resource.RLIMIT_FSIZE, source_bytes + _ROOM_BYTES)
+
+
+def _lower(kind: int, most: int) -> None:
+    """Set a limit for good, unless there is a lower one already."""
+    now = resource.getrlimit(kind)[1]
+    allowed = most if now == resource.RLIM_INFINITY else min(most, now)
+    resource.setrlimit(kind, (allowed, allowed))
+
+
+def tell(**fields: Any) -> None:
+    """Write one line to the parent."""
+    sys.stdout.write(json.dumps(fields) + "\n")
+    sys.stdout.flush()
+
+
+def convert(source: Path, target: Path, files: list[str]) -> None:
+    """Convert, and tell how it went."""
+    from gpt_bigcode.errors import GPTBigCodeError
+
+    tell(shut_in=isolate())
+    try:
+        _convert(source, target, files)
+    except GPTBigCodeError as error:
+        tell(error=error.slug, message=str(error), hint=error.hint)
+    except MemoryError:
+        tell(error="memory", message="the conversion needs more memory than it may have", hint=None)
+    except OSError as error:
+        tell(error="conversion", message=f"cannot be converted: {error.strerror}", hint=None)
+    else:
+        tell(done=True)
+
+
+def _convert(source: Path, target: Path, files: list[str]) -> None:
+    from gpt_bigcode.checkpoint.pickle_reader import require_archive
+
+    paths = [source / name for name in files]
+    for path in paths:
+        if path.suffix == ".bin":
+            require_archive(path)
+    import torch
+
+    from gpt_bigcode.checkpoint.conversion import convert_weights
+
+    torch.set_num_threads(1)
+    limit_memory(sum(path.stat().st_size for path in paths))
+    forbid(target)
+    convert_weights(source, files, target, advance=lambda count: tell(written=count))
+
+
+def main() -> None:
+    """Run as a process of its own."""
+    parent, source, target, *files = sys.argv[1:]
+    die_with(int(parent))
+    convert(Path(source), Path(target), files)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Many texts: walking folders, staged files, cached results, verdicts."""

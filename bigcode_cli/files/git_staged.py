@@ -1,0 +1,193 @@
+"""Runs git so that nothing of the user's repository is changed, and none of its programs run.
+
+Knows nothing of what its commands print.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from typing import BinaryIO
+
+from bigcode_cli.files.sources import MAX_BYTES, Source
+from bigcode_cli.framework.errors import Failure
+
+# No file system monitor and no replaced objects; names are names, not patterns; no lock is taken.
+_GIT = (
+    *("git", "--no-pager", "--no-optional-locks", "--no-replace-objects", "--literal-pathspecs"),
+    *(
+        "-c",
+        "core.fsmonitor=false",
+        "-c",
+        "core.quotePath=true",
+        "-c",
+        "diff.ignoreSubmodules=none",
+    ),
+)
+# Everything else that git put into a hook's environment is kept: it says where the index is.
+_DROPPED = frozenset({"GIT_DIFF_OPTS", "GIT_EXTERNAL_DIFF", "GIT_PAGER", "GIT_TRACE"})
+_LONGEST_REASON = 200
+
+
+def start_git(
+    arguments: Sequence[str], *, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
+    """Start a git command whose output is read as it comes.
+
+    Raises:
+        Failure: `git`: there is no git.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}
+    # Objects of a partial clone that are not here are not fetched: this program uses no network.
+    environment |= {"LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
+    try:
+        return subprocess.Popen(
+            [*_GIT, *arguments],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+    except OSError as error:
+        raise Failure("git", f"git cannot be started: {error.strerror}") from None
+
+
+def run_git(*arguments: str) -> bytes:
+    """Run a git command and return its output.
+
+    Raises:
+        Failure: `git`: it failed; its first sentence says why.
+    """
+    process = start_git(arguments)
+    output, complaint = process.communicate()
+    if process.returncode:
+        raise git_failure(complaint)
+    return output
+
+
+def git_failure(complaint: bytes) -> Failure:
+    """The error that git's own words make."""
+    lines = complaint.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
+    reason = lines[0].removeprefix("fatal: ").removeprefix("error: ")
+    return Failure("git", reason[:_LONGEST_REASON])
+
+
+ALL_LINES = (range(1, sys.maxsize),)
+_FILE_MODES = frozenset({b"100644", b"100755"})
+_LIST = (
+    *("diff", "--cached", "--raw", "-z", "--no-abbrev", "--find-renames", "--no-relative"),
+    *("--diff-filter=ACMRTU", "--no-ext-diff", "--no-textconv", "--no-color", "-O/dev/null"),
+)
+_COMPARE = (
+    *("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--text", "--unified=0"),
+    *("--inter-hunk-context=0", "--diff-algorithm=histogram"),
+)
+_HUNK = re.compile(rb"@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@")
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """An entry of the index that is a file.
+
+    Attributes:
+        path: its name from the top of the repository, as the system spells it.
+        blob: the id of its content.
+        before: the id of the content that it replaces; None for a new file.
+    """
+
+    path: str
+    blob: str
+    before: str | None
+
+
+def staged_sources(paths: Sequence[str]) -> list[Source]:
+    """What is staged and has new lines, as texts of which only these are judged.
+
+    Args:
+        paths: only these files and what is in these folders; none: everything.
+
+    Raises:
+        Failure: `git`: not a repository, or git failed; `unmerged`: a merge is not finished.
+    """
+    run_git("rev-parse", "--git-dir")  # outside a repository, diff explains itself for pages
+    names = ["--", *paths] if paths else []
+    files = parse_raw(run_git(*_LIST, *names))
+    sources = []
+    for file in files:
+        added = ALL_LINES if file.before is None else added_lines(file.before, file.blob)
+        if added:
+            opened = partial(_open_blob, file.blob)
+            sources.append(Source(path=file.path, open=opened, added=added))
+    return sources
+
+
+def parse_raw(output: bytes) -> list[StagedFile]:
+    """Read the output of `git diff --raw -z`, without links, submodules and deletions.
+
+    Raises:
+        Failure: `unmerged`.
+    """
+    fields = iter(output.split(b"\0"))
+    files = []
+    for field in fields:
+        if not field:
+            continue
+        old_mode, mode, before, blob, status = field.removeprefix(b":").split(b" ")
+        name = next(fields)
+        if status[:1] in b"RC":
+            name = next(fields)  # the new name stands behind the old one
+        path = os.fsdecode(name)
+        if status == b"U":
+            raise Failure("unmerged", f"{path}: the merge is not finished")
+        if mode in _FILE_MODES:
+            known = old_mode in _FILE_MODES
+            files.append(StagedFile(path, blob.decode(), before.decode() if known else None))
+    return files
+
+
+def added_lines(before: str, blob: str) -> tuple[range, ...]:
+    """Ranges of the line numbers of `blob`, from 1, that `before` does not have."""
+    if before == blob:
+        return ()
+    return tuple(_added(run_git(*_COMPARE, before, blob)))
+
+
+def _added(patch: bytes) -> Iterator[range]:
+    """Ranges of added lines in a patch without context."""
+    left = 0  # lines of the hunk that are still to come: they may look like anything
+    for line in patch.split(b"\n"):
+        if left:
+            left -= line.startswith(b"+")
+        elif found := _HUNK.match(line):
+            start, left = int(found[1]), int(found[2] or 1)
+            if left:
+                yield range(start, start + left)
+
+
+def _open_blob(blob: str) -> BinaryIO:
+    """The content of an object.
+
+    Raises:
+        Failure: `too-large`; `git`: it is not there.
+    """
+    with start_git(["cat-file", "--batch"], stdin=subprocess.PIPE) as process:
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise Failure("git", "no pipes to git")
+        process.stdin.write(f"{blob}\n".encode())
+        process.stdin.close()
+        header = process.stdout.readline().split()
+        if len(header) != 3 or header[1] != b"blob":  # id, type, size
+            process.kill()
+            raise git_failure(process.stderr.read() or b"object %s is not here" % blob.encode())
+        size = int(header[2])
+        if size > MAX_BYTES:
+            process.kill()
+            raise Failure("too-large", f"more than {MAX_BYTES // 10**6} MB")
+        data = process.stdout.read(size)
+        if len(data) != size:
+            raise git_failure(process.stderr.read())
+        return BytesIO(data)

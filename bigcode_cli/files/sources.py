@@ -1,0 +1,168 @@
+"""Texts that a command works on one after the other: files, folders, standard input, git blobs.
+
+Knows nothing of models. A text is checked as a whole before its first piece is given away; it is
+read twice rather than kept, so that memory does not grow with its size.
+"""
+
+import codecs
+import contextlib
+import os
+import stat
+import sys
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from typing import BinaryIO
+
+from bigcode_cli.framework.errors import Failure, UsageFailure
+
+MAX_BYTES = 100 * 10**6
+"""The largest text that is worked on."""
+STANDARD_INPUT = "-"
+SKIPPED = frozenset({"binary", "input-encoding", "too-large", "empty", "lfs-pointer"})
+"""Slugs of texts that are no texts; any other failure is an error."""
+
+_PIECE_BYTES = 1 << 16
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A text that was not read yet.
+
+    Attributes:
+        path: what results call it, as the system spells it.
+        open: opens it for reading bytes; raises OSError or Failure.
+        size: its bytes, as far as they are known.
+        named: the user gave this very name, it was not found in a folder.
+        added: ranges of line numbers, from 1, that are to be judged; None: all.
+        repeatable: it can be read more than once, unlike a pipe.
+    """
+
+    path: str
+    open: Callable[[], BinaryIO]
+    size: int = 0
+    named: bool = True
+    added: tuple[range, ...] | None = None
+    repeatable: bool = True
+
+    def pieces(self, read: Callable[[int], None]) -> Iterator[str]:
+        """Check the text, then give it piece by piece.
+
+        Args:
+            read: told how many bytes were given away.
+
+        Raises:
+            Failure: one of `SKIPPED`, or `input`: it cannot be read.
+        """
+        try:
+            with self.open() as opened:
+                stream = _rewindable(opened)
+                _check(stream)
+                decoder = codecs.getincrementaldecoder("utf-8")()
+                while data := stream.read(_PIECE_BYTES):
+                    yield decoder.decode(data)
+                    read(len(data))
+                yield decoder.decode(b"", final=True)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "changed while it was read"
+            raise Failure("input", str(reason)) from None
+
+
+def file_source(path: str, *, named: bool = True) -> Source:
+    """A file by its name; `-` is standard input."""
+    if named and path == STANDARD_INPUT:
+        return Source(path=path, open=_open_standard_input, repeatable=False)
+    size, regular = 0, False
+    with contextlib.suppress(OSError, ValueError):  # opening it will say why
+        status = os.stat(path)  # noqa: PTH116  # a name may be any bytes
+        size, regular = status.st_size, stat.S_ISREG(status.st_mode)
+    opened = partial(_open_file, path)
+    return Source(path=path, open=opened, size=size, named=named, repeatable=regular)
+
+
+def refuse_terminal(command: str = "score") -> None:
+    """Refuse to wait for somebody to type a text.
+
+    Args:
+        command: what the hint names.
+
+    Raises:
+        UsageFailure: standard input is a terminal.
+    """
+    if sys.stdin is not None and sys.stdin.isatty():
+        hint = f"bigcode {command} PATH, or pipe the text in"
+        raise UsageFailure("no PATH given, and stdin is a terminal", hint=hint)
+
+
+def _open_standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise Failure("input", "is closed")
+    refuse_terminal()
+    return open(sys.stdin.fileno(), "rb", closefd=False)
+
+
+def _open_file(path: str) -> BinaryIO:
+    try:
+        # A pipe that nobody writes to, or a terminal, must not make us wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except ValueError as error:
+        raise Failure("input", str(error)) from None
+    os.set_blocking(descriptor, True)
+    stream = os.fdopen(descriptor, "rb")
+    if stream.isatty():
+        stream.close()
+        raise Failure("input", "is a terminal, not a file")
+    return stream
+
+
+def _rewindable(stream: BinaryIO) -> BinaryIO:
+    """The same stream, or a copy in memory of one that cannot be read twice."""
+    if isinstance(stream, BytesIO):
+        return stream
+    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) and stream.seekable():
+        return stream
+    data = bytearray()
+    while chunk := stream.read(_PIECE_BYTES):
+        data += chunk
+        _refuse_binary(chunk, len(data) - len(chunk))
+        _refuse_large(len(data))
+    return BytesIO(data)
+
+
+def _check(stream: BinaryIO) -> None:
+    """Read a text to its end, and go back to where it began."""
+    start, total, head = stream.tell(), 0, b""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    while True:
+        data = stream.read(_PIECE_BYTES)
+        head = head or data[: len(_LFS_POINTER)]
+        _refuse_binary(data, total)
+        pending = len(decoder.getstate()[0])
+        try:
+            decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            byte, place = error.object[error.start], total - pending + error.start
+            message = f"byte 0x{byte:02x} at offset {place} is not UTF-8"
+            raise Failure("input-encoding", message) from None
+        total += len(data)
+        _refuse_large(total)
+        if not data:
+            break
+    if total == 0 or (total == len(BOM_UTF8) and head == BOM_UTF8):
+        raise Failure("empty", "holds no text")
+    if head == _LFS_POINTER:
+        raise Failure("lfs-pointer", "a pointer of git-lfs, not the file itself")
+    stream.seek(start)
+
+
+def _refuse_binary(data: bytes, before: int) -> None:
+    if (place := data.find(0)) >= 0:
+        raise Failure("binary", f"NUL byte at offset {before + place}: not a text")
+
+
+def _refuse_large(size: int) -> None:
+    if size > MAX_BYTES:
+        raise Failure("too-large", f"more than {MAX_BYTES // 10**6} MB")

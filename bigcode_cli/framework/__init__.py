@@ -1,0 +1,1 @@
+"""Options, settings, errors, output and the Typer glue that every command shares."""

@@ -1,0 +1,157 @@
+"""Turns whatever ended a command into one line on stderr and an exit status.
+
+Knows nothing of commands; the table below is the only place where a library error gets a status.
+"""
+
+import errno
+import os
+from enum import IntEnum
+from typing import ClassVar, Self
+
+import typer
+
+from bigcode_cli.framework import output, settings
+from gpt_bigcode import errors
+
+
+class ExitStatus(IntEnum):
+    """The exit statuses of every command."""
+
+    meaning: str
+
+    DONE = 0, "done"
+    FINDINGS = 1, "findings only: score, classify or tag crossed a threshold"
+    USAGE = 2, "usage: an option, argument or setting is wrong"
+    FAILED = 3, "the work could not be done; the line on stderr says why"
+    INTERRUPTED = 130, "interrupted by Ctrl-C; what was written stays"
+    PIPE_CLOSED = 141, "the reader of standard output has gone"
+    TERMINATED = 143, "ended by SIGTERM"
+
+    def __new__(cls, value: int, meaning: str) -> Self:
+        """Give the number its sentence, which the man pages print."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+
+LIBRARY_STATUS: dict[type[errors.GPTBigCodeError], ExitStatus] = {
+    errors.GPTBigCodeError: ExitStatus.FAILED,
+    errors.ConfigError: ExitStatus.FAILED,
+    errors.UnsupportedModelError: ExitStatus.FAILED,
+    errors.CheckpointError: ExitStatus.FAILED,
+    errors.CheckpointMismatchError: ExitStatus.FAILED,
+    errors.CheckpointMissingError: ExitStatus.FAILED,
+    errors.NonFiniteError: ExitStatus.FAILED,
+    errors.UnsafeCheckpointError: ExitStatus.FAILED,
+    errors.TokenizerError: ExitStatus.FAILED,
+    errors.InfillUnsupportedError: ExitStatus.FAILED,
+    # Only --no-truncate lets a text be too long: the user asked for the refusal.
+    errors.ContextError: ExitStatus.USAGE,
+    errors.InputError: ExitStatus.FAILED,
+    errors.OptionError: ExitStatus.USAGE,
+    errors.DeviceError: ExitStatus.FAILED,
+    errors.MemoryLimitError: ExitStatus.FAILED,
+}
+"""Which exit status each error of the library has; its slug comes from the class."""
+
+
+class Failure(Exception):  # noqa: N818  # the name that the exit status has too
+    """A fault that the tool itself found: `what: why`, an optional hint and a status."""
+
+    status: ClassVar[ExitStatus] = ExitStatus.FAILED
+
+    def __init__(self, slug: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.slug = slug
+        self.hint = hint
+
+
+class UsageFailure(Failure):
+    """A fault in how the command was called."""
+
+    status = ExitStatus.USAGE
+
+    def __init__(self, message: str, *, hint: str | None = None, slug: str = "usage") -> None:
+        super().__init__(slug, message, hint=hint)
+
+
+def report(error: BaseException) -> ExitStatus:
+    """Write the line that `error` deserves, if any, and return the exit status."""
+    if isinstance(error, KeyboardInterrupt):
+        return ExitStatus.INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        return ExitStatus.PIPE_CLOSED
+    if os.environ.get("BIGCODE_DEBUG") == "1":
+        _write_traceback(error)
+    slug, message, hint, status = _describe(error)
+    output.complain(slug, message, hint=hint)
+    return status
+
+
+def _describe(error: BaseException) -> tuple[str, str, str | None, ExitStatus]:
+    """Give slug, message, hint and status."""
+    match error:
+        case Failure():
+            return error.slug, str(error), error.hint, error.status
+        case errors.GPTBigCodeError():
+            return error.slug, str(error), error.hint, _library_status(type(error))
+        case settings.SettingsError():
+            return "settings", str(error), None, ExitStatus.USAGE
+        case typer.TyperException():
+            return _describe_usage(error)
+    return *_describe_surprise(error), ExitStatus.FAILED
+
+
+def _describe_surprise(error: BaseException) -> tuple[str, str, str | None]:
+    """Give slug, message and hint of an error that nobody raised on purpose."""
+    if isinstance(error, OSError) and _is_output_error(error):
+        return "output", f"stdout: {error.strerror}", None
+    if _is_memory_error(error):
+        hint = "try a shorter prompt, fewer --samples or a smaller model"
+        return "memory", "there is not enough memory for this", hint
+    message = f"{type(error).__name__}: {str(error)[:200]}"
+    return "internal", message, "this is a bug in bigcode; BIGCODE_DEBUG=1 shows where it happened"
+
+
+def _library_status(kind: type[errors.GPTBigCodeError]) -> ExitStatus:
+    """Look up the nearest class that the table has."""
+    for ancestor in kind.__mro__:
+        if ancestor in LIBRARY_STATUS:
+            return LIBRARY_STATUS[ancestor]
+    return ExitStatus.FAILED
+
+
+def _describe_usage(error: typer.TyperException) -> tuple[str, str, str | None, ExitStatus]:
+    context = getattr(error, "ctx", None)
+    command = "bigcode" if context is None else context.command_path
+    hint = f"{command} --help shows how to call it"
+    parameter = getattr(error, "param", None)
+    if isinstance(error, typer.BadParameter) and parameter is not None and context is not None:
+        message = f"{settings.origin(parameter, context)}: {error.message}"
+    else:
+        format_message = getattr(error, "format_message", lambda: str(error))
+        message = format_message().rstrip(".")
+        message = message[:1].lower() + message[1:]
+    return "usage", message, hint, ExitStatus.USAGE
+
+
+def _is_output_error(error: OSError) -> bool:
+    """Tell a failed write to stdout, which names no file, from a failed open, which does."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+    return error.filename is None and error.errno in full
+
+
+def _is_memory_error(error: BaseException) -> bool:
+    """Recognize PyTorch's allocators by their words: their class is a plain RuntimeError."""
+    text = str(error).lower()
+    words = ("can't allocate memory", "out of memory", "not enough memory")
+    spoken = isinstance(error, RuntimeError) and any(word in text for word in words)
+    return isinstance(error, MemoryError) or spoken
+
+
+def _write_traceback(error: BaseException) -> None:
+    import traceback
+
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        output.write_message(line)

@@ -1,0 +1,189 @@
+"""The two ways out: results to stdout as exact bytes, messages to stderr as clean lines.
+
+Knows nothing of what the results mean, nor of when colours are wanted: messages have none.
+"""
+
+import contextlib
+import re
+import select
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bigcode_cli.framework.options import OutputFormat
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE_IN_TEXT = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)"
+)
+_FIRST_ESCAPED_BYTE, _LAST_ESCAPED_BYTE = 0xDC80, 0xDCFF
+_FIRST_PRINTABLE, _DELETE = 0x20, 0x7F
+
+
+def safe(text: str) -> str:
+    """Make untrusted text harmless for one line of a terminal or a log.
+
+    Control characters come out in caret notation, bytes that are no UTF-8 as a backslash, x and
+    two digits, marks that turn the direction of writing by their number.
+    """
+    return _UNSAFE.sub(_escape, text)
+
+
+def visible(text: str) -> str:
+    """Make text harmless for a terminal, but keep its lines and tabs."""
+    return _UNSAFE_IN_TEXT.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < _FIRST_PRINTABLE or code == _DELETE:
+        return "^" + chr(code ^ 0x40)
+    if _FIRST_ESCAPED_BYTE <= code <= _LAST_ESCAPED_BYTE:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"<U+{code:04X}>"
+
+
+def write_message(line: str) -> None:
+    """Write one line to stderr; a stderr that cannot be written to is not worth an error."""
+    if sys.stderr is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+        sys.stderr.buffer.write(f"{safe(line)}\n".encode())
+        sys.stderr.buffer.flush()
+
+
+def complain(slug: str, message: str, *, hint: str | None = None) -> None:
+    """Write an error line, and a hint line if there is one."""
+    write_message(f"bigcode: error[{slug}]: {message}")
+    if hint:
+        write_message(f"hint: {hint}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notes:
+    """The notes of one command, as loud as the user wants them."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+    def note(self, text: str) -> None:
+        """Say something that the user should know."""
+        if not self.quiet:
+            write_message(f"bigcode: note: {text}")
+
+    def detail(self, text: str) -> None:
+        """Say something that only --verbose asks for."""
+        if self.verbose:
+            self.note(text)
+
+    def remark(self, text: str) -> None:
+        """Say something that only a person at a terminal needs."""
+        if sys.stderr is not None and sys.stderr.isatty():
+            self.note(text)
+
+
+class Result:
+    """Standard output: bytes, flushed at every piece, the same whatever the locale.
+
+    A terminal is shown control characters instead of obeying them; anything else gets exact bytes.
+    """
+
+    def __init__(self) -> None:
+        sys.stdout.flush()
+        # Without Python's buffer an interrupted write leaves nothing behind that blocks the exit.
+        self._stream = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+        self._terminal = sys.stdout.isatty()
+        self._held = ""
+
+    def write(self, text: str) -> None:
+        """Write text as UTF-8.
+
+        Raises:
+            BrokenPipeError: the reader has gone.
+            OSError: anything else that keeps the text from being written.
+        """
+        if self._terminal:
+            text = self._held + text
+            # Whether a carriage return stands alone shows only with the next piece.
+            self._held = "\r" if text.endswith("\r") else ""
+            text = visible(text.removesuffix("\r") if self._held else text)
+        self._emit(text.encode("utf-8", "surrogateescape"))
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write bytes as they are, or as readable text if this is a terminal."""
+        if self._terminal:
+            self.write(data.decode("utf-8", "replace"))
+        else:
+            self._emit(data)
+
+    def write_styled(self, text: str, style: str) -> None:
+        """Write text of one line in a style of ECMA-48, such as 4 for underlined."""
+        self._emit(f"\x1b[{style}m{safe(text)}\x1b[0m".encode())
+
+    def write_json(self, document: dict[str, Any], *, indent: int | None) -> None:
+        """Write one JSON document in ASCII: safe for every terminal, and strict."""
+        import json
+
+        self._emit(json.dumps(document, indent=indent, allow_nan=False).encode() + b"\n")
+
+    def close(self) -> None:
+        """Write what was held back."""
+        if self._held:
+            self._held = ""
+            self._emit(b"^M")
+
+    def _emit(self, data: bytes) -> None:
+        while data:
+            written = self._stream.write(data)
+            if written is None:  # whoever started us made the pipe non-blocking, and it is full
+                select.select([], [self._stream], [])
+                continue
+            data = data[written:]
+
+
+_KILO = 1000
+
+
+def write_document(document: dict[str, Any], output_format: OutputFormat) -> None:
+    """Write a JSON document: indented for `json`, on one line for `jsonl`."""
+    Result().write_json(document, indent=2 if output_format is OutputFormat.JSON else None)
+
+
+def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write rows under headings, each column as wide as its longest cell."""
+    cells = [[safe(cell) for cell in row] for row in (headings, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    result = Result()
+    for row in cells:
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        result.write("  ".join(padded).rstrip() + "\n")
+    result.close()
+
+
+def write_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Write one fact on each line, the names in a column of their own."""
+    width = max(len(name) for name, _ in facts)
+    result = Result()
+    for name, value in facts:
+        result.write(f"{safe(name).ljust(width)}  {safe(value)}".rstrip() + "\n")
+    result.close()
+
+
+def shown_bytes(count: float) -> str:
+    """Write a number of bytes with three digits and a decimal unit."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < _KILO:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
+        count /= _KILO
+    return f"{count:,.2f} TB"
+
+
+def shown_count(count: float) -> str:
+    """Write a number of parameters with three digits and K, M or B."""
+    for unit in ("", "K", "M"):
+        if count < _KILO:
+            return f"{count:.3g}{unit}"
+        count /= _KILO
+    return f"{count:.3g}B"

@@ -1,0 +1,144 @@
+"""Commands that are imported when one of them is named, not to list them.
+
+Knows nothing of which commands there are.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any, ClassVar, get_type_hints
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+from typer.models import OptionInfo
+
+from bigcode_cli.framework.option_types import parse_directly
+from bigcode_cli.framework.settings import environment_name
+
+
+class Command(TyperCommand):
+    """A command whose help shows the built-in defaults and works with a broken config.toml."""
+
+    def get_params(self, ctx: typer.Context) -> list[Any]:  # type: ignore[override]  # as below
+        """Its options and arguments, --help among them."""
+        parameters: list[Any] = super().get_params(ctx)
+        parse_directly(parameters)
+        return parameters
+
+    def get_help(self, ctx: typer.Context) -> str:  # type: ignore[override]  # a Context of Typer
+        """Return the help page."""
+        ctx.default_map = None
+        return super().get_help(ctx)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """What a list of commands needs of one, and how to get the rest.
+
+    Attributes:
+        summary: the first line of its help.
+        build: imports it and gives Typer's command.
+    """
+
+    summary: str
+    build: Callable[[], Any]
+
+
+def command_of(function: Callable[..., None], name: str, *, epilog: str) -> Any:
+    """Typer's command of a function whose signature is the command line."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name, cls=Command, epilog=epilog)(function)
+    return get_command(alone)
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are declared by a subclass and built when they are looked up."""
+
+    declarations: ClassVar[Mapping[str, Declaration]] = {}
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = _Commands(self.declarations)
+
+    def get_params(self, ctx: typer.Context) -> list[Any]:  # type: ignore[override]  # as above
+        """Its options, --help among them."""
+        parameters: list[Any] = super().get_params(ctx)
+        parse_directly(parameters)
+        return parameters
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # as above
+        """Their names, in the order of their declaration."""
+        del ctx
+        return list(self.declarations)
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """Write the list that the help shows, from the declarations alone."""
+        built = self.commands
+        self.commands = {
+            name: TyperCommand(name, help=declared.summary)
+            for name, declared in self.declarations.items()
+        }
+        super().format_commands(ctx, formatter)
+        self.commands = built
+
+
+class _Commands(Mapping[str, Any]):
+    """Commands by name; each is built at the first look-up."""
+
+    def __init__(self, declarations: Mapping[str, Declaration]) -> None:
+        self._declarations = declarations
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            self._built[name] = self._declarations[name].build()
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._declarations)
+
+    def __len__(self) -> int:
+        return len(self._declarations)
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Spread the dataclass parameters of `command` into the options that Typer reads."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+
+    def call(**values: Any) -> None:
+        for name, kind in groups.items():
+            values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+        command(**values)
+
+    call.__name__ = command.__name__
+    call.__doc__ = command.__doc__
+    parameters = _spread(command, hints)
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by Typer
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def _spread(command: Callable[..., None], hints: dict[str, Any]) -> list[inspect.Parameter]:
+    spread = []
+    for parameter in inspect.signature(command).parameters.values():
+        kind = hints[parameter.name]
+        if is_dataclass(kind):
+            inner = get_type_hints(kind, include_extras=True)
+            spread += [_keyword(f.name, inner[f.name], f.default) for f in fields(kind)]
+        else:
+            spread.append(_keyword(parameter.name, kind, parameter.default))
+    return spread
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    absent = default is MISSING or default is inspect.Parameter.empty
+    default = inspect.Parameter.empty if absent else default
+    for declaration in getattr(annotation, "__metadata__", ()):
+        # An option that is declared with no variable ([]) belongs on the command line alone.
+        if isinstance(declaration, OptionInfo) and declaration.envvar != []:
+            declaration.envvar = environment_name(name)
+            declaration.show_envvar = False  # the help says once how all of them are called
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)

@@ -1,0 +1,196 @@
+"""The cache of checkpoints that other tools share: where it is and what lies in it.
+
+Knows no network and no model; reads names, links and sizes only, and writes nothing.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigcode_cli.framework.errors import Failure, UsageFailure
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+BRANCH = "main"
+LONGEST_NAME = 200
+"""No model is called by a longer one; of what cannot be a name so much is shown."""
+_NAME = r"[A-Za-z0-9][\w.-]{0,95}"
+_REPOSITORY = re.compile(rf"{_NAME}(/{_NAME})?", re.ASCII)
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
+_LONGEST_REFERENCE_BYTES = 100
+_FOLDER_PREFIX = "models--"
+
+
+def hub_home() -> Path:
+    """Return the folder of the hub's own tools, by their variables."""
+    home = os.environ.get("HF_HOME") or os.path.join(  # noqa: PTH118  # as those tools do
+        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
+    )
+    return _expanded(home)
+
+
+def cache_root() -> Path:
+    """Return the cache that other tools share, by their own variables."""
+    variables = os.environ.get
+    cache = variables("HF_HUB_CACHE") or variables("HUGGINGFACE_HUB_CACHE")
+    return _expanded(cache) if cache else hub_home() / "hub"
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.expandvars(os.path.expanduser(path)))  # noqa: PTH111
+
+
+def is_repository(name: str) -> bool:
+    """Tell whether a name can be that of a repository."""
+    doubled = ".." in name or "--" in name or name.endswith((".git", "-", "."))
+    return bool(_REPOSITORY.fullmatch(name)) and not doubled
+
+
+def validate_revision(revision: str, *, option: str) -> str:
+    """Return a branch, tag or commit; a revision becomes part of a path and of a URL.
+
+    Raises:
+        UsageFailure: it could lead out of the folder of references.
+    """
+    bad_part = ".." in revision or "//" in revision or revision.endswith(("/", ".lock"))
+    if not _REVISION.fullmatch(revision) or bad_part:
+        shown = revision if len(revision) <= LONGEST_NAME else f"{revision[:LONGEST_NAME]}…"
+        raise UsageFailure(f"{option}: {shown!r} is not a revision")
+    return revision
+
+
+@dataclass(frozen=True)
+class CachedRepository:
+    """The folder of one repository in the cache; it need not exist."""
+
+    name: str
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where its blobs, references and snapshots lie."""
+        return self.root / (_FOLDER_PREFIX + self.name.replace("/", "--"))
+
+    @property
+    def blobs(self) -> Path:
+        """The folder of the files' contents, each under its hash."""
+        return self.folder / "blobs"
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of the commits, each with links to blobs."""
+        return self.folder / "snapshots"
+
+    @property
+    def locks(self) -> Path:
+        """The folder of lock files, which lies beside the repositories."""
+        return self.root / ".locks" / self.folder.name
+
+    def reference(self, name: str) -> Path:
+        """Return the file that holds the commit of a branch or tag."""
+        return self.folder / "refs" / name
+
+    def commit(self, revision: str) -> str | None:
+        """Look up the commit of a branch, a tag or a commit; None if the cache does not know it.
+
+        Raises:
+            Failure: the reference does not hold a commit.
+        """
+        if COMMIT.fullmatch(revision):
+            return revision
+        return read_reference(self.reference(revision))
+
+    def snapshot(self, commit: str) -> Path | None:
+        """Return the folder of a commit; None if it is not here.
+
+        Whoever can write a reference must not be able to lead us out of the cache.
+
+        Raises:
+            Failure: it, or a file in it, is a link to somewhere else.
+        """
+        directory = self.snapshots / commit
+        if not directory.is_dir():
+            return None
+        if directory.resolve().parent != self.snapshots.resolve():
+            raise Failure("model-corrupt", f"{self.name}: its snapshot leads out of the cache")
+        root = os.path.realpath(self.root) + os.sep
+        for entry in os.scandir(directory):
+            if entry.is_symlink() and not os.path.realpath(entry.path).startswith(root):
+                message = f"{self.name}: its {entry.name} leads out of the cache"
+                raise Failure("model-corrupt", message, hint="bigcode models pull mends it")
+        return directory
+
+    def references(self) -> dict[str, str]:
+        """Return name -> commit of every branch and tag; broken ones are left out."""
+        found = {}
+        top = self.folder / "refs"
+        for folder, _, names in os.walk(top):
+            for name in names:
+                path = Path(folder, name)
+                try:
+                    commit = read_reference(path)
+                except Failure:
+                    continue
+                if commit is not None:
+                    found[path.relative_to(top).as_posix()] = commit
+        return found
+
+    def commits(self) -> list[str]:
+        """Return the commits that have a folder of their own, sorted."""
+        try:
+            names = os.listdir(self.snapshots)  # noqa: PTH208  # names only
+        except OSError:
+            return []
+        return sorted(name for name in names if COMMIT.fullmatch(name) and self._is_own(name))
+
+    def _is_own(self, commit: str) -> bool:
+        path = self.snapshots / commit
+        return path.is_dir() and not path.is_symlink()
+
+
+def read_reference(path: Path) -> str | None:
+    """Read the commit that a reference holds; None if there is no such file.
+
+    Raises:
+        Failure: it holds anything else.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_REFERENCE_BYTES)
+    except OSError:
+        return None
+    commit = content.decode("ascii", "replace").strip()
+    if not COMMIT.fullmatch(commit):
+        raise Failure("model-corrupt", f"{path}: does not hold a commit")
+    return commit
+
+
+def repositories(root: Path) -> Iterator[CachedRepository]:
+    """Iterate over the repositories of models in a cache, by name; links are not followed."""
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        name = entry.name.removeprefix(_FOLDER_PREFIX).replace("--", "/", 1)
+        is_model = entry.name.startswith(_FOLDER_PREFIX) and is_repository(name)
+        if is_model and entry.is_dir(follow_symlinks=False):
+            yield CachedRepository(name, root)
+
+
+def file_sizes(folder: Path) -> dict[str, int | None]:
+    """Return the size in bytes of every file below a folder, by relative name.
+
+    None stands for a link whose target is not there. Links to folders are not followed.
+    """
+    sizes: dict[str, int | None] = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            try:
+                size = path.stat().st_size
+            except OSError:
+                size = None
+            sizes[path.relative_to(folder).as_posix()] = size
+    return dict(sorted(sizes.items()))

@@ -1,0 +1,226 @@
+"""Writes to the shared cache: contents under their hashes, then links, then the reference.
+
+Knows no network. Nothing is visible as a model before all of it is there and checked.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bigcode_cli.framework.errors import Failure
+from bigcode_cli.framework.output import Notes, shown_bytes
+from bigcode_cli.hub.cache_reader import COMMIT, CachedRepository
+from bigcode_cli.hub.checksums import file_digest, same_digest
+from bigcode_cli.hub.repo_files import CONFIG_FILE, RemoteFile
+
+ORPHAN_SECONDS = 24 * 3600
+_NOTE_AFTER_SECONDS = 2.0
+_POLL_SECONDS = 0.2
+_STALLED_SECONDS = 600.0
+_SILENT_SECONDS = 60.0
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_INCOMPLETE = ".incomplete"
+_OTHERS_MAY_WRITE = 0o022
+
+
+@contextmanager
+def storage_errors(root: Path, elsewhere: str = "let HF_HOME name a folder") -> Iterator[None]:
+    """Turn what the disk refuses into a failure that names the cache.
+
+    Args:
+        root: where the cache, or another place for models, is.
+        elsewhere: how the user can have another place.
+
+    Raises:
+        Failure: `no-space`, `cache-readonly` or `cache`.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        if error.errno in _FULL:
+            hint = f"free some space, or {elsewhere} on another disk"
+            raise Failure("no-space", f"{root}: {reason}", hint=hint) from None
+        if error.errno in _FORBIDDEN:
+            hint = f"{elsewhere} that you may write to"
+            raise Failure("cache-readonly", f"{root}: {reason}", hint=hint) from None
+        raise Failure("cache", f"{error.filename or root}: {reason}") from None
+
+
+class Store:
+    """The place of one repository in the cache, for writing."""
+
+    def __init__(self, repository: CachedRepository, notes: Notes) -> None:
+        self.repository = repository
+        self.notes = notes
+        self.say = notes.note
+        self.watch: Callable[[int], None] = lambda _: None
+
+    def note_strangers(self) -> None:
+        """Say so if the cache is somebody else's and others may change it."""
+        with suppress(OSError):
+            status = self.repository.root.stat()
+            if status.st_uid not in (0, os.geteuid()) and status.st_mode & _OTHERS_MAY_WRITE:
+                place = f"{self.repository.root} belongs to somebody else"
+                self.say(f"{place}, and others may change what is in it")
+
+    def holds(self, file: RemoteFile) -> bool:
+        """Tell whether a content is here and has its hash."""
+        path = self.repository.blobs / file.digest
+        return self.has_size(file) and same_digest(file_digest(path, file.digest), file.digest)
+
+    def has_size(self, file: RemoteFile) -> bool:
+        """Tell whether a content is here with its size."""
+        try:
+            status = (self.repository.blobs / file.digest).lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == file.size
+
+    def note_damage(self, file: RemoteFile) -> None:
+        """Say so if a content of this name and size is here, which the caller found to be wrong."""
+        if self.has_size(file):
+            self.say(f"{file.name}: the cache's copy is damaged; it is fetched again")
+
+    def require_space(self, files: Sequence[RemoteFile]) -> None:
+        """Check that what is not here yet will fit.
+
+        Raises:
+            Failure: it will not.
+        """
+        needed = sum(file.size for file in files if not self.has_size(file))
+        place = self.repository.root
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            message = f"needs {shown_bytes(needed)}, but {place} has {shown_bytes(free)} free"
+            hint = "free some space, or let HF_HOME name a folder on another disk"
+            raise Failure("no-space", message, hint=hint)
+
+    def prepare(self) -> None:
+        """Make the folders, and remove what killed downloads left behind a day ago."""
+        for folder in (self.repository.blobs, self.repository.snapshots, self.repository.locks):
+            folder.mkdir(parents=True, exist_ok=True)
+        for path in self.repository.blobs.glob(f"*{_INCOMPLETE}"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > ORPHAN_SECONDS:
+                    path.unlink()
+
+    @contextmanager
+    def locked(self, file: RemoteFile) -> Iterator[None]:
+        """Hold the lock by which the tools that share the cache wait for each other.
+
+        Raises:
+            Failure: whoever holds it has made no progress for ten minutes.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.repository.locks / f"{file.digest}.lock", mode=0o664)
+        began = moved = time.monotonic()
+        size, noted = -1, False
+        while True:
+            try:
+                lock.acquire(timeout=0)
+                break
+            except Timeout:
+                now, seen = time.monotonic(), self._incomplete_bytes(file)
+                moved, size = (now, seen) if seen != size else (moved, size)
+                self.watch(seen)
+                if now - moved > _STALLED_SECONDS:
+                    message = f"{file.name}: another process holds its lock and does not move"
+                    raise Failure("locked", message) from None
+                if not noted and now - began > _NOTE_AFTER_SECONDS:
+                    self.say("waiting for another download of the same files")
+                    noted = True
+                time.sleep(_POLL_SECONDS)
+            except NotImplementedError:  # a file system without locks: the work may be done twice
+                break
+        try:
+            # Whoever wrote them was killed, unless this is a file system that keeps nobody out.
+            self._sweep(file, _SILENT_SECONDS)
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def new_content(self, file: RemoteFile) -> Iterator[Path]:
+        """Give the path of a temporary file, which becomes the content if nothing fails."""
+        blobs = self.repository.blobs
+        path = blobs / f"{file.digest}.{secrets.token_hex(4)}{_INCOMPLETE}"
+        try:
+            yield path
+            with suppress(FileNotFoundError):  # one who was let in as well was quicker
+                path.replace(blobs / file.digest)
+            if not self.has_size(file):
+                raise Failure("cache", f"{file.name}: was removed during the download")
+            self._sweep(file)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def publish(self, commit: str, files: Sequence[RemoteFile]) -> Path:
+        """Link a snapshot to its contents, the configuration last.
+
+        Raises:
+            Failure: a content has disappeared meanwhile.
+        """
+        for file in files:
+            if not self.has_size(file):
+                raise Failure("cache", f"{file.name}: was removed during the download")
+        snapshot = self.repository.snapshots / commit
+        snapshot.mkdir(parents=True, exist_ok=True)
+        for file in sorted(files, key=lambda file: file.name == CONFIG_FILE):
+            target = os.path.relpath(self.repository.blobs / file.digest, snapshot)
+            _replace(snapshot / file.name, target, as_link=True)
+        return snapshot
+
+    def refer(self, revision: str, commit: str) -> None:
+        """Set a branch or tag to a commit, the last step of all; a commit needs no reference."""
+        if COMMIT.fullmatch(revision):
+            return
+        reference = self.repository.reference(revision)
+        try:
+            if reference.read_text("utf-8") == commit:
+                return
+        except (OSError, UnicodeDecodeError):
+            reference.parent.mkdir(parents=True, exist_ok=True)
+        _replace(reference, commit, as_link=False)
+
+    def _sweep(self, file: RemoteFile, silent_seconds: float = -1.0) -> None:
+        """Remove what others have begun of a content and not touched for some time."""
+        for path in self._incomplete(file):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > silent_seconds:
+                    path.unlink()
+
+    def _incomplete(self, file: RemoteFile) -> list[Path]:
+        return sorted(self.repository.blobs.glob(f"{file.digest}.*{_INCOMPLETE}"))
+
+    def _incomplete_bytes(self, file: RemoteFile) -> int:
+        total = 0
+        for path in self._incomplete(file):
+            with suppress(OSError):
+                total += path.stat().st_size
+        return total
+
+
+def _replace(path: Path, content: str, *, as_link: bool) -> None:
+    """Write a link or a file in one step, so that readers see the old or the new one."""
+    if as_link and path.is_symlink() and os.readlink(path) == content:  # noqa: PTH115  # text
+        return
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        if as_link:
+            temporary.symlink_to(content)
+        else:
+            temporary.write_text(content, "utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

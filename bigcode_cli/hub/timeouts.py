@@ -1,0 +1,72 @@
+"""The slowest that a transfer may be; knows nothing of what is transferred."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from bigcode_cli.framework.errors import Failure
+
+
+class SpeedLimit:
+    """Refuses a transfer that stays below a rate for as long as the patience lasts.
+
+    A server that sends one byte now and then never runs into a time limit for silence.
+    """
+
+    def __init__(
+        self,
+        bytes_per_second: float,
+        patience_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._least = bytes_per_second * patience_seconds
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._began = clock()
+        self._received = 0
+
+    def count(self, received: int) -> None:
+        """Take note of bytes that have come.
+
+        Raises:
+            Failure: there were too few for too long.
+        """
+        self._received += received
+        now = self._clock()
+        if now - self._began < self._patience_seconds:
+            return
+        if self._received < self._least:
+            rate = self._received / (now - self._began)
+            message = f"the server sends only {rate:.0f} bytes a second"
+            raise Failure("network", message, hint="try again later")
+        self._began, self._received = now, 0
+
+
+@contextmanager
+def deadline(seconds: float, late: Callable[[], Exception]) -> Iterator[None]:
+    """Interrupt what takes longer, even if it waits inside a library.
+
+    A server that sends its headers byte by byte never runs into a time limit for silence, and no
+    one sees the bytes before they are complete. Only the main thread can be interrupted.
+
+    Args:
+        seconds: after these, and every second from then on.
+        late: makes the exception that interrupts.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise late()
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,108 @@
+"""Checks a model that is here: contents against their hashes, headers, tokenizer and configuration.
+
+Knows no network. Reads every byte once; loads nothing.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigcode_cli.conversion.folders import read_record
+from bigcode_cli.framework.errors import Failure
+from bigcode_cli.hub.checksums import file_digest, is_digest, same_digest
+from bigcode_cli.models.describe import describe
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedFile:
+    """One file and what its content turned out to be.
+
+    Attributes:
+        name: its name in the model.
+        bytes: its size.
+        digest: the hash of its content.
+        expected: the hash that it should have; None where nobody said.
+    """
+
+    name: str
+    bytes: int
+    digest: str | None
+    expected: str | None
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the content is the one that was published, as far as can be known."""
+        if self.expected is None:
+            return True
+        return self.digest is not None and same_digest(self.digest, self.expected)
+
+
+def checked_files(folder: Path) -> Iterator[CheckedFile]:
+    """Hash a model's files that are links to contents in a cache, under the hashes they have there.
+
+    A converted model has a list of hashes. Any other file, as in a folder of the user's own, has
+    nothing to be compared with.
+    """
+    record = read_record(folder)
+    known = {} if record is None else record.files
+    for place, _, names in os.walk(folder):
+        for name in sorted(names):
+            path = Path(place, name)
+            shown = path.relative_to(folder).as_posix()
+            expected = known.get(shown) or _expected(path)
+            try:
+                size = path.stat().st_size
+                digest = None if expected is None else file_digest(path, expected)
+            except OSError:
+                yield CheckedFile(name=shown, bytes=0, digest=None, expected=expected or "?")
+                continue
+            yield CheckedFile(name=shown, bytes=size, digest=digest, expected=expected)
+
+
+def _expected(path: Path) -> str | None:
+    if not path.is_symlink():
+        return None
+    target = path.readlink().name
+    return target if is_digest(target) else None
+
+
+def require_right(files: list[CheckedFile], name: str) -> None:
+    """Refuse a model with a file of another content than was published.
+
+    Raises:
+        Failure: `model-corrupt`, with both hashes of the first such file.
+    """
+    for file in files:
+        if not file.is_right:
+            found = "is not there" if file.digest is None else f"its hash is {file.digest}"
+            message = f"{name}: {file.name}: {found}, expected {file.expected}"
+            raise Failure("model-corrupt", message, hint=f"bigcode models pull {name} mends it")
+
+
+def require_consistent(folder: Path) -> None:
+    """Check headers and shapes of the weights, and the tokenizer, against the configuration.
+
+    Raises:
+        GPTBigCodeError: one does not fit; it is named.
+    """
+    from gpt_bigcode.checkpoint.tensor_index import Task, find_tensors
+    from gpt_bigcode.tokenization.tokenizer_json import TokenizerDefinition
+
+    description = describe(folder)
+    config = description.config
+    tasks = {"classify": Task.SEQUENCE_CLASSIFICATION, "tag": Task.TOKEN_CLASSIFICATION}
+    plain = Task.TRUNK if description.architecture == "GPTBigCodeModel" else Task.CAUSAL_LM
+    task = next((tasks[name] for name in description.tasks if name in tasks), plain)
+    find_tensors(folder, config, task, lambda _first, _second: True)
+    tokenizer = folder / "tokenizer.json"
+    if not tokenizer.is_file():
+        return
+    highest = max(TokenizerDefinition.from_file(tokenizer).contents)
+    if highest >= config.vocab_size:
+        from gpt_bigcode.errors import TokenizerError
+
+        raise TokenizerError(
+            f"tokenizer.json: id {highest}, but the model's vocabulary has"
+            f" {config.vocab_size} tokens"
+        )

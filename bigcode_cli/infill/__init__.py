@@ -1,1 +1,0 @@
-"""What `bigcode infill` needs beside the command itself."""

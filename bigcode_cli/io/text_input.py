@@ -1,0 +1,217 @@
+"""Text to work on, from a file or standard input, as bytes that were checked.
+
+Knows nothing of models. Only the end of a text is kept: a model reads no more of it.
+"""
+
+import os
+import select
+import stat
+import sys
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+from bigcode_cli.framework.errors import Failure, UsageFailure
+
+TAIL_BYTES = 16 * 2**20
+"""How much of the end of a text is kept; 2,000 bytes for each token of an 8,192-token context."""
+STREAM_BYTES = 256 * 2**20
+"""Where reading something without an end stops."""
+CONTEXT_FILE_BYTES = 4 * 2**20
+"""The largest file that --context takes."""
+
+_CHUNK_BYTES = 2**20
+_CONTINUATION = frozenset(range(0x80, 0xC0))
+_LONGEST_CHARACTER = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputText:
+    """A text that was read.
+
+    Attributes:
+        name: what messages call it.
+        data: its bytes, byte order mark included; without the skipped ones.
+        text: the same as text, without the byte order mark.
+        skipped_bytes: how many bytes in front of `text` are left out.
+        path: the file's name as it was given; None for standard input.
+    """
+
+    name: str
+    data: bytes
+    text: str
+    skipped_bytes: int
+    path: Path | None
+
+
+def refuse_unusable(file: Path | None, *, command: str = "complete") -> None:
+    """Refuse what can never be a text, before anything slow is done.
+
+    Raises:
+        UsageFailure: a folder, or a terminal that somebody would have to type on.
+    """
+    if not _is_standard_input(file):
+        if file is not None and os.path.isdir(file):  # noqa: PTH112  # never raises
+            raise UsageFailure(f"{file}: is a folder, not a file")
+    elif sys.stdin is not None and sys.stdin.isatty():
+        hint = f"bigcode {command} FILE, or pipe the text in"
+        raise UsageFailure("no FILE given, and stdin is a terminal", hint=hint)
+
+
+def read_text(file: Path | None, *, whole: bool = False) -> InputText:
+    """Read the end of FILE, or of standard input if there is none or it is `-`.
+
+    Args:
+        file: the name on the command line.
+        whole: keep all bytes in `data`; `text` is the end all the same.
+
+    Raises:
+        UsageFailure: a folder, or standard input is a terminal.
+        Failure: `input` unreadable, `binary`, `input-encoding`, `too-large`.
+    """
+    path = None if _is_standard_input(file) else file
+    with _open(path) as stream:
+        reader = _TailReader(stream, str(path or "stdin"), STREAM_BYTES if whole else TAIL_BYTES)
+        data = reader.read()
+    cut = _character_start(data, len(data) - TAIL_BYTES)
+    skipped = reader.start + cut
+    text = reader.decode(data, cut)
+    if whole and cut:
+        reader.decode(data, 0)  # what is echoed is checked too
+    return InputText(name=reader.name, data=data, text=text, skipped_bytes=skipped, path=path)
+
+
+def read_context_file(path: Path) -> InputText:
+    """Read all of another file; `too-large` if it is not a reasonable piece of source."""
+    with _open(path) as stream:
+        reader = _TailReader(stream, str(path), CONTEXT_FILE_BYTES)
+        data = reader.read()
+    if reader.start:
+        raise Failure("too-large", f"{path}: more than {CONTEXT_FILE_BYTES >> 20} MiB")
+    text = reader.decode(data, 0)
+    return InputText(name=str(path), data=data, text=text, skipped_bytes=0, path=path)
+
+
+def _is_standard_input(file: Path | None) -> bool:
+    return file is None or str(file) == "-"
+
+
+def _open(path: Path | None) -> FileIO:
+    if path is None:
+        return _standard_input()
+    try:
+        stream = path.open("rb", buffering=0)
+    except IsADirectoryError:
+        raise UsageFailure(f"{path}: is a folder, not a file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise Failure("input", f"{path}: {reason}") from None
+    if stream.isatty():
+        raise UsageFailure(f"{path}: is a terminal, not a file")
+    return stream
+
+
+def _standard_input() -> FileIO:
+    if sys.stdin is None:
+        raise Failure("input", "stdin: is closed")
+    refuse_unusable(None)
+    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+
+
+class _TailReader:
+    """Reads a stream to its end and keeps the last `limit` bytes of it."""
+
+    def __init__(self, stream: FileIO, name: str, limit: int) -> None:
+        self.name = name
+        self.start = 0
+        self._stream = stream
+        self._limit = limit
+        self._lines_before: int | None = 0
+
+    def read(self) -> bytes:
+        """Return the tail; `start` then tells where it begins."""
+        self._seek()
+        kept = bytearray()
+        for chunk in self._chunks():
+            if (at := chunk.find(0)) >= 0:
+                kept += chunk
+                self._refuse_binary(kept, len(kept) - len(chunk) + at)
+            kept += chunk
+            if len(kept) >= 2 * self._limit:
+                self._drop(kept)
+        self._drop(kept)
+        return bytes(kept)
+
+    def decode(self, data: bytes, cut: int) -> str:
+        """Decode everything from `cut` on, without a byte order mark at the start of the file."""
+        first = len(BOM_UTF8) if not self.start + cut and data.startswith(BOM_UTF8) else 0
+        try:
+            return data[cut + first :].decode("utf-8")
+        except UnicodeDecodeError as error:
+            at = cut + first + error.start
+            where = self._where(data, at)
+            message = f"{self.name}: byte 0x{data[at]:02x} {where} is not UTF-8"
+            raise Failure("input-encoding", message, hint="convert it to UTF-8 first") from None
+
+    def _seek(self) -> None:
+        """Go near the end at once if the stream is a file that can."""
+        status = os.fstat(self._stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            return
+        here = self._stream.tell()
+        if status.st_size - here > self._limit:
+            self.start = status.st_size - self._limit - here
+            self._stream.seek(status.st_size - self._limit)
+            self._lines_before = None
+
+    def _chunks(self) -> Iterator[bytes]:
+        total = 0
+        try:
+            while (chunk := self._stream.read(_CHUNK_BYTES)) != b"":
+                if chunk is None:  # whoever started us made the pipe non-blocking, and it is empty
+                    select.select([self._stream], [], [])
+                    continue
+                total += len(chunk)
+                if total > STREAM_BYTES:
+                    hint = "give a large file by its name: only its end is read"
+                    raise Failure("too-large", f"{self.name}: more than 256 MiB", hint=hint)
+                yield chunk
+        except OSError as error:
+            raise Failure("input", f"{self.name}: {error.strerror}") from None
+
+    def _drop(self, kept: bytearray) -> None:
+        """Forget what lies before the last `limit` bytes, and half a character after that."""
+        size = len(kept) - self._limit
+        if size > 0:
+            if self._lines_before is not None:
+                self._lines_before += kept.count(b"\n", 0, size)
+            self.start += size
+            del kept[:size]
+        if self.start:
+            size = _character_start(kept, 0)
+            self.start += size
+            del kept[:size]
+
+    def _refuse_binary(self, kept: bytearray, at: int) -> None:
+        message = f"{self.name}: NUL byte {self._where(kept, at)}: not a text"
+        raise Failure("binary", message)
+
+    def _where(self, kept: bytes | bytearray, at: int) -> str:
+        """Name a place: its offset from the start, and its line where lines were counted."""
+        offset = f"at offset {self.start + at}"
+        if self._lines_before is None:
+            return offset
+        line = self._lines_before + kept.count(b"\n", 0, at) + 1
+        return f"{offset} (line {line})"
+
+
+def _character_start(data: bytes | bytearray, at: int) -> int:
+    """Return the first place from `at` on that is not inside a character; 0 for a negative one."""
+    if at < 0:
+        return 0
+    for place in range(at, min(at + _LONGEST_CHARACTER, len(data))):
+        if data[place] not in _CONTINUATION:
+            return place
+    return at

@@ -1,0 +1,163 @@
+"""What a folder with a checkpoint can do and needs, read without loading it.
+
+Knows no cache and no network. Needs neither PyTorch nor NumPy: only headers are read.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, weight_files
+from gpt_bigcode.config import MAX_CONFIG_BYTES, GPTBigCodeConfig, read_json_object
+from gpt_bigcode.errors import CheckpointError, GPTBigCodeError
+from gpt_bigcode.hardware import Precision, weight_bytes
+from gpt_bigcode.tokenization.tokenizer_json import INFILL_SPELLINGS, MAX_TOKENIZER_BYTES
+
+# Of the cache: with quantized weights it holds float32.
+BYTES_PER_NUMBER = MappingProxyType(
+    {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 4, "int4": 4}
+)
+_STORED = MappingProxyType(
+    {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+)
+_LANGUAGE_MODEL = "GPTBigCodeForCausalLM"
+_CLASSIFIER, _TAGGER = "GPTBigCodeForSequenceClassification", "GPTBigCodeForTokenClassification"
+_LANGUAGE_MODELS = frozenset({_LANGUAGE_MODEL, "GPTBigCodeLMHeadModel"})
+_ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*')
+_LICENCE = re.compile(r"^license(?:_name)?:[ \t]*[\"']?([^\s\"'#]+)", re.MULTILINE)
+_DTYPE = re.compile(rb'"dtype"\s*:\s*"(\w{1,20})"')
+_LENGTH_BYTES, _MAX_HEADER_BYTES = 8, 100_000_000
+_CARD_BYTES = 1 << 16
+_TOKENIZER_FILE, _CARD_FILE = "tokenizer.json", "README.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """A checkpoint as its config.json and tokenizer.json tell of it.
+
+    Attributes:
+        architecture: the class that config.json names.
+        config: the configuration.
+        infill_tokens: prefix, middle and suffix as the vocabulary spells them; empty without.
+        tasks: the commands that it can run.
+    """
+
+    architecture: str
+    config: GPTBigCodeConfig
+    infill_tokens: tuple[str, ...]
+    tasks: tuple[str, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the trunk and the tied head."""
+        return self.config.parameter_count()
+
+    def cache_bytes_per_token(self, precision: str) -> int:
+        """Bytes of keys and values that one token needs while text is written."""
+        config = self.config
+        numbers = 2 * config.n_layer * config.kv_heads * config.head_dim
+        return numbers * BYTES_PER_NUMBER[precision]
+
+    def memory_bytes(self, precision: str) -> int:
+        """Bytes of the weights and of one text as long as the context."""
+        weights = weight_bytes(Precision(precision), self.parameters)
+        return weights + self.config.n_positions * self.cache_bytes_per_token(precision)
+
+
+def describe(folder: Path) -> Description:
+    """Read what a folder's checkpoint is.
+
+    Raises:
+        GPTBigCodeError: config.json, the tokenizer or a file of weights is missing or not ours.
+    """
+    values = read_json_object(folder / CONFIG_FILE, MAX_CONFIG_BYTES)
+    config = GPTBigCodeConfig.from_dict(values)
+    weight_files(folder)
+    architecture = _architecture(values)
+    has_tokenizer = (folder / _TOKENIZER_FILE).is_file()
+    infill = _infill_tokens(folder / _TOKENIZER_FILE) if has_tokenizer else ()
+    tasks = _tasks(architecture, can_infill=bool(infill)) if has_tokenizer else ()
+    return Description(architecture=architecture, config=config, infill_tokens=infill, tasks=tasks)
+
+
+def describe_if_whole(folder: Path) -> Description | None:
+    """Read what a folder's checkpoint is; None if there is none, or not all of it."""
+    try:
+        return describe(folder)
+    except (GPTBigCodeError, OSError):
+        return None
+
+
+def stored_precision(folder: Path) -> str:
+    """Name the number formats that the weights are stored in.
+
+    Raises:
+        GPTBigCodeError: the weights are missing, or damaged.
+    """
+    kinds: set[str] = set()
+    for path in weight_files(folder):
+        kinds |= {kind.decode() for kind in _DTYPE.findall(_header(path))}
+    return ", ".join(sorted(_STORED.get(kind, kind.lower()) for kind in kinds)) or "unknown"
+
+
+def licence(folder: Path) -> str | None:
+    """Read the licence that the card's header names."""
+    try:
+        with (folder / _CARD_FILE).open("rb") as stream:
+            text = stream.read(_CARD_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return None
+    if not text.startswith("---"):
+        return None
+    found = _LICENCE.search(text[: text.find("\n---", 3)])
+    return found[1] if found else None
+
+
+def _header(path: Path) -> bytes:
+    """Read the header of a safetensors file, whose length its first eight bytes tell."""
+    try:
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+            if length > min(_MAX_HEADER_BYTES, path.stat().st_size):
+                raise CheckpointError(f"{path.name}: its header is longer than the file")
+            return stream.read(length)
+    except OSError as error:
+        raise CheckpointError(f"{path.name}: {error.strerror}") from None
+
+
+def _architecture(values: dict[str, Any]) -> str:
+    names = values.get("architectures") or [_LANGUAGE_MODEL]
+    return str(names[0] if isinstance(names, list) else names)
+
+
+def _tasks(architecture: str, *, can_infill: bool) -> tuple[str, ...]:
+    if architecture in _LANGUAGE_MODELS:
+        return ("complete", "infill", "score") if can_infill else ("complete", "score")
+    return {_CLASSIFIER: ("classify",), _TAGGER: ("tag",)}.get(architecture, ())
+
+
+def _infill_tokens(path: Path) -> tuple[str, ...]:
+    spelled = _added_tokens(path)
+    for spelling in INFILL_SPELLINGS:
+        names = tuple(spelling.format(part) for part in ("prefix", "middle", "suffix"))
+        if spelled.issuperset(names):
+            return names
+    return ()
+
+
+def _added_tokens(path: Path) -> set[str]:
+    """Read the added tokens only: the vocabulary behind them is a hundred times longer."""
+    with path.open("rb") as stream:
+        text = stream.read(MAX_TOKENIZER_BYTES).decode("utf-8", "replace")
+    found = _ADDED_TOKENS.search(text)
+    if found is None:
+        return set()
+    try:
+        entries, _ = json.JSONDecoder().raw_decode(text, found.end())
+    except (ValueError, RecursionError):
+        return set()
+    contents = (entry.get("content") for entry in entries or () if isinstance(entry, dict))
+    return {content for content in contents if isinstance(content, str)}

@@ -1,0 +1,235 @@
+"""Finds the folder of a model by name: built-in, a folder, or a repository in the local cache.
+
+Knows nothing of what is in the folder, and never uses the network.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+
+from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.framework.settings import (
+    MODEL_FOLDERS,
+    SettingsError,
+    config_path,
+    environment_name,
+)
+from bigcode_cli.hub.cache_reader import (
+    BRANCH,
+    LONGEST_NAME,
+    CachedRepository,
+    cache_root,
+    validate_revision,
+)
+from bigcode_cli.models.aliases import full_name
+
+BUILT_IN, BUILT_IN_CLASSIFIER, BUILT_IN_TAGGER = (
+    "pocket-coder",
+    "pocket-languages",
+    "pocket-secrets",
+)
+BUILT_IN_PACKAGES: Mapping[str, str] = MappingProxyType(
+    {
+        BUILT_IN: "pocket_coder",
+        BUILT_IN_CLASSIFIER: "pocket_languages",
+        BUILT_IN_TAGGER: "pocket_secrets",
+    }
+)
+"""The package that each built-in model lies in; an installation need not have all of them."""
+
+_SETTINGS = MappingProxyType({"classify": "classify-model", "tag": "tag-model"})
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A model that is there.
+
+    Attributes:
+        name: what to call it in results.
+        directory: the folder with its files.
+        revision: the commit, for a repository in the cache.
+    """
+
+    name: str
+    directory: Path
+    revision: str | None = None
+
+
+def setting_of(tasks: Sequence[str]) -> str:
+    """The key of config.toml that names the model for these commands."""
+    return next((_SETTINGS[task] for task in tasks if task in _SETTINGS), "model")
+
+
+def find_model(name: str | None, *, option: str = "--model", built_in: str = BUILT_IN) -> Found:
+    """Find a model by the value of --model; None means the built-in one of the command.
+
+    A value that starts like a path (`/`, `./`, `../`, `~`) is a folder. Any other is a built-in
+    name, else a repository of the cache or the short name of one, else a model in a configured
+    folder, else a folder. A model of the cache that was converted is its conversion.
+
+    Args:
+        name: the value.
+        option: what error lines call the place that it came from.
+        built_in: the model that the command uses where none is named.
+
+    Raises:
+        UsageFailure: a name that cannot be one.
+        Failure: `model-missing`, `model-corrupt`.
+    """
+    found = find_source(name, option=option, built_in=built_in)
+    if found.name in BUILT_IN_PACKAGES:
+        return found
+    from bigcode_cli.conversion import folders
+
+    folder = found.directory if found.revision is None else folders.usable_folder(found.directory)
+    if folder == found.directory and folders.is_convertible(folder):
+        what = "a pickle" if folders.has_pickles(folder) else "of bigcode/santacoder's layout"
+        target = " PATH" if found.revision is None else ""
+        hint = f"bigcode models convert {name}{target} turns it into safetensors, shut in"
+        raise Failure("model-unsafe", f"{name}: its weights are only {what}", hint=hint)
+    return replace(found, directory=folder)
+
+
+def find_source(name: str | None, *, option: str = "--model", built_in: str = BUILT_IN) -> Found:
+    """Find a model as it came, even if it can be used only after a conversion.
+
+    Raises:
+        UsageFailure: a name that cannot be one.
+        Failure: `model-missing`, `model-corrupt`.
+    """
+    if name is None or name in BUILT_IN_PACKAGES:
+        return _built_in(name or built_in)
+    if "\0" in name or not name:
+        raise UsageFailure(f"{option}: {name!r} is not a name")
+    if name in (".", "..") or name.startswith(("/", "./", "../", "~")):
+        return _folder(name)
+    repository, at, revision = name.partition("@")
+    _validate(name, repository, option)
+    revision = validate_revision(revision if at else BRANCH, option=option)
+    cached = _cached(full_name(repository), revision)
+    if cached is not None:
+        return cached
+    configured = find_configured(name)
+    if configured is not None:
+        return Found(name=name, directory=configured)
+    if os.path.isdir(name):  # noqa: PTH112  # a name longer than the system allows is no folder
+        return _folder(name)
+    hint = f"bigcode models pull {name} fetches it; -m ./FOLDER names a folder"
+    raise Failure("model-missing", f"{name}: not in the local cache {cache_root()}", hint=hint)
+
+
+def _built_in(name: str) -> Found:
+    spec = find_spec(BUILT_IN_PACKAGES[name])
+    places = list(spec.submodule_search_locations or []) if spec is not None else []
+    for place in map(Path, places):
+        if (place / "config.json").is_file():
+            return Found(name=name, directory=place)
+    hint = "this installation came without its model; -m names another one"
+    raise Failure("model-missing", f"{name}: the built-in model is not here", hint=hint)
+
+
+def _folder(name: str) -> Found:
+    directory = Path(os.path.expanduser(name))  # noqa: PTH111  # Path raises for an unknown user
+    if os.path.isdir(directory):  # noqa: PTH112  # as above
+        return Found(name=name, directory=directory)
+    if os.path.exists(directory):  # noqa: PTH110  # as above
+        hint = "name the folder that holds config.json"
+        raise Failure("model-missing", f"{name}: is a file, not a folder", hint=hint)
+    raise Failure("model-missing", f"{name}: no such folder")
+
+
+def _validate(name: str, repository: str, option: str) -> None:
+    fits = _REPOSITORY.fullmatch(repository) or repository.count("/") > 1
+    if len(name) > LONGEST_NAME or name.startswith("-") or ".." in name or not fits:
+        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
+        hint = "a model is a NAME, OWNER/NAME[@REVISION], or a path that starts with ./ or /"
+        raise UsageFailure(f"{option}: {shown!r} is not a model's name", hint=hint)
+
+
+def _cached(repository: str, revision: str) -> Found | None:
+    """Look a repository up in the cache; None if it, or the revision, is not there."""
+    cached = CachedRepository(repository, cache_root())
+    commit = cached.commit(revision)
+    directory = None if commit is None else cached.snapshot(commit)
+    if directory is None:
+        return None
+    return Found(name=repository, directory=directory, revision=commit)
+
+
+_CONFIG_FILE = "config.json"
+
+
+def model_folders() -> list[Path]:
+    """Return the folders to look into, in the order in which they were named.
+
+    Raises:
+        SettingsError: config.toml cannot be used, or one of them is no absolute path.
+    """
+    variable = environment_name(MODEL_FOLDERS)
+    if variable in os.environ:
+        named = [part for part in os.environ[variable].split(os.pathsep) if part]
+        return [_absolute(part, variable) for part in named]
+    path = config_path()
+    if not path.is_absolute():
+        return []
+    from bigcode_cli.io.config_file import read_list
+
+    key = MODEL_FOLDERS.replace("_", "-")
+    return [_absolute(part, f"{path}: {key}") for part in read_list(key)]
+
+
+def _absolute(text: str, place: str) -> Path:
+    folder = Path(os.path.expanduser(text))  # noqa: PTH111  # Path raises for an unknown user
+    if not folder.is_absolute() or "\0" in text:
+        raise SettingsError(f"{place}: {text!r} is not an absolute path, nor one from ~")
+    return folder
+
+
+def configured_models() -> Iterator[tuple[str, Path]]:
+    """Iterate over name and folder of the models in them; the first of one name counts.
+
+    Such a folder is a model itself, or holds models: NAME/ or OWNER/NAME/, as the hub names them.
+    """
+    seen: set[str] = set()
+    for top in model_folders():
+        for name, folder in _models_below(top):
+            if name not in seen:
+                seen.add(name)
+                yield name, folder
+
+
+def _models_below(top: Path) -> Iterator[tuple[str, Path]]:
+    if _is_model(top):
+        yield top.name, top
+        return
+    for child in _folders(top):
+        if _is_model(child):
+            yield child.name, child
+            continue
+        for grandchild in _folders(child):
+            if _is_model(grandchild):
+                yield f"{child.name}/{grandchild.name}", grandchild
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / _CONFIG_FILE).is_file()
+
+
+def _folders(top: Path) -> list[Path]:
+    """Folders in a folder, by name; one that cannot be read has none."""
+    try:
+        with os.scandir(top) as entries:
+            found = [entry.path for entry in entries if entry.name[0] != "." and entry.is_dir()]
+    except OSError:
+        return []
+    return [Path(path) for path in sorted(found)]
+
+
+def find_configured(name: str) -> Path | None:
+    """Return the folder of a configured model; None if none has that name."""
+    return next((folder for known, folder in configured_models() if known == name), None)

@@ -1,1 +1,0 @@
-"""What `bigcode score` needs beside the command itself."""

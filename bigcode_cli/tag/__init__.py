@@ -1,1 +1,0 @@
-"""What `bigcode tag` needs beside the command itself."""

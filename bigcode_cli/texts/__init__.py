@@ -1,1 +1,0 @@
-"""What commands share that work on many texts: finding them, and keeping their results."""

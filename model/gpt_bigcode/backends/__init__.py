@@ -1,0 +1,1 @@
+"""The NumPy and PyTorch engines, and which one is used."""

@@ -1,0 +1,163 @@
+"""The protocols that every engine implements: decoding, scoring and labeling."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Logits = NDArray[np.float32]
+LogProbabilities = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Tokens of one window.
+
+    Attributes:
+        ids: n + 1 ids; the model reads the first n, at most its context.
+        first: index of the first id that is scored, 1 to n.
+    """
+
+    ids: Sequence[int]
+    first: int
+
+
+class Scorer(Protocol):
+    """A model that tells how likely given tokens are."""
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that it reads at once."""
+        ...
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        ...
+
+    @property
+    def batch_tokens(self) -> int:
+        """How many tokens it reads together at best."""
+        ...
+
+    def log_probabilities(self, rows: Sequence[Row]) -> list[LogProbabilities]:
+        """The natural logarithms for ids[first:] of every row, in order.
+
+        What a row gets does not depend on the others, to rounding.
+
+        Raises:
+            NonFiniteError: the model computed NaN or infinity.
+        """
+        ...
+
+
+class Labeler(Protocol):
+    """A model with a classification head; its rows have 1 to `context_length` ids."""
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that it reads at once."""
+        ...
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        ...
+
+    @property
+    def label_count(self) -> int:
+        """C, the labels of its head."""
+        ...
+
+    @property
+    def batch_tokens(self) -> int:
+        """How many tokens it reads together at best."""
+        ...
+
+    def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """[C] for every row, read at its last id; other rows change nothing, to rounding.
+
+        Raises:
+            ContextError, InputError: a row that is too long, or empty.
+            MemoryLimitError: the rows do not fit.
+            NonFiniteError: the model computed NaN or infinity.
+        """
+        ...
+
+    def token_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """[T, C] for every row of T ids; errors as above."""
+        ...
+
+
+class Decoder(Protocol):
+    """A model that reads token rows and gives the logits of the next token of each."""
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a row may have."""
+        ...
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        ...
+
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> Logits:
+        """Forget everything and read one row per prompt; lengths may differ. [B, V]."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> Logits:
+        """Append one token to each row. [B, V]."""
+        ...
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep only these rows, in this order."""
+        ...
+
+
+@runtime_checkable
+class StepDecoder(Decoder, Protocol):
+    """A decoder that can also read several tokens of its one row in one pass, and forget some."""
+
+    @property
+    def exact_steps(self) -> bool:
+        """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
+        ...
+
+    def extend(self, tokens: Sequence[int]) -> Logits:
+        """Append T tokens to the only row. [T, V]: the logits after each of them."""
+        ...
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens of the only row after the first `length`."""
+        ...
+
+
+@runtime_checkable
+class BlockDecoder(StepDecoder, Protocol):
+    """A decoder whose one row can be taken apart into blocks of tokens, and put together."""
+
+    @property
+    def block_tokens(self) -> int:
+        """How many tokens of a prompt are read at once."""
+        ...
+
+    @property
+    def block_bytes(self) -> int:
+        """How many bytes the keys and values of a block take."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What else the numbers depend on: engine, its version, precision, threads."""
+        ...
+
+    def prefill_behind(self, blocks: Sequence[bytes], prompt: Sequence[int]) -> Logits:
+        """Forget everything, take over the prompt's first blocks and read the rest. [1, V]."""
+        ...
+
+    def block(self, index: int) -> bytes:
+        """The keys and values of a whole block of the only row."""
+        ...

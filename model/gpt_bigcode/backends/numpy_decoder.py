@@ -1,0 +1,400 @@
+"""The forward pass once more, in NumPy, float32, on one page; knows no torch.
+
+It is the oracle that every fast path is compared with, and it completes text with small checkpoints
+before `import torch` would have returned.
+"""
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt_bigcode.backends.numpy_prefill import BLOCK_TOKENS, Row, half_blocks, read_parts
+from gpt_bigcode.checkpoint.tensor_index import (
+    CONFIG_FILE,
+    HEAD,
+    PREFIX,
+    TOKENS,
+    RawTensor,
+    StoredTensor,
+    Task,
+    find_tensors,
+    mapped_tensors,
+)
+from gpt_bigcode.config import ACTIVATIONS, GPTBigCodeConfig
+from gpt_bigcode.errors import CheckpointMismatchError, ContextError, InputError
+from gpt_bigcode.hardware import processor_name
+
+Floats = NDArray[np.float32]
+Result = TypeVar("Result")
+_CHUNK_TOKENS = 512  # of a row by itself: threads that share Python's lock do more without it
+_SCORES_AT_ONCE = 1 << 18  # 1 MiB: few calls, and scores that stay near the core
+_LEAST_QUERIES = 16  # fewer at once would make too many calls
+
+
+_GELU_LINEAR = np.float32(-2 * math.sqrt(2 / math.pi))
+_GELU_CUBIC = np.float32(-2 * math.sqrt(2 / math.pi) * 0.044715)
+
+
+def _gelu(x: Floats) -> Floats:
+    erf = np.frompyfunc(math.erf, 1, 1)(x * math.sqrt(0.5)).astype(np.float32)
+    return np.asarray(0.5 * x * (1 + erf), np.float32)
+
+
+def _gelu_tanh(x: Floats) -> Floats:
+    # 0.5 * (1 + tanh(y)) is 1 / (1 + exp(-2y)), for which NumPy needs half the time.
+    power = x * x  # not x**3: NumPy's power is 30 times slower
+    power *= _GELU_CUBIC
+    power += _GELU_LINEAR
+    power *= x
+    with np.errstate(over="ignore"):  # exp(-2y) is infinite where the result is 0
+        np.exp(power, out=power)
+    power += np.float32(1)
+    np.divide(x, power, out=power)
+    return power
+
+
+def _silu(x: Floats) -> Floats:
+    return np.asarray(0.5 * x * (1 + np.tanh(0.5 * x)), np.float32)
+
+
+def _relu(x: Floats) -> Floats:
+    return np.maximum(x, np.float32(0))
+
+
+def _tanh(x: Floats) -> Floats:
+    return np.asarray(np.tanh(x), np.float32)
+
+
+_FUNCTIONS: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
+    {"relu": _relu, "silu": _silu, "tanh": _tanh, "gelu": _gelu, "gelu_tanh": _gelu_tanh}
+)
+
+
+@lru_cache(maxsize=16)
+def _later(tokens: int) -> Floats:
+    """Added to the scores of the last tokens among themselves, [T, 1, T]: none sees a later one."""
+    return np.triu(np.full((tokens, tokens), -np.inf, np.float32), 1)[:, None]
+
+
+class NumpyDecoder:
+    """A GPTBigCode language model as a `gpt_bigcode.backends.interfaces.Decoder`.
+
+    Rows of different length are computed together without padding: the layers see their tokens one
+    after the other, and only attention looks at each row by itself.
+    """
+
+    def __init__(
+        self, config: GPTBigCodeConfig, weights: Mapping[str, Floats], *, threads: int = 1
+    ) -> None:
+        self.config = config
+        self._threads = threads
+        self._weights = weights
+        self._activation = _FUNCTIONS[ACTIVATIONS[config.activation_function]]
+        self._scale = np.float32(config.head_dim**-0.5 if config.scale_attn_weights else 1.0)
+        self._rows: list[Row] = []
+        self._stepwise = False  # compute each token of a pass as if it came alone
+
+    @classmethod
+    def load(cls, directory: Path, *, task: Task = Task.CAUSAL_LM, threads: int = 1) -> Self:
+        """Read a checkpoint directory.
+
+        Args:
+            directory: the checkpoint.
+            task: which head it has; other heads than a language model's are applied by
+                `gpt_bigcode.backends.numpy_heads`.
+            threads: how many parts of a prompt are read side by side.
+
+        Raises:
+            ConfigError, CheckpointError: as for `gpt_bigcode.checkpoint.loading.load_model`.
+        """
+        config = GPTBigCodeConfig.from_json_file(directory / CONFIG_FILE)
+        stored = find_tensors(directory, config, task, _same)
+        return cls(config, _read(stored), threads=threads)
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a row may have."""
+        return self.config.n_positions
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self.config.vocab_size
+
+    @property
+    def exact_steps(self) -> bool:
+        """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
+        return True
+
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> Floats:
+        """Forget everything and read one row per prompt; equal prompts are read once. [B, V]."""
+        read: dict[tuple[int, ...], tuple[Row, Floats]] = {}
+        for prompt in map(tuple, prompts):
+            if prompt not in read:
+                row = self._empty_row()
+                read[prompt] = (row, self._read_prompt(row, prompt)[0])
+        chosen = [read[tuple(prompt)] for prompt in prompts]
+        self._rows = [row.copy() for row, _ in chosen]
+        return np.stack([logits for _, logits in chosen])
+
+    def decode(self, tokens: Sequence[int]) -> Floats:
+        """Append one token to each row. [B, V]."""
+        return self._forward(self._rows, [(token,) for token in tokens])
+
+    def extend(self, tokens: Sequence[int]) -> Floats:
+        """Append T tokens to the only row; the logits after each, [T, V], as `decode` gives them.
+
+        Bit for bit: every product is computed token by token, by the same call of the BLAS. What is
+        saved is that the second token finds the weights in the processor's cache.
+        """
+        (row,) = self._rows
+        self._stepwise = True
+        try:
+            return self.head(self._read([row], [tokens]))
+        finally:
+            self._stepwise = False
+
+    @property
+    def block_tokens(self) -> int:
+        """How many tokens of a prompt are kept together."""
+        return BLOCK_TOKENS
+
+    @property
+    def block_bytes(self) -> int:
+        """How many bytes the keys and values of a block take."""
+        config, itemsize = self.config, np.dtype(np.float32).itemsize
+        return 2 * config.n_layer * config.kv_heads * BLOCK_TOKENS * config.head_dim * itemsize
+
+    @property
+    def identity(self) -> str:
+        """What else the numbers depend on."""
+        threads = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS")
+        parts = f"{threads} threads, parts of {BLOCK_TOKENS // 2}"
+        return f"NumPy {np.__version__}, float32, {parts}, {processor_name()}"
+
+    def prefill_behind(self, blocks: Sequence[bytes], prompt: Sequence[int]) -> Floats:
+        """Forget everything, take over the prompt's first blocks and read the rest. [1, V]."""
+        row = self._empty_row()
+        for block in blocks:
+            *shape, _, size = row.store.shape
+            row.reserve(row.length + BLOCK_TOKENS)
+            row.store[..., row.length : row.length + BLOCK_TOKENS, :] = np.frombuffer(
+                block, np.float32
+            ).reshape(*shape, BLOCK_TOKENS, size)
+            row.length += BLOCK_TOKENS
+        logits = self._read_prompt(row, prompt)
+        self._rows = [row]
+        return logits
+
+    def block(self, index: int) -> bytes:
+        """The keys and values of a whole block of the only row."""
+        (row,) = self._rows
+        start = index * BLOCK_TOKENS
+        return row.store[..., start : start + BLOCK_TOKENS, :].tobytes()
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens of the only row after the first `length`."""
+        (row,) = self._rows
+        row.length = length
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep only these rows, in this order."""
+        self._rows = [self._rows[row] for row in rows]
+
+    def _empty_row(self) -> Row:
+        config = self.config
+        shape = (config.n_layer, 2, config.kv_heads, 0, config.head_dim)
+        return Row(np.empty(shape, np.float32))
+
+    def map_states(
+        self, ids: Sequence[int], use: Callable[[int, Floats], Result], *, threads: int = 1
+    ) -> list[Result]:
+        """What is made of the last layer's states of one text by itself, part by part.
+
+        The rows of `prefill` and `decode` are left alone; `head` makes logits of the states.
+
+        Args:
+            ids: the whole text.
+            use: called on any thread with the place of a part's first token and its states, [T, E].
+            threads: how many parts are read side by side; the numbers do not depend on it.
+        """
+
+        def read(part: Row, tokens: Sequence[int]) -> Result:
+            start = part.length
+            return use(start, self._read([part], [tokens]))
+
+        starts = range(0, len(ids), _CHUNK_TOKENS)
+        parts = [ids[start : start + _CHUNK_TOKENS] for start in starts]
+        return read_parts(read, self._empty_row(), parts, threads)
+
+    def last_state(self, ids: Sequence[int]) -> Floats:
+        """The last state that `map_states` would make, [1, E]; of two layers it computes one."""
+        row = self._empty_row()
+        for start in range(0, len(ids), _CHUNK_TOKENS):
+            chunk = ids[start : start + _CHUNK_TOKENS]
+            state = self._read([row], [chunk], last=True)
+        return state
+
+    def head(self, states: Floats) -> Floats:
+        """Logits: [T, E] -> [T, V]."""
+        return self._product(self.normalized(states), self._weights[HEAD])
+
+    def normalized(self, states: Floats) -> Floats:
+        """What every head reads: [T, E] -> [T, E]."""
+        return self._norm(states, "ln_f")
+
+    def weight(self, name: str) -> Floats | None:
+        """A tensor by its name without the trunk's prefix; None if there is none."""
+        return self._weights.get(name)
+
+    def _read_prompt(self, row: Row, prompt: Sequence[int]) -> Floats:
+        """Read what the row does not hold yet; the logits after the last token, [1, V]."""
+
+        def read(part: Row, tokens: Sequence[int]) -> Floats:
+            return self._read([part], [tokens], last=True)
+
+        parts = half_blocks(prompt, row.length)
+        return self.head(read_parts(read, row, parts, self._threads)[-1])
+
+    def _forward(self, rows: Sequence[Row], new: Sequence[Sequence[int]]) -> Floats:
+        """Read the new tokens of every row; the logits after the last of each, [B, V]."""
+        return self.head(self._read(rows, new, last=True))
+
+    def _read(
+        self, rows: Sequence[Row], new: Sequence[Sequence[int]], *, last: bool = False
+    ) -> Floats:
+        """Read the new tokens of every row; their states, one row after the other, [T, E].
+
+        With `last` those of each row's last token alone, [B, E], the only ones to pass the last
+        layer, which makes keys and values of all.
+        """
+        ids = np.concatenate([np.asarray(tokens, np.int64) for tokens in new])
+        positions = np.concatenate(
+            [np.arange(row.length, row.length + len(t)) for row, t in zip(rows, new, strict=True)]
+        )
+        if positions.max() >= self.config.n_positions:
+            raise ContextError(f"more tokens than the model's {self.config.n_positions} positions")
+        if not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
+            raise InputError(f"token ids: not all in 0..{self.config.vocab_size - 1}")
+        edges = [0, *accumulate(len(tokens) for tokens in new)]
+        hidden = self._weights["wte.weight"][ids] + self._weights["wpe.weight"][positions]
+        for layer in range(self.config.n_layer):
+            ends = last and layer == self.config.n_layer - 1
+            normed = self._norm(hidden, f"h.{layer}.ln_1")
+            attended = self._attention(normed, layer, rows, edges, ends=ends)
+            hidden = (hidden[np.asarray(edges[1:]) - 1] if ends else hidden) + attended
+            normed = self._norm(hidden, f"h.{layer}.ln_2")
+            inner = self._activation(self._linear(normed, f"h.{layer}.mlp.c_fc"))
+            hidden = hidden + self._linear(inner, f"h.{layer}.mlp.c_proj")
+        for row, tokens in zip(rows, new, strict=True):
+            row.length += len(tokens)
+        return np.asarray(hidden)
+
+    def _attention(
+        self, hidden: Floats, layer: int, rows: Sequence[Row], edges: Sequence[int], *, ends: bool
+    ) -> Floats:
+        """Causal self-attention of all rows' new tokens, [T, E]; with `ends` of the last ones."""
+        config, size = self.config, self.config.head_dim
+        projected = self._linear(hidden, f"h.{layer}.attn.c_attn")
+        if config.multi_query:
+            query, key_value = projected[:, : config.n_embd], projected[:, config.n_embd :]
+            both = key_value.reshape(len(projected), 1, 2, size)
+        else:
+            per_head = projected.reshape(len(projected), config.n_head, 3, size)
+            query, both = per_head[:, :, 0], per_head[:, :, 1:]
+        both = both.transpose(2, 1, 0, 3)  # [2, K, T, D]
+        context = np.empty((len(hidden), config.n_embd), np.float32)
+        for row, (start, end) in zip(rows, pairwise(edges), strict=True):
+            seen = row.length + end - start
+            row.put(layer, both[:, :, start:end])
+            # Few queries at once: their scores stay in the cache, and fewer are later masked.
+            step = max(_SCORES_AT_ONCE // (config.n_head * seen), _LEAST_QUERIES)
+            step = 1 if self._stepwise else step
+            for place in range(end - 1 if ends else start, end, step):
+                part = slice(place, min(place + step, end))
+                keys, values = row.store[layer, :, :, : row.length + part.stop - start]
+                context[part] = self._attend(query[part], keys, values)
+        if ends:
+            context = context[np.asarray(edges[1:]) - 1]
+        return self._linear(context, f"h.{layer}.attn.c_proj")
+
+    def _attend(self, query: Floats, keys: Floats, values: Floats) -> Floats:
+        """One row: queries of its last T tokens over keys and values [K, S, D]; [T, E]."""
+        new, (heads, seen, size) = len(query), keys.shape
+        # A key/value head serves a group of query heads: all of them for multi-query, else one.
+        grouped = (query * self._scale).reshape(new, heads, -1, size).swapaxes(0, 1)
+        shape = grouped.shape
+        scores = grouped.reshape(heads, -1, size) @ keys.swapaxes(1, 2)
+        scores = scores.reshape(*shape[:3], seen)
+        if new > 1:
+            scores[..., seen - new :] += _later(new)
+        scores -= scores.max(axis=-1, keepdims=True)
+        np.exp(scores, out=scores)
+        context = (scores.reshape(heads, -1, seen) @ values).reshape(shape)
+        context /= scores.sum(axis=-1, keepdims=True)
+        return np.asarray(context.swapaxes(0, 1).reshape(new, -1))
+
+    def _linear(self, x: Floats, name: str) -> Floats:
+        product = self._product(x, self._weights[f"{name}.weight"])
+        product += self._weights[f"{name}.bias"]
+        return product
+
+    def _product(self, x: Floats, weight: Floats) -> Floats:
+        """[T, in] x [out, in] -> [T, out]."""
+        if self._stepwise:  # a stack of products of one row each
+            return np.asarray((x[:, None, :] @ weight.T)[:, 0])
+        return np.asarray(x @ weight.T)
+
+    def _norm(self, x: Floats, name: str) -> Floats:
+        # Sums instead of np.mean, whose Python takes longer than the norm of a single token.
+        width = np.float32(x.shape[-1])
+        normed = x - np.add.reduce(x, axis=-1, keepdims=True) / width
+        variance = np.add.reduce(normed * normed, axis=-1, keepdims=True) / width
+        normed /= np.sqrt(variance + np.float32(self.config.layer_norm_epsilon))
+        normed *= self._weights[f"{name}.weight"]
+        normed += self._weights[f"{name}.bias"]
+        return np.asarray(normed, np.float32)
+
+
+def _read(stored: Mapping[str, StoredTensor]) -> dict[str, Floats]:
+    """All tensors as float32, without the trunk's prefix; the head is always among them."""
+    weights: dict[str, Floats] = {}
+    for path in {tensor.path for tensor in stored.values()}:
+        with mapped_tensors(path) as raw:
+            for full, tensor in stored.items():
+                if tensor.path == path:
+                    weights[full.removeprefix(PREFIX)] = _floats(full, raw[tensor.name])
+    weights.setdefault(HEAD, weights[TOKENS.removeprefix(PREFIX)])
+    return weights
+
+
+def _floats(name: str, raw: RawTensor) -> Floats:
+    """A tensor's numbers, copied: its file may change later."""
+    if raw.kind == "BF16":
+        # bfloat16 is the upper half of float32.
+        wide = np.frombuffer(raw.data, np.uint16).astype(np.uint32)
+        values = np.left_shift(wide, 16, out=wide).view(np.float32)
+    elif raw.kind in _TYPES:
+        values = np.frombuffer(raw.data, _TYPES[raw.kind]).astype(np.float32)
+    else:
+        raise CheckpointMismatchError(f"{name}: {raw.kind} is not a type of weights")
+    return values.reshape(raw.shape)
+
+
+_TYPES = MappingProxyType({"F32": np.float32, "F16": np.float16, "F64": np.float64})
+
+
+def _same(first: StoredTensor, second: StoredTensor) -> bool:
+    def data(tensor: StoredTensor) -> Floats:
+        with mapped_tensors(tensor.path) as raw:
+            return _floats(tensor.name, raw[tensor.name])
+
+    return np.array_equal(data(first), data(second))

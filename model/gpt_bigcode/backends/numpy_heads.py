@@ -1,0 +1,182 @@
+"""The log-probabilities of given tokens, by NumPy or by PyTorch; knows rows of ids, no text.
+
+Logits are made for a few positions at a time, so that memory does not grow with vocabulary times
+length, and only for positions that are scored.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt_bigcode.backends.interfaces import Logits, LogProbabilities, Row
+from gpt_bigcode.backends.numpy_decoder import Floats, NumpyDecoder
+from gpt_bigcode.backends.row_threads import compute_rows
+from gpt_bigcode.checkpoint.tensor_index import HEADS, Task
+from gpt_bigcode.errors import (
+    CheckpointMismatchError,
+    ContextError,
+    InputError,
+    NonFiniteError,
+)
+
+# 16 MiB of float32: about what a processor's last cache holds, 80 positions of StarCoder's head.
+_LOGITS_AT_ONCE = 1 << 22
+_ROWS_A_THREAD = 2  # of the longest; where they are shorter, no thread waits for another
+
+
+class NumpyScorer:
+    """Scores with a `NumpyDecoder`, each row by itself, on so many threads.
+
+    Windows are long enough to fill its matrix products. Rows that share nothing give exactly the
+    same numbers alone and in a batch.
+    """
+
+    def __init__(self, decoder: NumpyDecoder, *, threads: int = 1) -> None:
+        self._decoder, self._threads = decoder, threads
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that it reads at once."""
+        return self._decoder.context_length
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self._decoder.vocabulary_size
+
+    @property
+    def batch_tokens(self) -> int:
+        """Enough for every thread; with one, waiting would only delay the first results."""
+        return 1 if self._threads == 1 else _ROWS_A_THREAD * self._threads * self.context_length
+
+    def log_probabilities(self, rows: Sequence[Row]) -> list[LogProbabilities]:
+        """See `Scorer`."""
+        if len(rows) == 1:  # nothing else to do for the other threads
+            return [self._score(rows[0], self._threads)]
+        return compute_rows(self._score, rows, self._threads)
+
+    def _score(self, row: Row, threads: int = 1) -> LogProbabilities:
+        targets = np.asarray(row.ids[row.first :], np.int64)
+        scored = np.empty(len(targets))
+
+        def score(position: int, states: Floats) -> None:
+            """A state predicts the id after it."""
+            needed = states[max(row.first - 1 - position, 0) :]
+            place = position + len(states) - len(needed) - (row.first - 1)
+            for start, end in _pieces(len(needed), self.vocabulary_size):
+                chosen = targets[place + start : place + end]
+                logits = self._decoder.head(needed[start:end])
+                scored[place + start : place + end] = _log_softmax(logits, chosen)
+
+        self._decoder.map_states(row.ids[:-1], score, threads=threads)
+        return _finite(scored)
+
+
+def _pieces(length: int, vocabulary: int) -> list[tuple[int, int]]:
+    """Ranges of positions whose logits are made together."""
+    size = max(_LOGITS_AT_ONCE // vocabulary, 1)
+    return [(start, min(start + size, length)) for start in range(0, length, size)]
+
+
+def _log_softmax(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> LogProbabilities:
+    """[T, V] and [T] -> [T]; sums in float64, so that equal logits give exactly 1 / V.
+
+    The logits are overwritten: a copy of them would not stay in the processor's cache.
+    """
+    logits -= logits.max(axis=-1, keepdims=True)
+    chosen = logits[np.arange(len(targets)), targets]
+    total = np.exp(logits, out=logits).sum(axis=-1, dtype=np.float64)
+    return np.asarray(chosen - np.log(total), np.float64)
+
+
+def _finite(scored: LogProbabilities) -> LogProbabilities:
+    if not np.isfinite(scored).all():
+        raise NonFiniteError("the model computed NaN or infinity")
+    return scored
+
+
+# So much at once that threads seldom wait for the last row of a batch.
+_TOKENS_A_THREAD = 4096
+
+
+class NumpyLabeler:
+    """Labels with the trunk of a `NumpyDecoder`, each row by itself, on so many threads."""
+
+    def __init__(self, decoder: NumpyDecoder, task: Task, *, threads: int = 1) -> None:
+        self._decoder, self._threads = decoder, threads
+        weight = decoder.weight(f"{HEADS[task]}.weight")
+        if weight is None:
+            raise CheckpointMismatchError(f"no {HEADS[task]}.weight")
+        self._weight = weight
+        bias = decoder.weight(f"{HEADS[task]}.bias")
+        self._bias = np.zeros(len(weight), np.float32) if bias is None else bias
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that it reads at once."""
+        return self._decoder.context_length
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self._decoder.vocabulary_size
+
+    @property
+    def label_count(self) -> int:
+        """C."""
+        return len(self._weight)
+
+    @property
+    def batch_tokens(self) -> int:
+        """Enough for every thread; with one, waiting would only delay the first results."""
+        if self._threads == 1:
+            return 1
+        return self._threads * max(_TOKENS_A_THREAD, 2 * self.context_length)
+
+    def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """See `Labeler`."""
+        check_rows(rows, self.context_length)
+        return compute_rows(self._sequence, rows, self._threads)
+
+    def token_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """See `Labeler`."""
+        check_rows(rows, self.context_length)
+        return compute_rows(self._tokens, rows, self._threads)
+
+    def _sequence(self, row: Sequence[int]) -> Logits:
+        """[C]."""
+        return finite(self._head(self._decoder.last_state(row))[0])
+
+    def _tokens(self, row: Sequence[int]) -> Logits:
+        """[T, C]."""
+        parts = self._decoder.map_states(row, lambda _, states: self._head(states))
+        return finite(np.concatenate(parts))
+
+    def _head(self, states: Floats) -> Logits:
+        """[T, E] -> [T, C]."""
+        return np.asarray(self._decoder.normalized(states) @ self._weight.T + self._bias)
+
+
+def check_rows(rows: Sequence[Sequence[int]], context_length: int) -> None:
+    """Refuse what no head can read.
+
+    Raises:
+        ContextError: a row that is longer than the context.
+        InputError: an empty row.
+    """
+    if not all(len(row) for row in rows):
+        raise InputError("a row without tokens has no label")
+    if any(len(row) > context_length for row in rows):
+        raise ContextError(f"more tokens than the model's {context_length} positions")
+
+
+def finite(logits: Logits) -> Logits:
+    """The logits as they are.
+
+    Raises:
+        NonFiniteError: NaN or infinity among them.
+    """
+    if not np.isfinite(logits).all():
+        raise NonFiniteError("the model computed NaN or infinity")
+    return logits

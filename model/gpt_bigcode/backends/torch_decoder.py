@@ -1,0 +1,195 @@
+"""TorchDecoder: a GPTBigCodeForCausalLM behind the interface that `generation` needs.
+
+Knows token rows, padding and the cache; knows no sampling and no text.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gpt_bigcode.backends.devices import memory_errors
+from gpt_bigcode.backends.torch_single_row import MOST_TOKENS, RowTrunk, is_exact
+from gpt_bigcode.hardware import processor_name
+from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
+from gpt_bigcode.modeling.kv_cache import KeyValueCache
+
+PREFILL_CHUNK_TOKENS = 512
+_SPARE_TOKENS = 256
+
+
+class TorchDecoder:
+    """Rows of tokens with their cached keys and values.
+
+    Rows of different lengths are padded on the left; positions are counted over the mask, so that a
+    row computes what it would compute alone. Equal prompts are read once and their cache is copied.
+    Long prompts are read in chunks, so that the memory for activations does not grow with them, and
+    the head is applied to the last token only.
+    """
+
+    def __init__(
+        self, model: GPTBigCodeForCausalLM, *, chunk_tokens: int = PREFILL_CHUNK_TOKENS
+    ) -> None:
+        self._model = model
+        self._chunk = chunk_tokens
+        scale = model.transformer.ln_f.weight  # of the type of activations; tables may differ
+        self._device, self._dtype = scale.device, scale.dtype
+        trunk = model.transformer
+        self._row_trunk = RowTrunk(trunk) if RowTrunk.fits(trunk) else None
+        self._cache: KeyValueCache | None = None
+        self._padding = torch.zeros(0, dtype=torch.long)  # [B], tokens of padding on the left
+        self._padded = False
+
+    @property
+    def model(self) -> GPTBigCodeForCausalLM:
+        """The model itself."""
+        return self._model
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a row may have."""
+        return self._model.config.n_positions
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V, padding rows of the token table included."""
+        return self._model.config.vocab_size
+
+    @property
+    def exact_steps(self) -> bool:
+        """Whether `extend` gives, bit for bit, what `decode` gives.
+
+        In int8 it does, because integers add up exactly. Other products of several rows are summed
+        in another order than those of one row.
+        """
+        return self._row_trunk is not None and is_exact(self._model)
+
+    @torch.inference_mode()
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Forget everything and read one row per prompt; [B, V].
+
+        Raises:
+            MemoryLimitError: the cache does not fit.
+        """
+        distinct = list(dict.fromkeys(tuple(prompt) for prompt in prompts))
+        width = max(len(prompt) for prompt in distinct)
+        padding = [width - len(prompt) for prompt in distinct]
+        rows = [[0] * pad + list(row) for pad, row in zip(padding, distinct, strict=True)]
+        ids = torch.tensor(rows, device=self._device)
+        self._padding = torch.tensor(padding, device=self._device)
+        self._padded = any(padding)
+        with memory_errors(f"{len(prompts)} rows of {width} tokens"):
+            self._cache = self._new_cache(len(distinct), width + _SPARE_TOKENS)
+            for start in range(0, width, self._chunk):
+                hidden = self._read(ids[:, start : start + self._chunk], self._cache)
+            logits = self._head(hidden)
+            if len(distinct) < len(prompts):
+                places = {prompt: place for place, prompt in enumerate(distinct)}
+                index = [places[tuple(prompt)] for prompt in prompts]
+                self.keep(index)
+                logits = logits[index]
+        return logits
+
+    @torch.inference_mode()
+    def decode(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Append one token to each row; [B, V]."""
+        ids = torch.tensor(list(tokens), device=self._device).unsqueeze(1)
+        with memory_errors(f"{len(tokens)} rows"):
+            return self._head(self._read(ids, self._filled()))
+
+    @torch.inference_mode()
+    def extend(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        """Append T tokens to the only row, in one pass; the logits after each of them, [T, V]."""
+        ids = torch.tensor([list(tokens)], device=self._device)
+        with memory_errors(f"{len(tokens)} tokens"):
+            return self._head(self._read_all(ids, self._filled())[0])
+
+    @property
+    def block_tokens(self) -> int:
+        """How many tokens of a prompt are read at once."""
+        return self._chunk
+
+    @property
+    def block_bytes(self) -> int:
+        """How many bytes the keys and values of a block take."""
+        config = self._model.config
+        numbers = config.n_layer * config.kv_heads * 2 * config.head_dim * self._chunk
+        return numbers * self._dtype.itemsize
+
+    @property
+    def identity(self) -> str:
+        """What else the numbers depend on."""
+        layers = sorted({type(module).__name__ for module in self._model.transformer.h.modules()})
+        how = f"{self._dtype}, {torch.get_num_threads()} threads, {processor_name()}"
+        return f"PyTorch {torch.__version__}, {self._device}, {layers}, {how}"
+
+    @torch.inference_mode()
+    def prefill_behind(self, blocks: Sequence[bytes], prompt: Sequence[int]) -> NDArray[np.float32]:
+        """Forget everything, take over the prompt's first blocks and read the rest. [1, V].
+
+        Raises:
+            MemoryLimitError: the cache does not fit.
+        """
+        self._padding = torch.zeros(1, dtype=torch.long, device=self._device)
+        self._padded = False
+        ids = torch.tensor([list(prompt)], device=self._device)
+        with memory_errors(f"{len(prompt)} tokens"):
+            self._cache = self._new_cache(1, len(prompt) + _SPARE_TOKENS)
+            for block in blocks:
+                self._cache.restore(bytearray(block), self._chunk)
+            for start in range(self._cache.length, len(prompt), self._chunk):
+                hidden = self._read(ids[:, start : start + self._chunk], self._cache)
+            return self._head(hidden)
+
+    def block(self, index: int) -> bytes:
+        """The keys and values of a whole block of the only row."""
+        return self._filled().tokens(index * self._chunk, (index + 1) * self._chunk)
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens of the only row after the first `length`."""
+        self._filled().truncate(length)
+
+    @torch.inference_mode()
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep only these rows, in this order; a row may be named more than once."""
+        self._filled().keep(rows)
+        self._padding = self._padding[list(rows)]
+        self._padded = bool(self._padding.any())
+
+    def _new_cache(self, rows: int, capacity: int) -> KeyValueCache:
+        """An empty one for at least so many tokens."""
+        return KeyValueCache(
+            self._model.config, rows, dtype=self._dtype, device=self._device, capacity=capacity
+        )
+
+    def _filled(self) -> KeyValueCache:
+        if self._cache is None:
+            raise RuntimeError("prefill comes first")
+        return self._cache
+
+    def _read(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
+        """[B, T] -> [B, E], the last token's state."""
+        return self._read_all(ids, cache, last=True)[:, -1]
+
+    def _read_all(self, ids: Tensor, cache: KeyValueCache, *, last: bool = False) -> Tensor:
+        """[B, T] -> [B, T, E], every token's state; with `last` [B, 1, E], the last one's."""
+        alone = len(ids) == 1 and not self._padded
+        if alone and self._row_trunk is not None and ids.shape[1] <= MOST_TOKENS:
+            return self._row_trunk(ids[0], cache).unsqueeze(0)
+        mask = None
+        if self._padded:
+            seen = cache.length + ids.shape[1]
+            mask = torch.arange(seen, device=self._device) >= self._padding[:, None]
+        wanted = None
+        if last and ids.shape[1] > 1:
+            wanted = torch.full((len(ids),), ids.shape[1] - 1, device=self._device)
+        output = self._model.transformer(
+            ids, past_key_values=cache, attention_mask=mask, use_cache=True, wanted_tokens=wanted
+        )
+        return output.last_hidden_state  # type: ignore[no-any-return]
+
+    def _head(self, hidden: Tensor) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._model.lm_head(hidden).float().cpu().numpy()
+        return logits

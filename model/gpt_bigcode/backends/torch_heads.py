@@ -1,0 +1,184 @@
+"""TorchScorer: a GPTBigCodeForCausalLM behind the interface that `scoring` needs.
+
+Knows rows of ids and their padding; knows no text and no windows.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self, TypeAlias, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gpt_bigcode.backends.devices import choose_device, memory_errors, set_threads
+from gpt_bigcode.backends.interfaces import Decoder, Logits, LogProbabilities, Row
+from gpt_bigcode.backends.numpy_heads import check_rows, finite
+from gpt_bigcode.backends.torch_decoder import TorchDecoder
+from gpt_bigcode.backends.torch_loading import load_computable
+from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, Task
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.errors import NonFiniteError
+from gpt_bigcode.modeling.heads import (
+    GPTBigCodeForCausalLM,
+    GPTBigCodeForSequenceClassification,
+    GPTBigCodeForTokenClassification,
+)
+
+_LOGITS_AT_ONCE = 1 << 22
+_BATCH_TOKENS, _GPU_BATCH_TOKENS = 2048, 16_384
+_PADDING = 0  # any id: it stands after what is read, where causal attention does not look
+
+
+class TorchScorer:
+    """Reads rows as one batch, padded on the right, and applies the head to what is scored."""
+
+    def __init__(self, model: GPTBigCodeForCausalLM) -> None:
+        self._model = model
+        self._device = model.transformer.wte.weight.device
+
+    @classmethod
+    def of(cls, decoder: Decoder) -> Self:
+        """The scorer that shares a decoder's model."""
+        if not isinstance(decoder, TorchDecoder):
+            raise TypeError(f"{type(decoder).__name__} has no PyTorch model")
+        return cls(decoder.model)
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that it reads at once."""
+        return self._model.config.n_positions
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V, padding rows of the token table included."""
+        return self._model.config.vocab_size
+
+    @property
+    def batch_tokens(self) -> int:
+        """How many tokens it reads together at best."""
+        return _GPU_BATCH_TOKENS if self._device.type == "cuda" else _BATCH_TOKENS
+
+    @torch.inference_mode()
+    def log_probabilities(self, rows: Sequence[Row]) -> list[LogProbabilities]:
+        """See `scorers.Scorer`.
+
+        Raises:
+            MemoryLimitError: the rows do not fit; NonFiniteError: NaN or infinity.
+        """
+        width = max(len(row.ids) for row in rows) - 1
+        padded = [[*row.ids[:-1], *[_PADDING] * (width + 1 - len(row.ids))] for row in rows]
+        with memory_errors(f"{len(rows)} windows of {width} tokens"):
+            ids = torch.tensor(padded, device=self._device)
+            states = self._model.transformer(ids, use_cache=False).last_hidden_state
+            return [
+                self._score(states[place, row.first - 1 : len(row.ids) - 1], row)
+                for place, row in enumerate(rows)
+            ]
+
+    def _score(self, states: Tensor, row: Row) -> LogProbabilities:
+        """[T, E] -> [T]."""
+        targets = torch.tensor(list(row.ids[row.first :]), device=self._device)
+        size = max(_LOGITS_AT_ONCE // self.vocabulary_size, 1)
+        scored = torch.cat(
+            [
+                _log_softmax(self._model.lm_head(part), chosen)
+                for part, chosen in zip(
+                    torch.split(states, size), torch.split(targets, size), strict=True
+                )
+            ]
+        )
+        if not bool(scored.isfinite().all()):
+            raise NonFiniteError("the model computed NaN or infinity")
+        return np.asarray(scored.cpu().numpy(), np.float64)
+
+
+def _log_softmax(logits: Tensor, targets: Tensor) -> Tensor:
+    """[T, V] and [T] -> [T]; the sum in float64, so that equal logits give exactly 1 / V."""
+    logits = logits.float()
+    highest = logits.amax(dim=-1, keepdim=True)
+    total = (logits - highest).exp().sum(dim=-1, dtype=torch.float64)
+    chosen = (logits - highest).gather(1, targets.unsqueeze(1)).squeeze(1)
+    return chosen.double() - total.log()
+
+
+Classifier: TypeAlias = GPTBigCodeForSequenceClassification | GPTBigCodeForTokenClassification
+
+
+class TorchLabeler:
+    """Reads rows as one batch, padded on the right; each ends where its own ids end."""
+
+    def __init__(self, model: Classifier) -> None:
+        self._model = model
+        self._device = model.transformer.wte.weight.device
+
+    @classmethod
+    def load(
+        cls,
+        directory: Path,
+        *,
+        task: Task,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+    ) -> Self:
+        """Read a checkpoint directory; arguments and errors are those of `open_labeler`."""
+        set_threads(threads)
+        config = GPTBigCodeConfig.from_json_file(directory / CONFIG_FILE)
+        if precision == "auto" and choose_device(device).type == "cpu":
+            precision = "float32"  # a label near a threshold must not depend on the processor
+        model = load_computable(directory, config, task=task, device=device, precision=precision)
+        return cls(cast("Classifier", model))
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that it reads at once."""
+        return self._model.config.n_positions
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V, padding rows of the token table included."""
+        return self._model.config.vocab_size
+
+    @property
+    def label_count(self) -> int:
+        """C."""
+        return self._model.config.label_count
+
+    @property
+    def batch_tokens(self) -> int:
+        """How many tokens it reads together at best."""
+        return _GPU_BATCH_TOKENS if self._device.type == "cuda" else _BATCH_TOKENS
+
+    @torch.inference_mode()
+    def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """See `labelers.Labeler`."""
+        states = self._states(rows, last=True)[:, 0]
+        return [finite(logits) for logits in self._head(states)]
+
+    @torch.inference_mode()
+    def token_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        """See `labelers.Labeler`."""
+        states = self._states(rows)
+        return [finite(self._head(states[place, : len(row)])) for place, row in enumerate(rows)]
+
+    def _states(self, rows: Sequence[Sequence[int]], *, last: bool = False) -> Tensor:
+        """[B, T, E], T of the longest row; with `last` of each row's last token only, [B, 1, E]."""
+        check_rows(rows, self.context_length)
+        width = max(map(len, rows), default=1)
+        padded = [[*row, *[_PADDING] * (width - len(row))] for row in rows]
+        with memory_errors(f"{len(rows)} windows of {width} tokens"):
+            ids = torch.tensor(padded, dtype=torch.long, device=self._device)
+            ids = ids.reshape(len(rows), width)
+            ends = [len(row) - 1 for row in rows]
+            wanted = torch.tensor(ends, dtype=torch.long, device=self._device) if last else None
+            output = self._model.transformer(ids, use_cache=False, wanted_tokens=wanted)
+            return output.last_hidden_state  # type: ignore[no-any-return]
+
+    def _head(self, states: Tensor) -> Logits:
+        """[N, E] -> [N, C]."""
+        model = self._model
+        head = model.score if isinstance(model, GPTBigCodeForSequenceClassification) else None
+        logits = (head or cast("GPTBigCodeForTokenClassification", model).classifier)(states)
+        values: Logits = logits.float().cpu().numpy()
+        return values

@@ -1,0 +1,1 @@
+"""Speed measurements, and random weights to measure with."""

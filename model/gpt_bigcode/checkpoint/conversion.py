@@ -1,0 +1,265 @@
+"""Published weights of another form -> safetensors: pickles, and the layout of bigcode/santacoder.
+
+Knows no network and no cache. It opens pickles: call it in a process that can do no harm.
+"""
+
+import errno
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gpt_bigcode.checkpoint.pickle_reader import read_pickle
+from gpt_bigcode.checkpoint.tensor_index import (
+    CONFIG_FILE,
+    HEAD,
+    INDEX_FILE,
+    MASK_BUFFER,
+    TOKENS,
+    WEIGHTS_FILE,
+)
+from gpt_bigcode.config import MAX_CONFIG_BYTES, GPTBigCodeConfig, read_json_object
+from gpt_bigcode.errors import CheckpointError, CheckpointMismatchError, UnsupportedModelError
+
+MAX_SHARD_BYTES = 4 << 30
+_LAYER = re.compile(r"(?:^|\.)h\.(\d+)\.")
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Names of tensors that go into one file, and their bytes."""
+
+    names: tuple[str, ...]
+    bytes: int
+
+
+def read_config(folder: Path) -> tuple[dict[str, Any], GPTBigCodeConfig]:
+    """Read a configuration of either layout.
+
+    Returns:
+        The fields of the config.json to write, and what they mean.
+
+    Raises:
+        ConfigError: not a model of this family.
+    """
+    values = read_json_object(folder / CONFIG_FILE, MAX_CONFIG_BYTES)
+    ours = convert_config(values) if is_santacoder(values) else values
+    return ours, GPTBigCodeConfig.from_dict(ours)
+
+
+def convert_weights(
+    source: Path,
+    files: list[str],
+    target: Path,
+    *,
+    advance: Callable[[int], None] = lambda _: None,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
+) -> None:
+    """Write the weights of a checkpoint as safetensors, with unchanged numbers and types.
+
+    The files are mapped, so that memory stays small; one layer at a time is turned if it must be.
+
+    Args:
+        source: the folder of the checkpoint, with its config.json.
+        files: the names of its files of weights, `.bin` or `.safetensors`.
+        target: an empty folder.
+        advance: is told the bytes that were written.
+        max_shard_bytes: a file gets no larger than this, unless one layer is.
+
+    Raises:
+        ConfigError: not a model of this family.
+        CheckpointError: a file is damaged, unsafe, or does not fit.
+        MemoryLimitError: a file asks for too much memory.
+    """
+    values = read_json_object(source / CONFIG_FILE, MAX_CONFIG_BYTES)
+    _, config = read_config(source)
+    tensors = _without_copies(dict(_stored(source, files)), config)
+    shards = list(_shards(tensors, max_shard_bytes))
+    total = len(shards)
+    place: dict[str, str] = {}
+    for number, shard in enumerate(shards, start=1):
+        name = WEIGHTS_FILE if total == 1 else f"model-{number:05}-of-{total:05}.safetensors"
+        part = {key: tensors[key] for key in shard.names}
+        part = convert_tensors(part, values) if is_santacoder(values) else part
+        _write(_apart(part), target / name)
+        place |= dict.fromkeys(part, name)
+        advance(shard.bytes)
+    if total > 1:
+        index = {"metadata": {"total_size": sum(s.bytes for s in shards)}, "weight_map": place}
+        text = json.dumps(index, indent=2, sort_keys=True) + "\n"
+        (target / INDEX_FILE).write_text(text, encoding="utf-8")
+
+
+def _stored(source: Path, files: list[str]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of all files, without the mask buffers."""
+    seen: set[str] = set()
+    for file in files:
+        for name, value in _read(source / file).items():
+            if MASK_BUFFER.search(name):
+                continue
+            if name in seen:
+                raise CheckpointMismatchError(f"{name[:80]}: stored twice")
+            if not value.is_floating_point():
+                raise CheckpointMismatchError(f"{name[:80]}: {value.dtype} is not one of weights")
+            seen.add(name)
+            yield name, value
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if path.suffix == ".bin":
+        return read_pickle(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path.name}: {str(error)[:200]}") from None
+
+
+def _write(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write one file.
+
+    Raises:
+        OSError: the disk refuses; the format's library has an error of its own for it.
+    """
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(errno.EIO, str(error)[:200], str(path)) from None
+
+
+def _without_copies(tensors: dict[str, Tensor], config: GPTBigCodeConfig) -> dict[str, Tensor]:
+    """Leave out a head that is the token table once more.
+
+    Raises:
+        CheckpointMismatchError: it is another one, although the configuration ties them.
+    """
+    tokens = next((t for t in (TOKENS, TOKENS.partition(".")[2]) if t in tensors), None)
+    if not config.tie_word_embeddings or HEAD not in tensors or tokens is None:
+        return tensors
+    if not torch.equal(tensors[HEAD], tensors[tokens]):
+        message = f"{HEAD}: differs from {tokens}, but the configuration ties them"
+        hint = "set tie_word_embeddings to false in config.json to use both"
+        raise CheckpointMismatchError(message, hint=hint)
+    return {name: value for name, value in tensors.items() if name != HEAD}
+
+
+def _shards(tensors: Mapping[str, Tensor], most: int) -> Iterator[_Shard]:
+    """Put whole layers together until a file is full."""
+
+    def layer(name: str) -> int:
+        found = _LAYER.search(name)
+        return int(found[1]) if found else -1
+
+    names: list[str] = []
+    size = 0
+    for _, group in groupby(sorted(tensors, key=lambda name: (layer(name), name)), key=layer):
+        together = list(group)
+        added = sum(tensors[name].numel() * tensors[name].element_size() for name in together)
+        if names and size + added > most:
+            yield _Shard(tuple(names), size)
+            names, size = [], 0
+        names += together
+        size += added
+    yield _Shard(tuple(names), size)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that share memory with no other; the format has no words for it."""
+    seen: set[int] = set()
+    result = {}
+    for name, value in tensors.items():
+        own = value.contiguous()
+        if own.data_ptr() in seen:
+            own = own.clone()
+        seen.add(own.data_ptr())
+        result[name] = own
+    return result
+
+
+_PROJECTION = re.compile(r"\.(attn\.(c_attn|q_attn|kv_attn|c_proj)|mlp\.(c_fc|c_proj))\.weight$")
+_MASK_BUFFER = re.compile(r"\.attn\.(bias|masked_bias)$")
+# Options of that code that name things of the reference's configuration, or change no number.
+_DROPPED = frozenset(
+    {"attention_head_type", "auto_map", "architectures", "model_type", "reorder_and_upcast_attn"}
+)
+_REFUSED = MappingProxyType({"scale_attn_by_inverse_layer_idx": True})
+
+
+def is_santacoder(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is of the original layout; shapes alone cannot tell."""
+    return config.get("model_type") == "gpt2" and "attention_head_type" in config
+
+
+def convert_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """config.json of the original layout -> GPTBigCode's.
+
+    Raises:
+        UnsupportedModelError: not that layout, or an attention that GPTBigCode does not have.
+    """
+    if not is_santacoder(config):
+        raise UnsupportedModelError("not the original layout of bigcode/santacoder")
+    heads = config["attention_head_type"]
+    if heads not in ("multiquery", "multihead"):
+        raise UnsupportedModelError(f"attention_head_type: {heads!r} is not implemented")
+    for key, value in _REFUSED.items():
+        if config.get(key) == value:
+            raise UnsupportedModelError(f"{key}: {value!r} is not implemented")
+    kept = {
+        key: value for key, value in config.items() if key not in _DROPPED and key not in _REFUSED
+    }
+    return kept | {
+        "model_type": "gpt_bigcode",
+        "architectures": ["GPTBigCodeForCausalLM"],
+        "multi_query": heads == "multiquery",
+    }
+
+
+def convert_tensors(
+    tensors: "Mapping[str, Tensor]", config: Mapping[str, Any]
+) -> "dict[str, Tensor]":
+    """Tensors of the original layout -> GPTBigCode's names and orientation.
+
+    Args:
+        tensors: as stored; `q_attn` and `kv_attn` apart or `c_attn` together, all [in, out].
+        config: the original config.json; it decides about heads, since square shapes cannot.
+
+    Raises:
+        CheckpointMismatchError: `q_attn` without `kv_attn`, or the other way round.
+    """
+    heads = int(config["n_head"])
+    turned = {
+        name: value.t() if _PROJECTION.search(name) else value
+        for name, value in tensors.items()
+        if not _MASK_BUFFER.search(name)
+    }
+    if config["attention_head_type"] == "multihead":
+        turned = {name: _interleave(name, value, heads) for name, value in turned.items()}
+    joined: dict[str, Tensor] = {}
+    for name, value in turned.items():
+        if ".kv_attn." in name:
+            if name.replace(".kv_attn.", ".q_attn.") not in turned:
+                raise CheckpointMismatchError(f"{name}: no q_attn beside it")
+        elif ".q_attn." in name:
+            other = name.replace(".q_attn.", ".kv_attn.")
+            if other not in turned:
+                raise CheckpointMismatchError(f"{name}: no kv_attn beside it")
+            joined[name.replace(".q_attn.", ".c_attn.")] = torch.cat([value, turned[other]])
+        else:
+            joined[name] = value
+    return {name: value.contiguous() for name, value in joined.items()}
+
+
+def _interleave(name: str, value: "Tensor", heads: int) -> "Tensor":
+    """GPT-2's [q | k | v] for all heads -> GPTBigCode's [q | k | v] head by head."""
+    if ".attn.c_attn." not in name:
+        return value
+    split = value.reshape(3, heads, -1, *value.shape[1:])
+    return split.transpose(0, 1).flatten(0, 2)

@@ -1,0 +1,1 @@
+"""TextModel: complete and infill text."""

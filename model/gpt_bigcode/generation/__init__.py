@@ -1,0 +1,1 @@
+"""The decoding loop, sampling, speculative decoding and the prefix cache."""

@@ -1,0 +1,1 @@
+"""TextClassifier and TextTagger."""

@@ -1,0 +1,313 @@
+"""TextClassifier: which label a text has, by all of it, whatever its length.
+
+Knows no file and no option of a command; `labelers` computes, `classifications` holds the results.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt_bigcode.backends.interfaces import Labeler, Logits
+from gpt_bigcode.backends.select import open_labeler
+from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, Task, require_head
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.errors import ConfigError
+from gpt_bigcode.labeling.batching import RowPool
+from gpt_bigcode.labeling.results import Classification, Problem, WindowLabels
+from gpt_bigcode.tokenization.chunks import encode_pieces, without_mark
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+
+
+class TextClassifier:
+    """A model that gives texts their labels.
+
+    A text that fits into the context is one window of its plain tokens, with no special token, and
+    its label is read at the last of them. A longer one is cut into windows side by side, as long as
+    the context; the last two share what is left, so that none is shorter than half of it.
+
+    The windows are pooled by the mean of their logits, each weighted by its tokens; softmax or
+    sigmoid then makes probabilities of it. A file has one label, and its windows are evidence for
+    it: this is the geometric mean of their probabilities, so a window that rules a label out
+    counts, and one that could be anything changes nothing. The weight keeps a short window from
+    counting like a long one. A regression is the mean of the windows' numbers, weighted alike.
+    """
+
+    def __init__(
+        self,
+        labeler: Labeler,
+        tokenizer: CodeTokenizer,
+        config: GPTBigCodeConfig,
+        *,
+        name: str = "model",
+        load_seconds: float = 0.0,
+    ) -> None:
+        """Join the parts.
+
+        Raises:
+            ConfigError: two labels have the same name.
+        """
+        self.labeler = labeler
+        self.tokenizer = tokenizer
+        self.problem = problem_of(config)
+        self.names = label_names(config)
+        self.name = name
+        self.revision: str | None = None
+        self.load_seconds = load_seconds
+
+    @classmethod
+    def load(
+        cls,
+        directory: Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+    ) -> Self:
+        """Read a checkpoint directory; arguments as for `TextModel.load`.
+
+        Raises:
+            CheckpointMismatchError: a checkpoint without a head for whole texts.
+            ConfigError, CheckpointError, TokenizerError, DeviceError, MemoryLimitError,
+            OptionError: as for `TextModel.load`.
+        """
+        started = perf_counter()
+        directory = Path(directory)
+        config = GPTBigCodeConfig.from_json_file(directory / "config.json")
+        require_head(directory, Task.SEQUENCE_CLASSIFICATION)
+        tokenizer = CodeTokenizer.from_file(directory / "tokenizer.json")
+        tokenizer.validate_against(config)
+        labeler = open_labeler(
+            directory,
+            config,
+            task=Task.SEQUENCE_CLASSIFICATION,
+            device=device,
+            precision=precision,
+            threads=threads,
+        )
+        seconds = perf_counter() - started
+        name = directory.resolve().name
+        return cls(labeler, tokenizer, config, name=name, load_seconds=seconds)
+
+    def classify(self, text: str, *, windows: bool = False) -> Classification:
+        """Classify one text; a byte order mark is left out, everything else is read as it is.
+
+        Args:
+            text: what to classify; an empty one has no label.
+            windows: give the windows by themselves too.
+
+        Raises:
+            InputError: text that the tokenizer cannot hold.
+            NonFiniteError: the model computed NaN or infinity.
+        """
+        outcome = next(self.classify_many([[text]], windows=windows))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def classify_many(
+        self, documents: Iterable[Iterable[str]], *, windows: bool = False
+    ) -> Iterator[Classification | Exception]:
+        """Classify texts that come in pieces; memory does not grow with their size or number.
+
+        Windows of similar length are read together, whichever text they belong to. With `windows`
+        they are kept until their text is done.
+
+        Yields:
+            What `classify` gives, in the order of the texts. In the place of a text that cannot be
+            read stands what was raised: by its own iterator, or an error that `classify` names for
+            the text. The others go on.
+
+        Raises:
+            NonFiniteError, MemoryLimitError: the model fails.
+        """
+        pool = RowPool(self.labeler.sequence_logits, self.labeler.batch_tokens)
+        open_texts: deque[_Text] = deque()
+        for document in documents:
+            text = _Text(self, document, windows=windows)
+            open_texts.append(text)
+            for row in text.rows():
+                pool.add(row, partial(text.add, row))
+                if pool.full:
+                    pool.flush()
+                    yield from _finished(open_texts)
+            yield from _finished(open_texts)
+        pool.flush()
+        yield from _finished(open_texts)
+
+    def scores(self, logits: NDArray[np.float64]) -> tuple[float, ...]:
+        """What the problem makes of logits, [C]."""
+        if self.problem is Problem.REGRESSION:
+            values = logits
+        elif self.problem is Problem.MULTI_LABEL:
+            values = np.exp(-np.logaddexp(0.0, -logits))
+        else:
+            values = np.exp(logits - logits.max())
+            values /= values.sum()
+        return tuple(values.tolist())
+
+
+def window_sizes(waiting: int, context_length: int, *, ended: bool) -> Iterator[int]:
+    """Lengths of the windows that can be cut off the tokens that wait.
+
+    Args:
+        waiting: how many tokens are known and in no window yet.
+        context_length: the most tokens of a window.
+        ended: no more will come.
+    """
+    while waiting > 2 * context_length:
+        yield context_length
+        waiting -= context_length
+    if ended and waiting > context_length:
+        yield (waiting + 1) // 2
+        waiting //= 2
+    if ended and waiting:
+        yield waiting
+
+
+def _finished(texts: "deque[_Text]") -> Iterator[Classification | Exception]:
+    """Take away the first texts as long as they are complete; what came of them."""
+    while texts and texts[0].complete:
+        yield texts.popleft().outcome()
+
+
+class _Text:
+    """One text on its way: rows of tokens on one side, its labels on the other."""
+
+    def __init__(self, model: TextClassifier, pieces: Iterable[str], *, windows: bool) -> None:
+        self._model = model
+        self._pieces = pieces
+        self._keep = windows
+        self._error: Exception | None = None
+        self._ended = False
+        self._cut = self._windows = self._tokens = self._bytes = 0
+        self._offset = 0
+        self._sum = np.zeros(len(model.names))
+        self._window_labels: list[WindowLabels] = []
+
+    @property
+    def complete(self) -> bool:
+        return self._ended and self._windows == self._cut
+
+    def rows(self) -> Iterator[Sequence[int]]:
+        """The windows of the text, as its pieces come in."""
+        try:
+            yield from self._rows()
+        # Whatever the reader of one text raises must not end the others.
+        except Exception as error:  # noqa: BLE001
+            self._error = error
+        self._ended = True
+
+    def add(self, row: Sequence[int], logits: Logits) -> None:
+        """Take the logits of the next window."""
+        size = len(self._model.tokenizer.decode_bytes(row))
+        values = logits.astype(np.float64)
+        self._windows += 1
+        self._tokens += len(row)
+        self._sum += len(row) * values
+        if self._keep:
+            start = self._offset + self._bytes
+            window = WindowLabels(
+                problem=self._model.problem,
+                names=self._model.names,
+                values=self._model.scores(values),
+                tokens=len(row),
+                bytes=size,
+                start=start,
+                end=start + size,
+            )
+            self._window_labels.append(window)
+        self._bytes += size
+
+    def outcome(self) -> Classification | Exception:
+        """The labels, or what went wrong."""
+        if self._error is not None:
+            return self._error
+        values = self._model.scores(self._sum / self._tokens) if self._tokens else ()
+        return Classification(
+            problem=self._model.problem,
+            names=self._model.names,
+            values=values,
+            tokens=self._tokens,
+            bytes=self._bytes,
+            windows=self._windows,
+            window_labels=tuple(self._window_labels),
+        )
+
+    def _rows(self) -> Iterator[Sequence[int]]:
+        limit = self._model.labeler.context_length
+        ids: list[int] = []
+        for portion in self._portions():
+            ids += portion or []
+            for size in window_sizes(len(ids), limit, ended=portion is None):
+                row, ids = ids[:size], ids[size:]
+                self._cut += 1
+                yield row
+
+    def _portions(self) -> Iterator[list[int] | None]:
+        """Ids as they come; None at the end."""
+        text = without_mark(self._pieces, self._begin)
+        yield from encode_pieces(self._model.tokenizer, text)
+        yield None
+
+    def _begin(self, mark: int) -> None:
+        self._offset = mark
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierDescription:
+    """What labels a classifier gives, and how much it reads at once.
+
+    Attributes:
+        problem: what its numbers mean.
+        names: of its labels, in the order of the head.
+        context_length: the most tokens of a window.
+    """
+
+    problem: Problem
+    names: tuple[str, ...]
+    context_length: int
+
+
+def describe(directory: Path) -> ClassifierDescription:
+    """Read what a classifier is from its configuration; its weights are only looked up.
+
+    Raises:
+        CheckpointMismatchError: a checkpoint without a head for whole texts.
+        ConfigError, CheckpointError: see `TextClassifier.load`.
+    """
+    config = GPTBigCodeConfig.from_json_file(directory / CONFIG_FILE)
+    require_head(directory, Task.SEQUENCE_CLASSIFICATION)
+    return ClassifierDescription(
+        problem=problem_of(config), names=label_names(config), context_length=config.n_positions
+    )
+
+
+def problem_of(config: GPTBigCodeConfig) -> Problem:
+    """What the head was trained for: `problem_type`, else one output is a regression."""
+    if config.problem_type is None:
+        return Problem.REGRESSION if config.label_count == 1 else Problem.SINGLE_LABEL
+    return {
+        "regression": Problem.REGRESSION,
+        "single_label_classification": Problem.SINGLE_LABEL,
+        "multi_label_classification": Problem.MULTI_LABEL,
+    }[config.problem_type]
+
+
+def label_names(config: GPTBigCodeConfig) -> tuple[str, ...]:
+    """The names of the head's labels, in its order.
+
+    Raises:
+        ConfigError: two are the same.
+    """
+    names = tuple(map(config.label, range(config.label_count)))
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise ConfigError(f"id2label: two labels are called {twice[:80]!r}")
+    return names

@@ -1,0 +1,301 @@
+"""TextTagger: finds labelled spans in a text, such as addresses and keys.
+
+Knows no file and no option of a command; `reading` says what is read together, `labelers` computes,
+`spans` makes spans of it.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Self
+
+from gpt_bigcode.backends.interfaces import Labeler, Logits
+from gpt_bigcode.backends.select import open_labeler
+from gpt_bigcode.checkpoint.tensor_index import Task
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.errors import ConfigError, OptionError
+from gpt_bigcode.labeling.batching import RowPool
+from gpt_bigcode.labeling.bio_labels import LabelScheme
+from gpt_bigcode.labeling.spans import Span, SpanFinder
+from gpt_bigcode.labeling.tag_windows import Reading, TagWindow
+from gpt_bigcode.tokenization.chunks import encode_pieces, without_mark
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+
+MIN_SCORE = 0.5
+"""The default of `TagOptions.min_score`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagOptions:
+    """Which spans are given; everything has a default.
+
+    Attributes:
+        labels: only these; None: all.
+        min_score: spans below this are left out, 0 to 1.
+        min_scores: the same for single labels.
+    """
+
+    labels: frozenset[str] | None = None
+    min_score: float = MIN_SCORE
+    min_scores: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for score in (self.min_score, *self.min_scores.values()):
+            if not 0 <= score <= 1:
+                raise OptionError(f"min_score: {score} is not 0 to 1")
+
+    def accept(self, span: Span) -> bool:
+        """Whether a span is to be given."""
+        wanted = self.labels is None or span.label in self.labels
+        return wanted and span.score >= self.min_scores.get(span.label, self.min_score)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tagging:
+    """What was found in a text.
+
+    Attributes:
+        spans: in the order of the text; they do not overlap.
+        tokens: its tokens.
+        windows: how many the model read.
+    """
+
+    spans: tuple[Span, ...]
+    tokens: int
+    windows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advance:
+    """A part of a text that is being read is done with.
+
+    Attributes:
+        spans: those that were completed since the last one.
+        offset: no later span begins before this byte of the file.
+    """
+
+    spans: tuple[Span, ...]
+    offset: int
+
+
+class TextTagger:
+    """A model that finds labelled spans in texts."""
+
+    def __init__(
+        self,
+        labeler: Labeler,
+        tokenizer: CodeTokenizer,
+        config: GPTBigCodeConfig,
+        *,
+        name: str = "model",
+        load_seconds: float = 0.0,
+    ) -> None:
+        """Join a labeler with what its configuration says about reading and labels.
+
+        Raises:
+            ConfigError: labels or the object `tagging` that mean nothing.
+        """
+        self.labeler = labeler
+        self.tokenizer = tokenizer
+        self.scheme = LabelScheme.of(config)
+        if labeler.label_count != config.label_count:
+            raise ConfigError(
+                f"num_labels: {config.label_count}, the head has {labeler.label_count}"
+            )
+        self.reading = Reading.of(config, tokenizer.end_of_text_id)
+        self.name = name
+        self.revision: str | None = None
+        self.load_seconds = load_seconds
+
+    @classmethod
+    def load(
+        cls,
+        directory: Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+    ) -> Self:
+        """Read the directory of a token classifier.
+
+        Arguments and errors are those of `TextModel.load`, and:
+
+        Raises:
+            CheckpointMismatchError: a checkpoint with another head.
+            ConfigError: see the class.
+        """
+        started = perf_counter()
+        directory = Path(directory)
+        config = GPTBigCodeConfig.from_json_file(directory / "config.json")
+        tokenizer = CodeTokenizer.from_file(directory / "tokenizer.json")
+        tokenizer.validate_against(config)
+        labeler = open_labeler(
+            directory,
+            config,
+            task=Task.TOKEN_CLASSIFICATION,
+            device=device,
+            precision=precision,
+            threads=threads,
+        )
+        name, seconds = directory.resolve().name, perf_counter() - started
+        return cls(labeler, tokenizer, config, name=name, load_seconds=seconds)
+
+    def tag(self, text: str, options: TagOptions | None = None) -> Tagging:
+        """Find the spans of one text.
+
+        Raises:
+            InputError: text that the tokenizer cannot hold.
+            NonFiniteError: the model computed NaN or infinity.
+            OptionError: a label that the model does not have.
+        """
+        outcome = next(self.tag_many([[text]], options))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def tag_many(
+        self, documents: Iterable[Iterable[str]], options: TagOptions | None = None
+    ) -> Iterator[Tagging | Exception]:
+        """Find the spans of texts that come in pieces; memory does not grow with their size.
+
+        Windows of similar length are read together, whichever text they belong to.
+
+        Yields:
+            What `tag` gives, in the order of the texts. In the place of a text that cannot be read
+            stands what was raised: by its own iterator, or an InputError. The others go on.
+
+        Raises:
+            NonFiniteError, MemoryLimitError: the model fails.
+            OptionError: a label that the model does not have.
+        """
+        options = self._checked(options)
+        return self._tag_many(documents, options)
+
+    def stream(self, pieces: Iterable[str], options: TagOptions | None = None) -> Iterator[Advance]:
+        """Find the spans of one text as it comes, for a filter; errors as for `tag`."""
+        text = _Text(self, pieces, self._checked(options))
+        pool = RowPool(self.labeler.token_logits, self.labeler.batch_tokens)
+        for part in text.parts():
+            pool.add(part.row, partial(text.add, part))
+            if pool.full:
+                pool.flush()
+                yield text.advance()
+        pool.flush()
+        outcome = text.outcome()
+        if isinstance(outcome, Exception):
+            raise outcome
+        yield text.advance()
+
+    def _checked(self, options: TagOptions | None) -> TagOptions:
+        options = options or TagOptions()
+        for label in sorted(options.labels or ()) + sorted(options.min_scores):
+            if label not in self.scheme.kinds:
+                kinds = ", ".join(self.scheme.kinds)
+                raise OptionError(f"labels: {label!r} is not a label of this model: {kinds}")
+        return options
+
+    def _tag_many(
+        self, documents: Iterable[Iterable[str]], options: TagOptions
+    ) -> Iterator[Tagging | Exception]:
+        pool = RowPool(self.labeler.token_logits, self.labeler.batch_tokens)
+        open_texts: deque[_Text] = deque()
+        for document in documents:
+            text = _Text(self, document, options)
+            open_texts.append(text)
+            for part in text.parts():
+                pool.add(part.row, partial(text.add, part))
+                if pool.full:
+                    pool.flush()
+            while open_texts and open_texts[0].complete:
+                yield open_texts.popleft().outcome()
+        pool.flush()
+        for text in open_texts:
+            yield text.outcome()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A window as the model reads it, its length, and the tokens whose labels are kept."""
+
+    row: Sequence[int]
+    count: int
+    kept: slice
+    ids: Sequence[int]
+
+
+class _Text:
+    """One text on its way: rows of tokens on one side, its spans on the other."""
+
+    def __init__(self, model: TextTagger, pieces: Iterable[str], options: TagOptions) -> None:
+        self._waiting = 0
+        self._model = model
+        self._pieces = pieces
+        self._options = options
+        self._error: Exception | None = None
+        self._ended = False
+        self._finder = SpanFinder(model.tokenizer, model.scheme, model.reading.spans)
+        self._spans: list[Span] = []
+        self._tokens = self._windows = 0
+
+    @property
+    def complete(self) -> bool:
+        return self._ended and not self._waiting
+
+    def parts(self) -> Iterator[_Part]:
+        """The windows of the text, as its pieces come in."""
+        try:
+            yield from self._parts()
+        # Whatever the reader of one text raises must not end the others.
+        except Exception as error:  # noqa: BLE001
+            self._error = error
+        self._ended = True
+
+    def add(self, part: _Part, logits: Logits) -> None:
+        """Take the logits of the next window."""
+        self._waiting -= 1
+        self._windows += 1
+        self._tokens += len(part.ids)
+        labels = self._model.reading.labels(logits, part.count)[part.kept]
+        self._keep(self._finder.add(part.ids, labels))
+
+    def advance(self) -> Advance:
+        """Give away what was completed."""
+        spans, self._spans = tuple(self._spans), []
+        return Advance(spans=spans, offset=self._finder.offset)
+
+    def outcome(self) -> Tagging | Exception:
+        """The spans, or what went wrong."""
+        if self._error is not None:
+            return self._error
+        self._keep(self._finder.close())
+        return Tagging(spans=tuple(self._spans), tokens=self._tokens, windows=self._windows)
+
+    def _keep(self, spans: Iterable[Span]) -> None:
+        self._spans += filter(self._options.accept, spans)
+
+    def _parts(self) -> Iterator[_Part]:
+        reading = self._model.reading
+        ids: list[int] = []
+        dropped = 0  # tokens that are not needed any more
+        window: TagWindow | None = None
+        for portion in self._portions():
+            ids += portion or []
+            while (
+                found := reading.next(window, dropped + len(ids), ended=portion is None)
+            ) is not None:
+                window = found
+                read = ids[window.start - dropped : window.stop - dropped]
+                kept = slice(window.first - window.start, window.last - window.start)
+                self._waiting += 1
+                yield _Part(reading.row(read), len(read), kept, read[kept])
+            unneeded = 0 if window is None else max(window.stop - reading.overlap - dropped, 0)
+            ids, dropped = ids[unneeded:], dropped + unneeded
+
+    def _portions(self) -> Iterator[list[int] | None]:
+        """Ids as they come; None at the end."""
+        text = without_mark(self._pieces, self._finder.begin)
+        yield from encode_pieces(self._model.tokenizer, text)
+        yield None

@@ -1,0 +1,322 @@
+"""GPTBigCodeModel: the whole forward pass, top-down; knows no text, no files and no head.
+
+Source of the behaviour: the reference implementation (transformers' GPTBigCode), which follows the
+SantaCoder paper (arXiv 2301.03988). Parameters carry the reference's names, so that a checkpoint's
+state dict is ours. Where versions differ, positions are derived from the attention mask (as in 4.34
+and in every version's `generate`).
+"""
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from gpt_bigcode.config import ACTIVATIONS, GPTBigCodeConfig
+from gpt_bigcode.errors import ContextError, InputError, UnsupportedModelError
+from gpt_bigcode.modeling.activations import FUNCTIONS, check_shape, initialize, look_up
+from gpt_bigcode.modeling.context import ForwardPass, causal_mask
+from gpt_bigcode.modeling.kv_cache import KeyValueCache
+from gpt_bigcode.modeling.outputs import TrunkOutput
+
+
+class GPTBigCodeAttention(nn.Module):
+    """Self-attention, or attention to an encoder's states (multi-head only).
+
+    The outputs of `c_attn` are [q | k | v] head by head for multi-head; for multi-query all heads'
+    queries, then one key and one value. Cross-attention follows the same rule, [k | v] head by head
+    (the reference's own split fails for more than one head).
+    """
+
+    def __init__(self, config: GPTBigCodeConfig, layer: int, *, cross: bool = False) -> None:
+        super().__init__()
+        self.layer, self.cross = layer, cross
+        self.heads, self.kv_heads, self.head_dim = config.n_head, config.kv_heads, config.head_dim
+        self.scale = config.head_dim**-0.5 if config.scale_attn_weights else 1.0
+        self.softmax_in_fp32 = config.attention_softmax_in_fp32
+        self.scale_in_fp32 = self.softmax_in_fp32 and config.scale_attention_softmax_in_fp32
+        self.dropout = config.attn_pdrop
+        width, kv_dim = config.n_embd, 2 * config.kv_heads * config.head_dim
+        if cross:
+            self.q_attn = nn.Linear(width, width)
+            self.c_attn = nn.Linear(width, kv_dim)
+        else:
+            self.c_attn = nn.Linear(width, width + kv_dim)
+        self.c_proj = nn.Linear(width, width)
+        self.resid_dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, hidden: Tensor, shared: ForwardPass) -> Tensor:
+        """[B, T, E] -> [B, T, E]."""
+        if self.cross:
+            query, key, value = self._project_cross(hidden, shared)
+            mask, causal = shared.encoder_mask, False
+        else:
+            query, key, value = self._project(hidden)
+            mask, causal = shared.mask, shared.causal
+            # A first pass attends to the fresh tensors, so that gradients flow.
+            if shared.cache is not None:
+                stored = shared.cache.append(self.layer, key, value)
+                key, value = stored if shared.cache.length else (key, value)
+        query = shared.choose(query.transpose(1, 2)).transpose(1, 2)
+        if shared.explicit:
+            rows = shared.head_mask
+            row = None if rows is None else rows[self.layer].view(1, -1, 1, 1)
+            if causal:
+                mask = causal_mask(query.shape[2], key.shape[2], query.device)
+            context, weights = self._attend_explicitly(query, key, value, mask, row)
+            (shared.cross_attentions if self.cross else shared.attentions).append(weights)
+        else:
+            context = self._attend(query, key, value, mask, causal=causal)
+        merged = context.transpose(1, 2).flatten(2)
+        return self.resid_dropout(self.c_proj(merged))  # type: ignore[no-any-return]
+
+    def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [B, H, T, D], keys and values [B, K, T, D]."""
+        batch, new, width = hidden.shape
+        projected = self.c_attn(hidden)
+        if self.kv_heads == 1:
+            query, key, value = projected.split((width, self.head_dim, self.head_dim), dim=-1)
+            query = query.view(batch, new, self.heads, self.head_dim)
+            return query.transpose(1, 2), key.unsqueeze(1), value.unsqueeze(1)
+        per_head = projected.view(batch, new, self.heads, 3 * self.head_dim).transpose(1, 2)
+        query, key, value = per_head.split(self.head_dim, dim=-1)
+        return query, key, value
+
+    def _project_cross(self, hidden: Tensor, shared: ForwardPass) -> tuple[Tensor, Tensor, Tensor]:
+        """As `_project`, keys and values from the encoder's states."""
+        states = shared.encoder_states
+        if states is None:  # pragma: no cover - the block calls this only with states
+            raise InputError("encoder_hidden_states: missing")
+        query = self.q_attn(hidden).unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+        key_value = self.c_attn(states).unflatten(-1, (self.heads, 2 * self.head_dim))
+        key, value = key_value.transpose(1, 2).split(self.head_dim, dim=-1)
+        return query, key, value
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, causal: bool
+    ) -> Tensor:
+        """Fused attention, [B, H, T, D]; its softmax is always computed in float32."""
+        dropout = self.dropout if self.training else 0.0
+        if self.kv_heads == 1 and query.shape[2] == 1 and not dropout:
+            # One new token: the heads are the rows of one product, nothing is expanded.
+            fused = F.scaled_dot_product_attention(
+                query.transpose(1, 2), key, value, attn_mask=mask, scale=self.scale
+            )
+            return fused.transpose(1, 2)
+        if self.kv_heads == 1:
+            # One head's keys seen by all heads: a stride of 0, no copy.
+            key, value = (part.expand(-1, self.heads, -1, -1) for part in (key, value))
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=self.scale
+        )
+
+    def _attend_explicitly(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        head_mask: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """The same in single steps; also returns the weights [B, H, T, S]."""
+        # Half precision: scores are kept small by layer + 1 and scaled back in float32, as in
+        # the reference up to 4.53.
+        half = query.dtype != torch.float32
+        unscale = float(self.layer + 1) if half and self.scale_in_fp32 else 1.0
+        scores = (query @ key.transpose(-1, -2)) * (self.scale / unscale)
+        if half and self.softmax_in_fp32:
+            scores = scores.float() * unscale
+        if mask is not None:
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        weights = torch.softmax(scores, dim=-1).to(query.dtype)
+        weights = F.dropout(weights, self.dropout, self.training)
+        if head_mask is not None:
+            weights = weights * head_mask.to(weights.dtype)
+        return weights @ value, weights
+
+
+class GPTBigCodeMLP(nn.Module):
+    """The feed-forward half of a block."""
+
+    def __init__(self, config: GPTBigCodeConfig) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, config.inner_dim)
+        self.c_proj = nn.Linear(config.inner_dim, config.n_embd)
+        self.act = FUNCTIONS[ACTIVATIONS[config.activation_function]]
+        self.dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, T, E] -> [B, T, E]."""
+        return self.dropout(self.c_proj(self.act(self.c_fc(hidden))))  # type: ignore[no-any-return]
+
+
+class GPTBigCodeBlock(nn.Module):
+    """Attention and feed-forward, each after a layer norm and added to its input."""
+
+    def __init__(self, config: GPTBigCodeConfig, layer: int) -> None:
+        super().__init__()
+        norm = partial(nn.LayerNorm, config.n_embd, eps=config.layer_norm_epsilon)
+        self.ln_1 = norm()
+        self.attn = GPTBigCodeAttention(config, layer)
+        self.ln_2 = norm()
+        if config.add_cross_attention:
+            self.crossattention = GPTBigCodeAttention(config, layer, cross=True)
+            self.ln_cross_attn = norm()
+        self.mlp = GPTBigCodeMLP(config)
+
+    def forward(self, hidden: Tensor, shared: ForwardPass) -> Tensor:
+        """[B, T, E] -> [B, T, E], or [B, 1, E] of the wanted tokens."""
+        hidden = shared.choose(hidden) + self.attn(self.ln_1(hidden), shared)
+        if shared.encoder_states is not None:
+            hidden = hidden + self.crossattention(self.ln_cross_attn(hidden), shared)
+        return hidden + self.mlp(self.ln_2(hidden))  # type: ignore[no-any-return]
+
+
+class GPTBigCodeModel(nn.Module):
+    """The trunk: embeddings, blocks, last layer norm."""
+
+    def __init__(self, config: GPTBigCodeConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.drop = nn.Dropout(config.embd_pdrop)
+        self.h = nn.ModuleList(GPTBigCodeBlock(config, layer) for layer in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.apply(partial(initialize, config=config))
+
+    def forward(  # noqa: PLR0913 - the reference's arguments
+        self,
+        input_ids: Tensor | None = None,
+        past_key_values: KeyValueCache | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        *,
+        use_cache: bool | None = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        wanted_tokens: Tensor | None = None,
+    ) -> TrunkOutput:
+        """Run the trunk.
+
+        Args:
+            input_ids: [B, T], the tokens that `past_key_values` has not seen. Either these or
+            inputs_embeds: [B, T, E].
+            past_key_values: a cache of the tokens before; it is extended in place.
+            attention_mask: [B, S], 0 for padding; left and right padding alike.
+            token_type_ids: [B, T], embedded by the token table, as in the reference.
+            position_ids: [B, T] or [1, T]; default: counted over the mask.
+            head_mask: [H] or [L, H], multiplied with the attention weights.
+            encoder_hidden_states: [B, tokens, E], needs `add_cross_attention`.
+            encoder_attention_mask: [B, tokens], 0 for padding.
+            use_cache: return a cache; default: the configuration's, and never while training.
+            output_attentions: return the attention weights.
+            output_hidden_states: return the states between the blocks.
+            wanted_tokens: [B], a place among the T tokens of each row; the last states are then
+                those of this token alone, [B, 1, E], and the last layer does no more for them.
+
+        Raises:
+            InputError: shapes or arguments that do not fit together.
+            ContextError: more tokens than positions.
+        """
+        embeds = self._embed_tokens(input_ids, inputs_embeds, token_type_ids)
+        batch, new, _ = embeds.shape
+        wanted = self.config.use_cache and not self.training if use_cache is None else use_cache
+        if past_key_values is None and wanted:
+            past_key_values = KeyValueCache(
+                self.config, batch, dtype=embeds.dtype, device=embeds.device, capacity=max(new, 1)
+            )
+        past = past_key_values.length if past_key_values is not None else 0
+        positions = self._positions(position_ids, attention_mask, past, embeds)
+        hidden = self.drop(embeds + look_up("position_ids", self.wpe, positions))
+        shared = self._share(hidden, past, attention_mask, head_mask)
+        shared.cache = past_key_values
+        shared.explicit = output_attentions or head_mask is not None
+        self._share_encoder(shared, encoder_hidden_states, encoder_attention_mask)
+        states = []
+        for block in self.h:
+            states.append(hidden)
+            if wanted_tokens is not None and block is self.h[-1]:
+                shared.narrow(wanted_tokens, new, past)
+            hidden = block(hidden, shared)
+        hidden = self.ln_f(hidden)
+        if past_key_values is not None:
+            past_key_values.advance(new)
+        return TrunkOutput(
+            last_hidden_state=hidden,
+            past_key_values=past_key_values,
+            hidden_states=(*states, hidden) if output_hidden_states else None,
+            attentions=tuple(shared.attentions) if output_attentions else None,
+            cross_attentions=tuple(shared.cross_attentions) or None if output_attentions else None,
+        )
+
+    def _embed_tokens(
+        self, ids: Tensor | None, embeds: Tensor | None, token_types: Tensor | None
+    ) -> Tensor:
+        """[B, T, E], before positions are added."""
+        if (ids is None) == (embeds is None):
+            raise InputError("give exactly one of input_ids and inputs_embeds")
+        tokens = embeds if ids is None else look_up("input_ids", self.wte, ids)
+        if tokens is None or tokens.dim() != 3 or not tokens.shape[1]:
+            raise InputError("expected at least one token, in the shape [B, T]")
+        batch, new, width = *tokens.shape[:2], self.config.n_embd
+        check_shape("inputs_embeds", tokens, (batch, new, width))
+        check_shape("token_type_ids", token_types, (batch, new))
+        if token_types is None:
+            return tokens
+        return tokens + look_up("token_type_ids", self.wte, token_types)
+
+    def _positions(
+        self, given: Tensor | None, mask: Tensor | None, past: int, embeds: Tensor
+    ) -> Tensor:
+        """[B or 1, T]: counted over the mask, so that padding takes no position."""
+        batch, new, limit = *embeds.shape[:2], self.config.n_positions
+        check_shape("position_ids", given, (batch, new), (1, new))
+        check_shape("attention_mask", mask, (batch, past + new))
+        if given is not None:
+            positions = given
+        elif mask is None:
+            positions = torch.arange(past, past + new, device=embeds.device).unsqueeze(0)
+        else:
+            positions = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -new:]
+        # Looking at the values synchronizes a GPU: only where the length leaves a doubt.
+        if (given is not None or past + new > limit) and int(positions.max()) >= limit:
+            raise ContextError(f"{int(positions.max()) + 1} positions, the model has {limit}")
+        return positions
+
+    def _share(
+        self, hidden: Tensor, past: int, mask: Tensor | None, head_mask: Tensor | None
+    ) -> ForwardPass:
+        """The causal triangle and the padding, as one mask for all layers, where one is needed."""
+        new, seen = hidden.shape[1], past + hidden.shape[1]
+        heads = (self.config.n_layer, self.config.n_head)
+        check_shape("head_mask", head_mask, heads, heads[1:])
+        shared = ForwardPass(head_mask=None if head_mask is None else head_mask.expand(heads))
+        if mask is None or bool(mask.all()):
+            shared.causal = new > 1 and not past
+            if new > 1 and past:
+                shared.mask = causal_mask(new, seen, hidden.device)
+            return shared
+        allowed = causal_mask(new, seen, hidden.device) & mask.bool()[:, None, None, :]
+        # A padding row sees itself: softmax over nothing would be NaN. Nobody reads its result.
+        shared.mask = allowed | torch.ones_like(allowed[:1]).triu(past).tril(past)
+        return shared
+
+    def _share_encoder(
+        self, shared: ForwardPass, states: Tensor | None, mask: Tensor | None
+    ) -> None:
+        if states is None:
+            return
+        if self.config.multi_query:
+            raise UnsupportedModelError("encoder_hidden_states: not defined for multi_query")
+        if not self.config.add_cross_attention:
+            raise InputError("encoder_hidden_states: the model has no cross-attention layers")
+        check_shape("encoder_hidden_states", states, (*states.shape[:2], self.config.n_embd))
+        check_shape("encoder_attention_mask", mask, tuple(states.shape[:2]))
+        shared.encoder_states = states
+        shared.encoder_mask = None if mask is None else mask.bool()[:, None, None, :]

@@ -1,0 +1,232 @@
+"""A checkpoint -> a model whose matrices have 8 or 4 bits; knows no network and no option.
+
+Matrices are read, quantized and packed one by one, so that the peak of memory is close to what
+stays. Quantized ones are kept on disk where that is wanted, and mapped at the next start.
+"""
+
+import ctypes
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from gpt_bigcode.checkpoint.loading import (
+    as_float,
+    build_empty,
+    fill,
+    pieces_of,
+    read_tensor,
+    same_numbers,
+)
+from gpt_bigcode.checkpoint.tensor_index import (
+    CONFIG_FILE,
+    HEAD,
+    PREFIX,
+    TOKENS,
+    StoredTensor,
+    Task,
+    find_tensors,
+)
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.errors import NonFiniteError
+from gpt_bigcode.hardware import MATRIX_FLAGS, LoadingPolicy, Precision, cpu_flags
+from gpt_bigcode.modeling.transformer import GPTBigCodeModel
+from gpt_bigcode.quantization.disk_cache import QuantizedStore, TensorPlan, source_key
+from gpt_bigcode.quantization.linear import (
+    GROUP,
+    INT4_ROWS,
+    Int4Linear,
+    Int8Linear,
+    StoredEmbedding,
+    fits_int4,
+    packing_of_int4,
+    quantize_int4,
+    quantize_int8,
+)
+
+# Quantizing takes about six times a piece: little enough to stay in a processor's cache.
+_PIECE_BYTES = 1 << 20
+_HEADS_OF_LABELS = frozenset({"score", "classifier"})
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """One linear layer: its full name, where it is stored, and whether it gets 4 bits or 8."""
+
+    name: str
+    weight: StoredTensor
+    bias: StoredTensor | None
+    four_bits: bool
+
+    @property
+    def plans(self) -> tuple[TensorPlan, ...]:
+        """The tensors that it becomes."""
+        outputs, inputs = self.weight.shape
+        if self.four_bits:
+            return (
+                TensorPlan(f"{self.name}.packed", torch.uint8, (outputs, inputs // 2)),
+                TensorPlan(f"{self.name}.scales", torch.bfloat16, (inputs // GROUP, outputs, 2)),
+            )
+        return (
+            TensorPlan(f"{self.name}.weight", torch.int8, (outputs, inputs)),
+            TensorPlan(f"{self.name}.scale", torch.float32, (outputs,)),
+            TensorPlan(f"{self.name}.sums", torch.float32, (outputs,)),
+        )
+
+
+def load_quantized(
+    directory: Path,
+    precision: Precision,
+    *,
+    task: Task = Task.CAUSAL_LM,
+    policy: LoadingPolicy | None = None,
+) -> nn.Module:
+    """Load a checkpoint with int8 or int4 matrices, on the processor; all else is float32.
+
+    With int4 the head of a language model has 8 bits, and so have matrices whose shape the
+    operators do not take. Heads for labels stay float32. Embeddings stay as stored, mapped.
+
+    Args:
+        directory: as for `checkpoint.load_model`.
+        precision: int8 or int4.
+        task: the model class.
+        policy: where quantized weights are kept.
+
+    Returns:
+        The model, in evaluation mode; it cannot be trained or saved.
+
+    Raises:
+        ConfigError, CheckpointError: as for `checkpoint.load_model`.
+        NonFiniteError: NaN or infinity among the weights.
+    """
+    folder = Path(directory)
+    config = GPTBigCodeConfig.from_json_file(folder / CONFIG_FILE)
+    stored = find_tensors(folder, config, task, same_numbers)
+    model = build_empty(config, task)
+    prefix = PREFIX if isinstance(model, GPTBigCodeModel) else ""
+    matrices = list(_matrices(model, prefix, stored, precision))
+    source = _Quantized(matrices, policy or LoadingPolicy(), folder)
+    for matrix, layer in source.layers():
+        _put(model, matrix.name.removeprefix(prefix), layer)
+    tables = [PREFIX + "wte", PREFIX + "wpe"]
+    for table in tables:
+        rows = StoredEmbedding(read_tensor(stored[f"{table}.weight"]))
+        _put(model, table.removeprefix(prefix), rows)
+    done = {*tables, *(matrix.name for matrix in matrices)}
+    rest = {name: value for name, value in stored.items() if name.rpartition(".")[0] not in done}
+    fill(model, rest, dtype=torch.float32, device=torch.device("cpu"))
+    return model.eval()
+
+
+def _matrices(
+    model: nn.Module, prefix: str, stored: Mapping[str, StoredTensor], precision: Precision
+) -> Iterator[_Matrix]:
+    """The linear layers, except heads for labels; a tied head is made from the token table."""
+    for place, module in model.named_modules():
+        if not isinstance(module, nn.Linear) or place in _HEADS_OF_LABELS:
+            continue
+        name = prefix + place
+        weight = stored.get(f"{name}.weight") or stored[TOKENS]
+        is_head = f"{name}.weight" == HEAD
+        four_bits = precision is Precision.INT4 and not is_head and fits_int4(*weight.shape)
+        yield _Matrix(name, weight, stored.get(f"{name}.bias"), four_bits)
+
+
+class _Quantized:
+    """The quantized matrices of a checkpoint, from the disk where they are, else made anew."""
+
+    def __init__(self, matrices: Sequence[_Matrix], policy: LoadingPolicy, folder: Path) -> None:
+        self._matrices = matrices
+        self._policy = policy
+        self._matrix_units = bool(MATRIX_FLAGS & cpu_flags())
+        self._key = ""
+        self._store: QuantizedStore | None = None
+        if policy.cache_folder is not None:
+            self._store = self._open_store(QuantizedStore(policy.cache_folder), folder)
+
+    def _open_store(self, store: QuantizedStore, folder: Path) -> QuantizedStore | None:
+        """The store with all matrices in it; None where they cannot be kept."""
+        plans = [plan for matrix in self._matrices for plan in matrix.plans]
+        four_bits = any(matrix.four_bits for matrix in self._matrices)
+        packing = hashlib.sha256(packing_of_int4()).hexdigest() if four_bits else ""
+        way = repr([(plan.name, str(plan.dtype), plan.shape) for plan in plans]) + packing
+        files = sorted({matrix.weight.path for matrix in self._matrices})
+        try:
+            self._key = source_key(files, way)
+        except OSError:
+            return None
+        if store.holds(self._key, plans):
+            self._policy.detail(f"quantized weights from {store.path(self._key)}")
+            return store
+        values = (value for matrix in self._matrices for value in _quantize(matrix))
+        if store.write(self._key, plans, values, str(folder.resolve())):
+            self._policy.detail(f"quantized weights are kept in {store.path(self._key)}")
+            return store
+        self._policy.detail("quantized weights are not kept: no room or no right to write there")
+        return None
+
+    def layers(self) -> Iterator[tuple[_Matrix, nn.Module]]:
+        """All layers, the largest first: then a second copy of it is made while little is loaded.
+
+        Packing 8 bits is one long loop a matrix, so stored ones are packed side by side.
+        """
+        ordered = sorted(self._matrices, key=lambda matrix: -matrix.weight.shape[0])
+        largest, others = ordered[:1], ordered[1:]
+        yield from ((matrix, self._layer(matrix)) for matrix in largest)
+        with ThreadPoolExecutor(1 if self._store is None else torch.get_num_threads()) as pool:
+            yield from zip(others, pool.map(self._layer, others), strict=True)
+
+    def _layer(self, matrix: _Matrix) -> nn.Module:
+        bias = None if matrix.bias is None else read_tensor(matrix.bias).float()
+        values, mapped = self._values(matrix)
+        if matrix.four_bits:
+            return Int4Linear(*values, bias=bias, matrix_units=self._matrix_units)
+        layer = Int8Linear(*values, bias=bias, keep=mapped and self._matrix_units)
+        del values
+        _return_freed_memory()
+        return layer
+
+    def _values(self, matrix: _Matrix) -> tuple[tuple[Tensor, ...], bool]:
+        """What a matrix has become, and whether that is mapped."""
+        if self._store is not None:
+            try:
+                names = [plan.name for plan in matrix.plans]
+                return self._store.tensors(self._key, names), True
+            except (OSError, SafetensorError):  # removed by another process meanwhile
+                pass
+        return _quantize(matrix), False
+
+
+def _quantize(matrix: _Matrix) -> tuple[Tensor, ...]:
+    """A matrix's quantized tensors, in the order of its plans, with a piece of it in memory."""
+    made = tuple(torch.empty(plan.shape, dtype=plan.dtype) for plan in matrix.plans)
+    quantize = quantize_int4 if matrix.four_bits else quantize_int8
+    for start, piece in pieces_of(matrix.weight, multiple=INT4_ROWS, piece_bytes=_PIECE_BYTES):
+        rows = slice(start, start + len(piece))
+        try:
+            values = quantize(as_float(matrix.name, piece))
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{matrix.name}: {error}") from None
+        for whole, part in zip(made, values, strict=True):
+            if whole.dim() == 3:
+                whole[:, rows] = part
+            else:
+                whole[rows] = part
+    return made
+
+
+def _return_freed_memory() -> None:
+    """Give back what was freed: the C library would keep about a second copy of the weights."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU library only
+    if trim is not None:
+        trim(0)
+
+
+def _put(model: nn.Module, place: str, module: nn.Module) -> None:
+    parent, _, leaf = place.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, module)

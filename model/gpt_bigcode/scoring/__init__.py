@@ -1,0 +1,1 @@
+"""TextScorer: bits per byte and perplexity."""
