@@ -52,6 +52,8 @@ LIBRARY_STATUS: dict[type[errors.GPTBigCodeError], ExitStatus] = {
     errors.OptionError: ExitStatus.USAGE,
     errors.DeviceError: ExitStatus.FAILED,
     errors.MemoryLimitError: ExitStatus.FAILED,
+    errors.MissingFileError: ExitStatus.FAILED,
+    errors.UnreadableFileError: ExitStatus.FAILED,
 }
 """Which exit status each error of the library has; its slug comes from the class."""
 

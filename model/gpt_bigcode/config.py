@@ -3,15 +3,20 @@
 Field names, defaults and aliases are those of the reference implementation (transformers 5.23).
 """
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
-from gpt_bigcode.errors import CheckpointMissingError, ConfigError, UnsupportedModelError
+from gpt_bigcode import reading
+from gpt_bigcode.errors import (
+    CheckpointMissingError,
+    ConfigError,
+    MissingFileError,
+    UnreadableFileError,
+    UnsupportedModelError,
+)
 
 MAX_CONFIG_BYTES = 1 << 20
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
@@ -254,35 +259,18 @@ class GPTBigCodeConfig:
 
 
 def read_json_object(path: Path, max_bytes: int) -> dict[str, Any]:
-    """Read a JSON object from a regular file, refusing NaN, depth bombs and more than `max_bytes`.
+    """Read a JSON object of a checkpoint; see `reading.read_json_object`.
 
     Raises:
         CheckpointMissingError: no such file.
         ConfigError: everything else that is wrong with it.
     """
     try:
-        if not path.is_file():
-            raise CheckpointMissingError(f"{path}: no such file")
-        with path.open("rb") as stream:
-            raw = stream.read(max_bytes + 1)
-    except OSError as error:
-        raise ConfigError(f"{path.name[:80]}: {error.strerror}") from None
-    if len(raw) > max_bytes:
-        raise ConfigError(f"{path.name}: larger than {max_bytes} bytes")
-    try:
-        values = json.loads(raw.decode("utf-8-sig"), parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path.name}: not valid JSON: {str(error)[:200]}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path.name}: expected a JSON object")
-    return values
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:80]} is not a finite number")
-    return value
+        return reading.read_json_object(path, max_bytes=max_bytes)
+    except MissingFileError as error:
+        raise CheckpointMissingError(f"{path}: {error.reason}") from None
+    except UnreadableFileError as error:
+        raise ConfigError(f"{path.name[:80]}: {error.reason}") from None
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Every error that the library raises for a fault of its input; imports nothing.
+"""Every error that the library raises for a fault of its input; imports nothing of the library.
 
 GPTBigCodeError
 ├── ConfigError                  config.json says something impossible
@@ -14,10 +14,13 @@ GPTBigCodeError
 ├── InputError                   tensors or text that cannot be worked on
 ├── OptionError                  a sampling rule or limit outside its range
 ├── DeviceError                  a device or precision that is not there
+├── UnreadableFileError          a file that cannot be read or parsed within bounds
+│   └── MissingFileError         there is none
 └── MemoryLimitError             not enough memory
 """
 
-from typing import ClassVar
+import os
+from typing import ClassVar, Self
 
 
 class GPTBigCodeError(Exception):
@@ -112,3 +115,26 @@ class MemoryLimitError(GPTBigCodeError):
     """There is not enough memory for the model or the request."""
 
     slug = "memory"
+
+
+class UnreadableFileError(GPTBigCodeError):
+    """A file is not a regular one, is too large, cannot be read, or is not what it should be.
+
+    Attributes:
+        reason: why, without the file's name.
+    """
+
+    slug = "unreadable"
+
+    def __init__(self, message: str, *, hint: str | None = None, reason: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason or message
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str], reason: str) -> Self:
+        """The error for a file, whose name begins the message."""
+        return cls(f"{os.fspath(path)}: {reason}", reason=reason)
+
+
+class MissingFileError(UnreadableFileError):
+    """There is no such file."""

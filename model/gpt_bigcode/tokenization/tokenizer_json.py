@@ -8,7 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from gpt_bigcode.errors import CheckpointMissingError, GPTBigCodeError, TokenizerError
+from gpt_bigcode.errors import (
+    CheckpointMissingError,
+    GPTBigCodeError,
+    MissingFileError,
+    TokenizerError,
+    UnreadableFileError,
+)
+from gpt_bigcode.reading import read_json_object
 
 MAX_TOKENIZER_BYTES = 64 << 20
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>")
@@ -80,16 +87,13 @@ class TokenizerDefinition:
             CheckpointMissingError: no such file.
             TokenizerError: damaged, not a byte-level BPE, or with a pattern that is not known.
         """
-        if not path.is_file():
-            raise CheckpointMissingError(f"{path}: no such file")
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_TOKENIZER_BYTES + 1)
-        if len(raw) > MAX_TOKENIZER_BYTES:
-            raise TokenizerError(f"{path.name}: larger than {MAX_TOKENIZER_BYTES >> 20} MiB")
         try:
-            values = json.loads(raw)
-            if not isinstance(values, dict):
-                raise TokenizerError(f"{path.name}: expected a JSON object")
+            values = read_json_object(path, max_bytes=MAX_TOKENIZER_BYTES)
+        except MissingFileError as error:
+            raise CheckpointMissingError(f"{path}: {error.reason}") from None
+        except UnreadableFileError as error:
+            raise TokenizerError(f"{path.name}: {error.reason}") from None
+        try:
             return cls.from_dict(values)
         except GPTBigCodeError:
             raise
