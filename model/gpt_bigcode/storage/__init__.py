@@ -1,0 +1,1 @@
+"""Files that the library keeps for the next call."""
