@@ -23,8 +23,9 @@ from gpt_bigcode.errors import (
     TokenizerError,
 )
 from gpt_bigcode.labeling.results import Classification, Problem
-from gpt_bigcode.labeling.text_classifier import TextClassifier, window_sizes
+from gpt_bigcode.labeling.text_classifier import SideBySide, TextClassifier
 from reference_models import make_reference, tiny_fields
+from windows_of import grown, windows_of
 
 CONTEXT = 64
 NAMES = ("Python", "C", "Ruby", "größer")
@@ -169,19 +170,13 @@ def test_g2_windows_tile_the_file(model: TextClassifier) -> None:
 def test_d1_windows_never_exceed_the_context() -> None:
     for context in (1, 2, 3, 64):
         for length in (0, 1, context - 1, context, context + 1, 2 * context, 10 * context + 1):
-            sizes = list(window_sizes(length, context, ended=True))
+            windows = windows_of(SideBySide(context), length)
+            sizes = [window.stop - window.start for window in windows]
             assert sum(sizes) == length
             assert all(1 <= size <= context for size in sizes)
             assert length <= context or min(sizes) >= context // 2
             assert len(sizes) == math.ceil(length / context) or length == 0
-            # The same windows come if the text is still growing.
-            waiting, grown = 0, []
-            for _ in range(length):
-                waiting += 1
-                early = list(window_sizes(waiting, context, ended=False))
-                waiting -= sum(early)
-                grown += early
-            assert [*grown, *window_sizes(waiting, context, ended=True)] == sizes
+            assert grown(SideBySide(context), length, 1) == windows
 
 
 def test_nothing_has_no_label(model: TextClassifier) -> None:

@@ -13,6 +13,7 @@ from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from rule_taggers import PLAIN, Rule, by_letter, by_script, make, shown
 from scripted_models import write_checkpoint
 from scripted_taggers import write_tagger
+from windows_of import windows_of
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +26,9 @@ def plain_bytes(tmp_path_factory: pytest.TempPathFactory) -> CodeTokenizer:
 def test_g2_a_secret_is_found_once_wherever_it_stands(plain_bytes: CodeTokenizer) -> None:
     """At 0 %, 50 % and 99.9 % of a file of five windows and more, and across each border."""
     model = make(by_letter(plain_bytes), plain_bytes)
-    reading = model.reading
+    reading = model.windows
     size = 5 * (reading.window_tokens - reading.overlap) + 7
-    borders = [edge for w in reading.windows(size) for edge in (w.start, w.last, w.stop)]
+    borders = [edge for w in windows_of(reading, size) for edge in (w.start, w.last, w.stop)]
     places = {edge - shift for edge in borders for shift in (0, 1, 6, 11, 12)}
     for place in sorted({0, size // 2, size - 13, size - 12} | places):
         if not 0 <= place <= size - 12:
@@ -50,11 +51,11 @@ def test_g2_labels_come_from_the_window_with_the_most_context(
         return 0
 
     model = make(rule, plain_bytes, tagging=tagging, context=32)
-    reading, end = model.reading, plain_bytes.end_of_text_id
+    reading, end = model.windows, plain_bytes.end_of_text_id
     text = "".join(chr(33 + number % 90) for number in range(150))
     ids = plain_bytes.encode(text)
     tagging_ = model.tag(text)
-    windows = list(reading.windows(len(ids)))
+    windows = windows_of(reading, len(ids))
     assert (tagging_.tokens, tagging_.windows) == (150, len(windows))
     expected = [reading.row(ids[window.start : window.stop]) for window in windows]
     assert sorted(read) == sorted(expected)

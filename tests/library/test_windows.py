@@ -6,7 +6,9 @@ from itertools import pairwise
 import pytest
 
 from gpt_bigcode.errors import ContextError, InputError, OptionError
-from gpt_bigcode.scoring.windows import Window, WindowMode, WindowPlan
+from gpt_bigcode.scoring.windows import WindowMode, WindowPlan
+from gpt_bigcode.tokenization.document_stream import Window
+from windows_of import grown, windows_of
 
 M = WindowMode
 CONTEXT = 8
@@ -39,7 +41,7 @@ def _huggingface(length: int, context: int, stride: int) -> Iterator[Window]:
         end = min(begin + context, length)
         labels = range(max(begin + 1, previous), end)
         if labels:
-            yield Window(begin, labels[0], end)
+            yield Window(begin, end, labels[0], end)
         previous = end
         if end == length:
             break
@@ -54,7 +56,7 @@ def test_f3_every_token_is_scored_once_around_every_edge(
     plan = _plan(mode, stride)
     least = CONTEXT - plan.step + 1
     for length in range(1, 5 * CONTEXT):
-        windows = list(plan.windows(length))
+        windows = windows_of(plan, length)
         scored = [place for w in windows for place in range(w.first, w.stop)]
         assert scored == list(range(1, length))
         for window in windows:
@@ -68,7 +70,7 @@ def test_disjoint_windows_are_those_of_lm_eval(context: int) -> None:
     for length in range(1, 30):
         tokens = list(range(100, 100 + length))
         sequence = [-1, *tokens]
-        windows = _plan(M.DISJOINT, context=context).windows(len(sequence))
+        windows = windows_of(_plan(M.DISJOINT, context=context), len(sequence))
         ours = [(sequence[w.start : w.stop - 1], sequence[w.first : w.stop]) for w in windows]
         assert ours == list(_lm_eval(tokens, context, -1))
 
@@ -76,32 +78,32 @@ def test_disjoint_windows_are_those_of_lm_eval(context: int) -> None:
 @pytest.mark.parametrize("stride", [1, 3, 4, 8])
 def test_huggingface_windows_are_those_of_its_loop(stride: int) -> None:
     for length in range(30):
-        windows = list(_plan(M.HUGGINGFACE, stride).windows(length))
+        windows = windows_of(_plan(M.HUGGINGFACE, stride), length)
         assert windows == list(_huggingface(length, CONTEXT, stride))
 
 
 def test_llama_windows_score_second_halves_and_drop_the_tail() -> None:
     for length in range(2 * CONTEXT, 4 * CONTEXT):
-        windows = list(_plan(M.LLAMA).windows(length))
+        windows = windows_of(_plan(M.LLAMA), length)
         assert len(windows) == length // CONTEXT
         for chunk, window in enumerate(windows):
             assert window.start == chunk * CONTEXT
             assert window.stop == (chunk + 1) * CONTEXT
             assert window.stop - window.first == CONTEXT - CONTEXT // 2 - 1
     with pytest.raises(InputError, match="15 tokens; two windows have 16"):
-        list(_plan(M.LLAMA).windows(2 * CONTEXT - 1))
+        windows_of(_plan(M.LLAMA), 2 * CONTEXT - 1)
 
 
 def test_full_is_one_window_or_an_error() -> None:
-    assert list(_plan(M.FULL).windows(1)) == []
-    assert list(_plan(M.FULL).windows(CONTEXT + 1)) == [Window(0, 1, CONTEXT + 1)]
+    assert windows_of(_plan(M.FULL), 1) == []
+    assert windows_of(_plan(M.FULL), CONTEXT + 1) == [Window(0, CONTEXT + 1, 1, CONTEXT + 1)]
     with pytest.raises(ContextError, match="the text has 9 tokens, the model reads 8"):
-        list(_plan(M.FULL).windows(CONTEXT + 2))
+        windows_of(_plan(M.FULL), CONTEXT + 2)
 
 
 def test_one_window_is_the_same_in_all_modes_that_read_everything() -> None:
     for length in range(1, CONTEXT + 2):
-        cuts = {tuple(_plan(mode).windows(length)) for mode in (M.STRIDED, M.DISJOINT, M.FULL)}
+        cuts = {tuple(windows_of(_plan(mode), length)) for mode in (M.STRIDED, M.DISJOINT, M.FULL)}
         assert len(cuts) == 1
 
 
@@ -110,18 +112,11 @@ def test_one_window_is_the_same_in_all_modes_that_read_everything() -> None:
 def test_a_sequence_that_grows_is_cut_like_a_whole_one(mode: WindowMode, portion: int) -> None:
     plan = _plan(mode)
     for length in range(2 * CONTEXT, 40) if mode is M.LLAMA else range(CONTEXT + 2):
-        windows: list[Window] = []
-        for known in [*range(0, length, portion), length, None]:
-            while window := plan.next(
-                windows[-1].stop if windows else 0, known or length, ended=known is None
-            ):
-                assert window.stop <= (known or length)
-                windows.append(window)
-        assert windows == list(plan.windows(length))
+        assert grown(plan, length, portion) == windows_of(plan, length)
 
 
 def test_the_default_stride_is_half_of_the_context() -> None:
-    windows = list(_plan(M.STRIDED).windows(30))
+    windows = windows_of(_plan(M.STRIDED), 30)
     assert [after.stop - before.stop for before, after in pairwise(windows)] == [4, 4, 4, 4, 4, 1]
 
 

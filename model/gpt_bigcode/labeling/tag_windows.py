@@ -1,11 +1,11 @@
-"""How a tagger reads a text that is longer than its context; knows ids and lengths, no text.
+"""How a tagger reads a text that is longer than its context.
 
-A causal model sees nothing that follows a token. What a checkpoint was trained to do about it
-stands in config.json: `"tagging": {"read": "once", "delay": 4}` or `"tagging": {"read": "twice"}`,
+A causal model sees nothing that follows a token. What a checkpoint was trained to do about it is in
+config.json: `"tagging": {"read": "once", "delay": 4}` or `"tagging": {"read": "twice"}`,
 and, where a sequence of labels is better than single ones, `"spans": "best_path"` with it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError
+from gpt_bigcode.tokenization.document_stream import Window
 
 FIELD = "tagging"
 """The object in config.json."""
@@ -40,19 +41,9 @@ class SpanMode(StrEnum):
     """The likeliest sequence in which no label contradicts the one before; whole words."""
 
 
-@dataclass(frozen=True)
-class TagWindow:
-    """Tokens start .. stop - 1 are read together, the labels of first .. last - 1 are kept."""
-
-    start: int
-    stop: int
-    first: int
-    last: int
-
-
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """The windows of a text, and the row of ids that a model reads for each.
+class TagWindows:
+    """The windows of a text (see `document_stream.Windows`), and the row of ids read for each.
 
     Windows overlap. A token gets its label from the window in which the model sees most around it:
     in the middle of what two windows share the later one takes over; with mode once as soon as the
@@ -128,6 +119,16 @@ class Reading:
         """How many tokens neighbouring windows share."""
         return max(self.window_tokens // _OVERLAP, 2 * self.delay)
 
+    @property
+    def start_ids(self) -> Sequence[int]:
+        """See `document_stream.Windows`."""
+        return ()
+
+    @property
+    def history(self) -> int:
+        """See `document_stream.Windows`."""
+        return self.overlap
+
     def row(self, ids: Sequence[int]) -> list[int]:
         """What the model reads for the tokens of a window."""
         if self.mode is ReadMode.TWICE:
@@ -138,29 +139,14 @@ class Reading:
         """The logits of the `count` tokens of a window among those of its row, [T, C]."""
         return logits[len(logits) - count :]
 
-    def windows(self, length: int) -> Iterator[TagWindow]:
-        """All windows of a text of known length; none for an empty one."""
-        window = None
-        while (window := self.next(window, length, ended=True)) is not None:
-            yield window
-
-    def next(self, before: TagWindow | None, known: int, *, ended: bool) -> TagWindow | None:
-        """The window after another one (None: the first).
-
-        Args:
-            before: the last window.
-            known: tokens of the text that are known.
-            ended: no more will come.
-
-        Returns:
-            None where nothing is left, or where it depends on tokens that are not known yet.
-        """
+    def next(self, before: Window | None, known: int, *, ended: bool) -> Window | None:
+        """See `document_stream.Windows`."""
         size, overlap = self.window_tokens, self.overlap
         start = 0 if before is None else before.start + size - overlap
         first = 0 if before is None else before.last
         if known > start + size:
             margin = self.delay if self.mode is ReadMode.ONCE else overlap // 2
-            return TagWindow(start, start + size, first, start + size - margin)
+            return Window(start, start + size, first, start + size - margin)
         if not ended or first >= known:
             return None
-        return TagWindow(start, known, first, known)
+        return Window(start, known, first, known)

@@ -1,12 +1,7 @@
-"""TextClassifier: which label a text has, by all of it, whatever its length.
+"""TextClassifier: which label a text has, by all of it, whatever its length."""
 
-Knows no file and no option of a command; `labelers` computes, `classifications` holds the results.
-"""
-
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Self
@@ -19,9 +14,8 @@ from gpt_bigcode.backends.select import open_labeler
 from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, Task, require_head
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError
-from gpt_bigcode.labeling.batching import RowPool
 from gpt_bigcode.labeling.results import Classification, Problem, WindowLabels
-from gpt_bigcode.tokenization.chunks import encode_pieces, without_mark
+from gpt_bigcode.tokenization.document_stream import DocumentStream, Window, WindowTokens
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 
@@ -127,19 +121,16 @@ class TextClassifier:
         Raises:
             NonFiniteError, MemoryLimitError: the model fails.
         """
-        pool = RowPool(self.labeler.sequence_logits, self.labeler.batch_tokens)
-        open_texts: deque[_Text] = deque()
-        for document in documents:
-            text = _Text(self, document, windows=windows)
-            open_texts.append(text)
-            for row in text.rows():
-                pool.add(row, partial(text.add, row))
-                if pool.full:
-                    pool.flush()
-                    yield from _finished(open_texts)
-            yield from _finished(open_texts)
-        pool.flush()
-        yield from _finished(open_texts)
+        stream: DocumentStream[Logits, Classification] = DocumentStream(
+            self.tokenizer,
+            SideBySide(self.labeler.context_length),
+            self._compute,
+            batch_tokens=self.labeler.batch_tokens,
+        )
+        return stream.run(documents, lambda: _LabelSum(self, windows=windows))
+
+    def _compute(self, windows: Sequence[WindowTokens]) -> list[Logits]:
+        return self.labeler.sequence_logits([tokens.row for tokens in windows])
 
     def scores(self, logits: NDArray[np.float64]) -> tuple[float, ...]:
         """What the problem makes of logits, [C]."""
@@ -153,71 +144,68 @@ class TextClassifier:
         return tuple(values.tolist())
 
 
-def window_sizes(waiting: int, context_length: int, *, ended: bool) -> Iterator[int]:
-    """Lengths of the windows that can be cut off the tokens that wait.
+@dataclass(frozen=True)
+class SideBySide:
+    """Windows that do not overlap (see `document_stream.Windows`).
 
-    Args:
-        waiting: how many tokens are known and in no window yet.
-        context_length: the most tokens of a window.
-        ended: no more will come.
+    The last two share what is left, so that none is shorter than half a window.
     """
-    while waiting > 2 * context_length:
-        yield context_length
-        waiting -= context_length
-    if ended and waiting > context_length:
-        yield (waiting + 1) // 2
-        waiting //= 2
-    if ended and waiting:
-        yield waiting
+
+    context_length: int
+
+    @property
+    def start_ids(self) -> Sequence[int]:
+        """See `document_stream.Windows`."""
+        return ()
+
+    @property
+    def history(self) -> int:
+        """See `document_stream.Windows`."""
+        return 0
+
+    def row(self, ids: Sequence[int]) -> Sequence[int]:
+        """See `document_stream.Windows`."""
+        return ids
+
+    def next(self, before: Window | None, known: int, *, ended: bool) -> Window | None:
+        """See `document_stream.Windows`."""
+        start = 0 if before is None else before.stop
+        waiting, size = known - start, self.context_length
+        if waiting <= 2 * size:
+            if not ended or not waiting:
+                return None
+            size = waiting if waiting <= size else (waiting + 1) // 2
+        return Window(start, start + size, start, start + size)
 
 
-def _finished(texts: "deque[_Text]") -> Iterator[Classification | Exception]:
-    """Take away the first texts as long as they are complete; what came of them."""
-    while texts and texts[0].complete:
-        yield texts.popleft().outcome()
+class _LabelSum:
+    """The logits of one text (see `document_stream.Accumulator`)."""
 
-
-class _Text:
-    """One text on its way: rows of tokens on one side, its labels on the other."""
-
-    def __init__(self, model: TextClassifier, pieces: Iterable[str], *, windows: bool) -> None:
+    def __init__(self, model: TextClassifier, *, windows: bool) -> None:
         self._model = model
-        self._pieces = pieces
         self._keep = windows
-        self._error: Exception | None = None
-        self._ended = False
-        self._cut = self._windows = self._tokens = self._bytes = 0
-        self._offset = 0
+        self._windows = self._tokens = self._bytes = self._mark_bytes = 0
         self._sum = np.zeros(len(model.names))
         self._window_labels: list[WindowLabels] = []
 
-    @property
-    def complete(self) -> bool:
-        return self._ended and self._windows == self._cut
+    def begin(self, mark_bytes: int) -> None:
+        """A byte order mark belongs to no window."""
+        self._mark_bytes = mark_bytes
 
-    def rows(self) -> Iterator[Sequence[int]]:
-        """The windows of the text, as its pieces come in."""
-        try:
-            yield from self._rows()
-        # Whatever the reader of one text raises must not end the others.
-        except Exception as error:  # noqa: BLE001
-            self._error = error
-        self._ended = True
-
-    def add(self, row: Sequence[int], logits: Logits) -> None:
+    def add(self, tokens: WindowTokens, result: Logits) -> None:
         """Take the logits of the next window."""
-        size = len(self._model.tokenizer.decode_bytes(row))
-        values = logits.astype(np.float64)
+        size = len(self._model.tokenizer.decode_bytes(tokens.ids))
+        count, values = len(tokens.ids), result.astype(np.float64)
         self._windows += 1
-        self._tokens += len(row)
-        self._sum += len(row) * values
+        self._tokens += count
+        self._sum += count * values
         if self._keep:
-            start = self._offset + self._bytes
+            start = self._mark_bytes + self._bytes
             window = WindowLabels(
                 problem=self._model.problem,
                 names=self._model.names,
                 values=self._model.scores(values),
-                tokens=len(row),
+                tokens=count,
                 bytes=size,
                 start=start,
                 end=start + size,
@@ -225,10 +213,8 @@ class _Text:
             self._window_labels.append(window)
         self._bytes += size
 
-    def outcome(self) -> Classification | Exception:
-        """The labels, or what went wrong."""
-        if self._error is not None:
-            return self._error
+    def close(self) -> Classification:
+        """The labels of the whole text."""
         values = self._model.scores(self._sum / self._tokens) if self._tokens else ()
         return Classification(
             problem=self._model.problem,
@@ -239,25 +225,6 @@ class _Text:
             windows=self._windows,
             window_labels=tuple(self._window_labels),
         )
-
-    def _rows(self) -> Iterator[Sequence[int]]:
-        limit = self._model.labeler.context_length
-        ids: list[int] = []
-        for portion in self._portions():
-            ids += portion or []
-            for size in window_sizes(len(ids), limit, ended=portion is None):
-                row, ids = ids[:size], ids[size:]
-                self._cut += 1
-                yield row
-
-    def _portions(self) -> Iterator[list[int] | None]:
-        """Ids as they come; None at the end."""
-        text = without_mark(self._pieces, self._begin)
-        yield from encode_pieces(self._model.tokenizer, text)
-        yield None
-
-    def _begin(self, mark: int) -> None:
-        self._offset = mark
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,7 @@
-"""TextTagger: finds labelled spans in a text, such as addresses and keys.
+"""TextTagger: finds labelled spans in a text, such as addresses and keys."""
 
-Knows no file and no option of a command; `reading` says what is read together, `labelers` computes,
-`spans` makes spans of it.
-"""
-
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Self
@@ -17,11 +11,10 @@ from gpt_bigcode.backends.select import open_labeler
 from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, OptionError
-from gpt_bigcode.labeling.batching import RowPool
 from gpt_bigcode.labeling.bio_labels import LabelScheme
 from gpt_bigcode.labeling.spans import Span, SpanFinder
-from gpt_bigcode.labeling.tag_windows import Reading, TagWindow
-from gpt_bigcode.tokenization.chunks import encode_pieces, without_mark
+from gpt_bigcode.labeling.tag_windows import TagWindows
+from gpt_bigcode.tokenization.document_stream import DocumentStream, WindowTokens
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 MIN_SCORE = 0.5
@@ -105,7 +98,7 @@ class TextTagger:
             raise ConfigError(
                 f"num_labels: {config.label_count}, the head has {labeler.label_count}"
             )
-        self.reading = Reading.of(config, tokenizer.end_of_text_id)
+        self.windows = TagWindows.of(config, tokenizer.end_of_text_id)
         self.name = name
         self.revision: str | None = None
         self.load_seconds = load_seconds
@@ -171,23 +164,23 @@ class TextTagger:
             NonFiniteError, MemoryLimitError: the model fails.
             OptionError: a label that the model does not have.
         """
-        options = self._checked(options)
-        return self._tag_many(documents, options)
+        checked = self._checked(options)
+        return self._document_stream().run(documents, lambda: _SpanCollector(self, checked))
 
     def stream(self, pieces: Iterable[str], options: TagOptions | None = None) -> Iterator[Advance]:
         """Find the spans of one text as it comes, for a filter; errors as for `tag`."""
-        text = _Text(self, pieces, self._checked(options))
-        pool = RowPool(self.labeler.token_logits, self.labeler.batch_tokens)
-        for part in text.parts():
-            pool.add(part.row, partial(text.add, part))
-            if pool.full:
-                pool.flush()
-                yield text.advance()
-        pool.flush()
-        outcome = text.outcome()
-        if isinstance(outcome, Exception):
-            raise outcome
-        yield text.advance()
+        spans = _SpanCollector(self, self._checked(options))
+        for _ in self._document_stream().follow(pieces, spans):
+            yield spans.advance()
+        spans.close()
+        yield spans.advance()
+
+    def _document_stream(self) -> DocumentStream[Logits, Tagging]:
+        batch = self.labeler.batch_tokens
+        return DocumentStream(self.tokenizer, self.windows, self._compute, batch_tokens=batch)
+
+    def _compute(self, windows: Sequence[WindowTokens]) -> list[Logits]:
+        return self.labeler.token_logits([tokens.row for tokens in windows])
 
     def _checked(self, options: TagOptions | None) -> TagOptions:
         options = options or TagOptions()
@@ -197,105 +190,37 @@ class TextTagger:
                 raise OptionError(f"labels: {label!r} is not a label of this model: {kinds}")
         return options
 
-    def _tag_many(
-        self, documents: Iterable[Iterable[str]], options: TagOptions
-    ) -> Iterator[Tagging | Exception]:
-        pool = RowPool(self.labeler.token_logits, self.labeler.batch_tokens)
-        open_texts: deque[_Text] = deque()
-        for document in documents:
-            text = _Text(self, document, options)
-            open_texts.append(text)
-            for part in text.parts():
-                pool.add(part.row, partial(text.add, part))
-                if pool.full:
-                    pool.flush()
-            while open_texts and open_texts[0].complete:
-                yield open_texts.popleft().outcome()
-        pool.flush()
-        for text in open_texts:
-            yield text.outcome()
 
+class _SpanCollector:
+    """The spans of one text (see `document_stream.Accumulator`)."""
 
-@dataclass(frozen=True)
-class _Part:
-    """A window as the model reads it, its length, and the tokens whose labels are kept."""
-
-    row: Sequence[int]
-    count: int
-    kept: slice
-    ids: Sequence[int]
-
-
-class _Text:
-    """One text on its way: rows of tokens on one side, its spans on the other."""
-
-    def __init__(self, model: TextTagger, pieces: Iterable[str], options: TagOptions) -> None:
-        self._waiting = 0
-        self._model = model
-        self._pieces = pieces
-        self._options = options
-        self._error: Exception | None = None
-        self._ended = False
-        self._finder = SpanFinder(model.tokenizer, model.scheme, model.reading.spans)
+    def __init__(self, model: TextTagger, options: TagOptions) -> None:
+        self._reading, self._options = model.windows, options
+        self._finder = SpanFinder(model.tokenizer, model.scheme, model.windows.spans)
         self._spans: list[Span] = []
         self._tokens = self._windows = 0
 
-    @property
-    def complete(self) -> bool:
-        return self._ended and not self._waiting
+    def begin(self, mark_bytes: int) -> None:
+        """A byte order mark is no part of a span."""
+        self._finder.begin(mark_bytes)
 
-    def parts(self) -> Iterator[_Part]:
-        """The windows of the text, as its pieces come in."""
-        try:
-            yield from self._parts()
-        # Whatever the reader of one text raises must not end the others.
-        except Exception as error:  # noqa: BLE001
-            self._error = error
-        self._ended = True
-
-    def add(self, part: _Part, logits: Logits) -> None:
+    def add(self, tokens: WindowTokens, result: Logits) -> None:
         """Take the logits of the next window."""
-        self._waiting -= 1
+        ids = tokens.ids[tokens.used]
         self._windows += 1
-        self._tokens += len(part.ids)
-        labels = self._model.reading.labels(logits, part.count)[part.kept]
-        self._keep(self._finder.add(part.ids, labels))
+        self._tokens += len(ids)
+        labels = self._reading.labels(result, len(tokens.ids))[tokens.used]
+        self._keep(self._finder.add(ids, labels))
 
     def advance(self) -> Advance:
         """Give away what was completed."""
         spans, self._spans = tuple(self._spans), []
         return Advance(spans=spans, offset=self._finder.offset)
 
-    def outcome(self) -> Tagging | Exception:
-        """The spans, or what went wrong."""
-        if self._error is not None:
-            return self._error
+    def close(self) -> Tagging:
+        """The spans that were not given away."""
         self._keep(self._finder.close())
         return Tagging(spans=tuple(self._spans), tokens=self._tokens, windows=self._windows)
 
     def _keep(self, spans: Iterable[Span]) -> None:
         self._spans += filter(self._options.accept, spans)
-
-    def _parts(self) -> Iterator[_Part]:
-        reading = self._model.reading
-        ids: list[int] = []
-        dropped = 0  # tokens that are not needed any more
-        window: TagWindow | None = None
-        for portion in self._portions():
-            ids += portion or []
-            while (
-                found := reading.next(window, dropped + len(ids), ended=portion is None)
-            ) is not None:
-                window = found
-                read = ids[window.start - dropped : window.stop - dropped]
-                kept = slice(window.first - window.start, window.last - window.start)
-                self._waiting += 1
-                yield _Part(reading.row(read), len(read), kept, read[kept])
-            unneeded = 0 if window is None else max(window.stop - reading.overlap - dropped, 0)
-            ids, dropped = ids[unneeded:], dropped + unneeded
-
-    def _portions(self) -> Iterator[list[int] | None]:
-        """Ids as they come; None at the end."""
-        text = without_mark(self._pieces, self._finder.begin)
-        yield from encode_pieces(self._model.tokenizer, text)
-        yield None

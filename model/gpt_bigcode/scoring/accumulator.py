@@ -1,17 +1,15 @@
-"""Adds up the values of tokens as they come: of the whole text, of its lines, of single tokens.
-
-Knows no model and no windows; only where in the file each token lies.
-"""
+"""Adds up the values of tokens as they come: of the whole text, of its lines, of single tokens."""
 
 from collections.abc import Iterable, Sequence
 
 from gpt_bigcode.backends.interfaces import LogProbabilities
 from gpt_bigcode.scoring.results import LineScore, Score, TokenScore
+from gpt_bigcode.tokenization.document_stream import WindowTokens
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 
-class Ledger:
-    """The values of one text; `skip` and `add` must be given its tokens in their order."""
+class ScoreAccumulator:
+    """The values of one text (see `document_stream.Accumulator`)."""
 
     def __init__(self, tokenizer: CodeTokenizer, *, lines: bool, tokens: bool) -> None:
         self._tokenizer = tokenizer
@@ -23,27 +21,21 @@ class Ledger:
         self._token_scores: list[TokenScore] = []
         self._line = _Line(1, 0)
 
-    def begin(self, size: int) -> None:
-        """Let the first bytes of the file pass, a byte order mark; they belong to line 1."""
-        self._offset = size
+    def begin(self, mark_bytes: int) -> None:
+        """Skip a byte order mark; it belongs to line 1."""
+        self._offset = mark_bytes
 
-    def skip(self, ids: Sequence[int]) -> None:
-        """Let tokens pass that are not scored."""
-        for token in ids:
-            for part in self._tokenizer.token_bytes(token).splitlines(keepends=True):
-                self._offset += len(part)
-                if part.endswith(b"\n"):
-                    self._end_line()
-
-    def add(self, ids: Sequence[int], scored: LogProbabilities) -> None:
-        """Take the log-probabilities of the tokens of one window."""
+    def add(self, tokens: WindowTokens, result: LogProbabilities) -> None:
+        """Take the log-probabilities of the tokens that a window scores."""
+        self._skip(tokens.skipped)
+        ids = tokens.ids[tokens.used]
         self._windows += 1
         self._tokens += len(ids)
-        self._nll -= float(scored.sum())
+        self._nll -= float(result.sum())
         pieces = [self._tokenizer.token_bytes(token) for token in ids]
         self._bytes += sum(map(len, pieces))
         if self._by_line or self._by_token:
-            self._add_details(zip(ids, pieces, scored.tolist(), strict=True))
+            self._add_details(zip(ids, pieces, result.tolist(), strict=True))
 
     def close(self) -> Score:
         """The values of everything that was added."""
@@ -57,6 +49,14 @@ class Ledger:
             lines=tuple(self._lines),
             token_scores=tuple(self._token_scores),
         )
+
+    def _skip(self, ids: Sequence[int]) -> None:
+        """Pass over tokens that are not scored."""
+        for token in ids:
+            for part in self._tokenizer.token_bytes(token).splitlines(keepends=True):
+                self._offset += len(part)
+                if part.endswith(b"\n"):
+                    self._end_line()
 
     def _add_details(self, tokens: Iterable[tuple[int, bytes, float]]) -> None:
         for token, data, logprob in tokens:

@@ -1,13 +1,11 @@
-"""Which tokens are scored with which context, when a text is longer than the model's context.
+"""Which tokens are scored with which context, when a text is longer than the model's context."""
 
-Knows only lengths: no token, no text and no model.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from gpt_bigcode.errors import ContextError, InputError, OptionError
+from gpt_bigcode.tokenization.document_stream import Window
 
 
 class WindowMode(StrEnum):
@@ -38,30 +36,19 @@ class WindowMode(StrEnum):
         return self not in (WindowMode.HUGGINGFACE, WindowMode.LLAMA)
 
 
-@dataclass(frozen=True)
-class Window:
-    """A piece of a sequence: tokens start .. stop - 2 are read, first .. stop - 1 are scored.
-
-    Attributes:
-        start: index of the first token that is read.
-        first: index of the first token that is scored; at least start + 1.
-        stop: index after the last token that is scored.
-    """
-
-    start: int
-    first: int
-    stop: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class WindowPlan:
-    """Cuts sequences into windows; the sequence may still be growing while it is cut.
+    """The windows of a text (see `document_stream.Windows`), all of whose used tokens are scored.
+
+    Of a window the model reads all tokens but the last; so a window may have C + 1 tokens, and its
+    first token has no value.
 
     Attributes:
         context_length: C, the most tokens that the model reads at once.
         mode: see `WindowMode`.
         stride: tokens that a window scores, 1 to C; only for strided (default: half of C) and
             huggingface (the same).
+        start_id: the token in front of the text, for the modes that read one.
 
     Raises:
         OptionError: a stride out of range, or for a mode that has none.
@@ -70,6 +57,7 @@ class WindowPlan:
     context_length: int
     mode: WindowMode = WindowMode.STRIDED
     stride: int | None = None
+    start_id: int = 0
 
     def __post_init__(self) -> None:
         if self.stride is None:
@@ -88,29 +76,28 @@ class WindowPlan:
             return self.context_length
         return self.stride or max(self.context_length // 2, 1)
 
-    def windows(self, length: int) -> Iterator[Window]:
-        """All windows of a sequence of known length.
+    @property
+    def start_ids(self) -> Sequence[int]:
+        """See `document_stream.Windows`."""
+        return (self.start_id,) if self.mode.reads_start else ()
+
+    @property
+    def history(self) -> int:
+        """See `document_stream.Windows`."""
+        return self.context_length
+
+    def row(self, ids: Sequence[int]) -> Sequence[int]:
+        """See `document_stream.Windows`."""
+        return ids
+
+    def next(self, before: Window | None, known: int, *, ended: bool) -> Window | None:
+        """See `document_stream.Windows`.
 
         Raises:
-            ContextError: mode full, and it does not fit.
+            ContextError: mode full, and the text does not fit.
             InputError: mode llama, and it is too short.
         """
-        done = 0
-        while (window := self.next(done, length, ended=True)) is not None:
-            yield window
-            done = window.stop
-
-    def next(self, done: int, known: int, *, ended: bool) -> Window | None:
-        """The window after one that stopped at `done` (0: the first one).
-
-        Args:
-            done: `stop` of the window before.
-            known: tokens of the sequence that are known.
-            ended: no more will come.
-
-        Returns:
-            None where nothing is left, or where it depends on tokens that are not known yet.
-        """
+        done = 0 if before is None else before.stop
         match self.mode:
             case WindowMode.LLAMA:
                 return self._half(done, known, ended=ended)
@@ -135,7 +122,7 @@ class WindowPlan:
         if self.mode is WindowMode.FULL and not ended:
             return None
         stop = min(stop, known)
-        return Window(max(stop - 1 - context, 0), first, stop)
+        return Window(max(stop - 1 - context, 0), stop, first, stop)
 
     def _forward(self, done: int, known: int, *, ended: bool) -> Window | None:
         """A window whose beginning is a multiple of the stride."""
@@ -144,7 +131,7 @@ class WindowPlan:
         first, stop = max(done, start + 1), start + self.context_length
         if known <= first or (known < stop and not ended):
             return None
-        return Window(start, first, min(stop, known))
+        return Window(start, stop := min(stop, known), first, stop)
 
     def _half(self, done: int, known: int, *, ended: bool) -> Window | None:
         context = self.context_length
@@ -152,4 +139,5 @@ class WindowPlan:
             raise InputError(f"the text has {known} tokens; two windows have {2 * context}")
         if known < done + context:
             return None
-        return Window(done, done + context // 2 + 1, done + context)
+        stop = done + context
+        return Window(done, stop, done + context // 2 + 1, stop)

@@ -1,0 +1,285 @@
+"""Runs a model over many documents in windows: the one driver behind scoring and labeling.
+
+Give it three parts: how token ids are cut into windows, what computes the windows, and what adds up
+the results of one document.
+
+    stream = DocumentStream(tokenizer, windows, compute, batch_tokens=4096)
+    for outcome in stream.run(documents, accumulate): ...
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from gpt_bigcode.tokenization.chunks import encode_pieces, without_mark
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+
+_POOLED_BATCHES = 4  # windows of this many batches wait, so that similar lengths meet
+
+Result = TypeVar("Result")
+Value = TypeVar("Value")
+_Result_contra = TypeVar("_Result_contra", contravariant=True)
+_Value_co = TypeVar("_Value_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Tokens start .. stop - 1 are computed together; the results of first .. last - 1 are used."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+class Windows(Protocol):
+    """Cuts a growing sequence of tokens into windows."""
+
+    @property
+    def start_ids(self) -> Sequence[int]:
+        """Ids in front of the document; they count as its first tokens."""
+        ...
+
+    @property
+    def history(self) -> int:
+        """How many tokens before a window's `stop` later windows may still need."""
+        ...
+
+    def next(self, before: Window | None, known: int, *, ended: bool) -> Window | None:
+        """The window after another one.
+
+        Args:
+            before: the last window; None: this is the first one.
+            known: tokens of the document that are known.
+            ended: no more will come.
+
+        Returns:
+            None where nothing is left, or where it depends on tokens that are not known yet.
+
+        Raises:
+            ContextError, InputError: this document cannot be cut.
+        """
+        ...
+
+    def row(self, ids: Sequence[int]) -> Sequence[int]:
+        """What the model reads for a window of these ids."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WindowTokens:
+    """The tokens of a window.
+
+    Attributes:
+        window: where in the document they are.
+        ids: tokens start .. stop - 1.
+        row: what the model reads for them.
+        skipped: tokens between the last window's `last` and this one's `first`; no
+            window uses them.
+    """
+
+    window: Window
+    ids: Sequence[int]
+    row: Sequence[int]
+    skipped: Sequence[int]
+
+    @property
+    def used(self) -> slice:
+        """The place of first .. last - 1 in `ids`."""
+        return slice(self.window.first - self.window.start, self.window.last - self.window.start)
+
+
+class Accumulator(Protocol[_Result_contra, _Value_co]):
+    """Adds up the results of one document."""
+
+    def begin(self, mark_bytes: int) -> None:
+        """Called before the first token: the size of the byte order mark that was left out."""
+        ...
+
+    def add(self, tokens: WindowTokens, result: _Result_contra) -> None:
+        """Take the result of the next window; windows come in their order."""
+        ...
+
+    def close(self) -> _Value_co:
+        """The value of the whole document."""
+        ...
+
+
+Compute = Callable[[Sequence[WindowTokens]], Sequence[Result]]
+
+
+class DocumentStream(Generic[Result, Value]):
+    """Windows of many documents, computed in batches of similar length.
+
+    Documents are iterables of text pieces; a piece may end anywhere. Windows of several documents
+    share a batch, whatever a batch holds every document gets its own result, in the order of its
+    windows, and documents come out in the order in which they went in. Memory depends on the batch
+    size alone, not on the size or number of documents (except for what accumulators keep). The
+    next document is opened only when the windows of those before were cut, so an endless iterable
+    of documents is fine.
+
+    A document whose iterator raises, or that the tokenizer or `windows` refuse, gives that error in
+    its place; the others go on. What `compute` raises ends the run.
+    """
+
+    def __init__(
+        self,
+        tokenizer: CodeTokenizer,
+        windows: Windows,
+        compute: Compute[Result],
+        *,
+        batch_tokens: int,
+    ) -> None:
+        """Join the parts; nothing is computed yet.
+
+        Args:
+            tokenizer: makes ids of text.
+            windows: cuts them.
+            compute: gives one result for each window, in order.
+            batch_tokens: how many tokens it takes at once at best, padding counted.
+        """
+        self._tokenizer, self._windows = tokenizer, windows
+        self._pool = _Pool(compute, batch_tokens)
+
+    def run(
+        self,
+        documents: Iterable[Iterable[str]],
+        accumulate: Callable[[], Accumulator[Result, Value]],
+    ) -> Iterator[Value | Exception]:
+        """Compute documents.
+
+        Args:
+            documents: the texts.
+            accumulate: makes an accumulator for each of them.
+
+        Yields:
+            What each accumulator's `close` gives, or the error of its document.
+        """
+        waiting: deque[_Document[Result, Value]] = deque()
+        for pieces in documents:
+            document = _Document(self._tokenizer, self._windows, accumulate())
+            waiting.append(document)
+            for tokens in document.cut(pieces):
+                self._pool.add(tokens, document.add)
+                if self._pool.full:
+                    self._pool.compute()
+                    yield from _finished(waiting)
+            yield from _finished(waiting)
+        self._pool.compute()
+        yield from _finished(waiting)
+
+    def follow(
+        self, pieces: Iterable[str], accumulator: Accumulator[Result, Value]
+    ) -> Iterator[None]:
+        """Compute one document as it comes; each time the accumulator got results, yield.
+
+        The caller closes the accumulator at the end.
+
+        Raises:
+            Exception: what the document's own iterator, the tokenizer or `windows` raised.
+        """
+        document = _Document(self._tokenizer, self._windows, accumulator)
+        for tokens in document.cut(pieces):
+            self._pool.add(tokens, document.add)
+            if self._pool.full:
+                self._pool.compute()
+                yield
+        self._pool.compute()
+        if document.error is not None:
+            raise document.error
+        yield
+
+
+class _Document(Generic[Result, Value]):
+    """One document: windows out on one side, results in on the other."""
+
+    def __init__(
+        self, tokenizer: CodeTokenizer, windows: Windows, accumulator: Accumulator[Result, Value]
+    ) -> None:
+        self.pending = 0  # windows that were cut and have no result yet
+        self.ended = False
+        self.error: Exception | None = None
+        self._tokenizer, self._windows, self._accumulator = tokenizer, windows, accumulator
+
+    def cut(self, pieces: Iterable[str]) -> Iterator[WindowTokens]:
+        """The windows, as the pieces come in."""
+        try:
+            yield from self._cut(pieces)
+        # Whatever the reader of one document raises must not end the others.
+        except Exception as error:  # noqa: BLE001
+            self.error = error
+        self.ended = True
+
+    def add(self, tokens: WindowTokens, result: Result) -> None:
+        self.pending -= 1
+        self._accumulator.add(tokens, result)
+
+    def outcome(self) -> Value | Exception:
+        return self._accumulator.close() if self.error is None else self.error
+
+    def _cut(self, pieces: Iterable[str]) -> Iterator[WindowTokens]:
+        windows = self._windows
+        ids, dropped = [*windows.start_ids], 0  # tokens that are still needed; those before them
+        window: Window | None = None
+        for portion in self._portions(pieces):
+            ids += portion or []
+            known, ended = dropped + len(ids), portion is None
+            while (found := windows.next(window, known, ended=ended)) is not None:
+                done = 0 if window is None else window.last
+                own = ids[found.start - dropped : found.stop - dropped]
+                skipped = ids[done - dropped : found.first - dropped]
+                window = found
+                self.pending += 1
+                yield WindowTokens(found, own, windows.row(own), skipped)
+            needed = 0 if window is None else max(window.stop - windows.history, dropped)
+            ids, dropped = ids[needed - dropped :], needed
+
+    def _portions(self, pieces: Iterable[str]) -> Iterator[list[int] | None]:
+        """Ids as they come; None at the end."""
+        text = without_mark(pieces, self._accumulator.begin)
+        yield from encode_pieces(self._tokenizer, text)
+        yield None
+
+
+def _finished(
+    waiting: "deque[_Document[Result, Value]]",
+) -> Iterator[Value | Exception]:
+    """Take away the first documents as long as they are complete."""
+    while waiting and waiting[0].ended and not waiting[0].pending:
+        yield waiting.popleft().outcome()
+
+
+class _Pool(Generic[Result]):
+    """Windows that wait to be computed together with others of their length."""
+
+    def __init__(self, compute: Compute[Result], batch_tokens: int) -> None:
+        self._compute, self._batch_tokens = compute, batch_tokens
+        self._waiting: list[tuple[Callable[[WindowTokens, Result], None], WindowTokens]] = []
+        self._tokens = 0
+
+    @property
+    def full(self) -> bool:
+        return self._tokens >= _POOLED_BATCHES * self._batch_tokens
+
+    def add(self, tokens: WindowTokens, receive: Callable[[WindowTokens, Result], None]) -> None:
+        self._waiting.append((receive, tokens))
+        self._tokens += len(tokens.row)
+
+    def compute(self) -> None:
+        """Compute everything that waits, and hand out the results in the order of the windows."""
+        waiting, self._waiting, self._tokens = self._waiting, [], 0
+        results: dict[int, Result] = {}
+        for batch in self._batches([len(tokens.row) for _, tokens in waiting]):
+            computed = self._compute([waiting[place][1] for place in batch])
+            results.update(zip(batch, computed, strict=True))
+        for place, (receive, tokens) in enumerate(waiting):
+            receive(tokens, results[place])
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Places of windows that are computed together, the longest first."""
+        order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+        while order:
+            count = max(self._batch_tokens // max(lengths[order[0]], 1), 1)
+            yield order[:count]
+            order = order[count:]
