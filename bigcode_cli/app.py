@@ -16,22 +16,24 @@ from typer.main import get_command
 
 from bigcode_cli import __version__
 from bigcode_cli.framework import errors, signals
+from bigcode_cli.framework.help_page import help_text
+from bigcode_cli.framework.option_types import is_setting
 from bigcode_cli.framework.settings import Settings
 from bigcode_cli.framework.typer_glue import Declaration, LazyGroup, command_of
 
 SUMMARIES: Mapping[str, str] = MappingProxyType(
     {
-        "complete": "Continue the text of FILE, or of standard input.",
-        "infill": "Write what belongs into a gap of FILE, or of standard input.",
+        "complete": "Continue the text of FILE or standard input.",
+        "infill": "Fill a gap in FILE or standard input.",
         "score": "Tell how surprising files are to a model, in bits per byte.",
         "classify": "Tell which label files have: with the built-in model, their programming"
         " language.",
         "tag": "Find personal data and secrets in files, or take them out.",
-        "bench": "Measure how fast a model reads and writes on this machine, in every precision.",
+        "bench": "Measure how fast a model runs on this machine, in every precision.",
     }
 )
 """The commands, each with the first line of its help, so that a list of them imports none."""
-MODELS_HELP = "See, fetch, check and remove models."
+MODELS_HELP = "Manage models."
 EXAMPLES = {
     "complete": """
     \b
@@ -76,8 +78,19 @@ EXAMPLES = {
     $ bigcode bench -m bigcode/tiny_starcoder_py --context 4000 --format json
     """,
 }
-ARGUMENTS = frozenset({"file", "paths"})
-ONLY_ON_THE_COMMAND_LINE = frozenset({"shape", "prompt_tokens", "repeat"})
+ROOT_EPILOG = """
+    \b
+    Examples:
+    $ bigcode complete --until function src/app.py
+    $ bigcode infill --at 12:5 src/app.py
+    $ bigcode tag --redact < server.log
+    $ bigcode models pull starcoderbase-1b
+
+    Options can also be set in the environment (BIGCODE_MAX_TOKENS=64) and in config.toml
+    (max-tokens = 64).
+
+    Manual: man bigcode, man bigcode-complete, ...
+"""
 
 
 def function_of(name: str) -> Callable[..., None]:
@@ -137,9 +150,9 @@ class Commands(LazyGroup):
 app = typer.Typer(
     name="bigcode",
     cls=Commands,
-    help="Local code models of the GPTBigCode family, from the shell.",
-    epilog="Every option can also be set by BIGCODE_<OPTION> (BIGCODE_MAX_TOKENS=64) in the"
-    " environment, or by its name (max-tokens = 64) in config.toml.",
+    help="Run code models of the GPTBigCode family (SantaCoder, StarCoder, Granite Code) on this"
+    " machine.",
+    epilog=ROOT_EPILOG,
     invoke_without_command=True,
     add_completion=False,  # completions/ holds better ones
     rich_markup_mode=None,
@@ -150,7 +163,7 @@ app = typer.Typer(
 
 def _require_subcommand(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
+        typer.echo(help_text(context.command, context, sys.stderr), err=True)
         raise typer.Exit(errors.ExitStatus.USAGE)
 
 
@@ -182,15 +195,16 @@ def bigcode(
 
 
 def options(*names: str) -> dict[str, Any]:
-    """Return every option of these commands, or of all, by parameter name, with its annotation.
+    """Return the options that config.toml may set, by parameter name, with their annotations.
 
-    What the commands on models have of their own, such as --yes, belongs on the command line.
+    Args:
+        names: commands; all but those on models, whose own options are for the command line alone.
     """
     return {
         parameter.name: parameter.annotation
         for name in names or SUMMARIES
         for parameter in inspect.signature(function_of(name)).parameters.values()
-        if parameter.name not in ARGUMENTS | ONLY_ON_THE_COMMAND_LINE
+        if is_setting(parameter.annotation)
     }
 
 

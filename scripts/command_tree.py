@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from bigcode_cli.app import app
+from bigcode_cli.framework.help_page import row_of
 from bigcode_cli.models.aliases import SHORT_NAMES
 
 PROGRAM = "bigcode"
@@ -72,9 +73,7 @@ def _walk(node: Any, path: tuple[str, ...], context: typer.Context) -> Iterator[
         summary=" ".join(summary.split()).rstrip("."),
         description=rest.strip(),
         examples=tuple(line.removeprefix("$ ") for line in examples if line.startswith("$ ")),
-        options=tuple(
-            _option(entry, context) for entry in parameters if entry.param_type_name == "option"
-        ),
+        options=tuple(_option(entry) for entry in parameters if entry.param_type_name == "option"),
         arguments=tuple(
             (
                 entry.metavar or entry.name.upper(),
@@ -97,17 +96,15 @@ def _context(node: Any, name: str, parent: typer.Context | None = None) -> typer
     return typer.Context(node, info_name=name, parent=parent, **node.context_settings)
 
 
-def _option(entry: Any, context: typer.Context) -> Option:
-    shown, text = entry.get_help_record(context)
-    value = None if entry.is_flag else shown.rpartition(" ")[2].strip("<>")
-    words = value.split("|") if value and "|" in value and value[0].islower() else []
+def _option(entry: Any) -> Option:
+    row = row_of(entry)
+    words = row.value.split("|") if "|" in row.value and row.value[0].islower() else []
     return Option(
-        # Typer keeps the names of --help in a set: long ones first, for one order.
-        names=tuple(sorted((*entry.opts, *entry.secondary_opts), key=lambda n: n[:2] != "--")),
-        value=value,
+        names=tuple(reversed(row.name.split(", "))),  # long ones first
+        value=row.value or None,
         choices=tuple(word for word in words if word.islower()),
-        is_path=value is not None and bool({"path", "FILE", "PATH"} & set(value.split("|"))),
+        is_path=bool({"FILE", "PATH"} & set(row.value.split("|"))),
         repeatable=bool(entry.multiple),
         variable=entry.envvar if isinstance(entry.envvar, str) else None,
-        help=" ".join(text.split()),
+        help=" ".join(row.text.split()),
     )

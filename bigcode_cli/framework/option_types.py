@@ -1,24 +1,180 @@
-"""Turns the words of a command line into values, one small parser for each kind of option.
+"""Declares options: one constructor makes the parser, the range, the metavar and the help panel.
 
-Knows nothing of which options exist; every parser raises `typer.BadParameter` with a short reason.
+    max_tokens: Annotated[int, whole("Maximum number of new tokens.", 1, 100_000, panel=COMMON)]
+
+A parser turns a word of the command line, of the environment or of config.toml into a value, and
+raises `typer.BadParameter` with a short reason.
 """
 
 import math
 import os
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 import typer
+from typer.models import OptionInfo
 
-Choice = TypeVar("Choice", bound=StrEnum)
+Chosen = TypeVar("Chosen", bound=StrEnum)
 Number = TypeVar("Number", int, float)
+Parser = Callable[[Any], Any]
+
+UNBOUNDED = 2**63 - 1
+"""The upper end of whole numbers that have no limit of their own."""
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 _MOST_STOPS = 16
 _LONGEST_STOP_BYTES = 256
+
+
+class Extras(TypedDict, total=False):
+    """What only some options have.
+
+    Attributes:
+        flags: its spellings, where they differ from the parameter's name.
+        shown_default: the default in words, where its value does not say it.
+        command_line_only: neither the environment nor config.toml may set it, because it changes
+            files or names a place in one.
+        callback: checks all values of an option that can be repeated.
+    """
+
+    flags: tuple[str, ...]
+    shown_default: str
+    command_line_only: bool
+    callback: Callable[[Any], Any]
+
+
+def whole(
+    help_text: str,
+    low: int,
+    high: int = UNBOUNDED,
+    *,
+    panel: str,
+    metavar: str = "N",
+    **extras: Unpack[Extras],
+) -> Any:
+    """Declare an option that takes a whole number from `low` to `high`."""
+    return _option(help_text, Range(int, low, high), panel, metavar, extras)
+
+
+def number(
+    help_text: str,
+    low: float,
+    high: float,
+    *,
+    panel: str,
+    above_low: bool = False,
+    metavar: str = "X",
+    **extras: Unpack[Extras],
+) -> Any:
+    """Declare an option that takes a finite number from `low`, or above it, to `high`."""
+    span = Range(float, low, high, above_low=above_low)
+    return _option(help_text, span, panel, metavar, extras)
+
+
+def choice(help_text: str, kind: type[StrEnum], *, panel: str, **extras: Unpack[Extras]) -> Any:
+    """Declare an option that takes one of the values of an enum."""
+    return _option(help_text, one_of(kind), panel, "|".join(kind), extras)
+
+
+def switch(help_text: str, *flags: str, panel: str, command_line_only: bool = False) -> Any:
+    """Declare an option that takes no value."""
+    extras = Extras(flags=flags, command_line_only=command_line_only)
+    return _option(help_text, None, panel, None, extras)
+
+
+def words(
+    help_text: str, parse: Parser, *, panel: str, metavar: str, **extras: Unpack[Extras]
+) -> Any:
+    """Declare an option that takes anything that `parse` accepts."""
+    return _option(help_text, parse, panel, metavar, extras)
+
+
+def argument(help_text: str, parse: Parser, *, metavar: str) -> Any:
+    """Declare an argument."""
+    return typer.Argument(metavar=metavar, show_default=False, parser=parse, help=help_text)
+
+
+def _option(
+    help_text: str, parse: Parser | None, panel: str, metavar: str | None, extras: Extras
+) -> Any:
+    return typer.Option(
+        *extras.get("flags", ()),
+        metavar=metavar,
+        parser=parse,
+        rich_help_panel=panel,
+        help=help_text,
+        show_default=extras.get("shown_default", True),
+        callback=extras.get("callback"),
+        envvar=[] if extras.get("command_line_only") else None,
+        show_envvar=False,  # the help says once how all of them are called
+    )
+
+
+def is_setting(annotation: Any) -> bool:
+    """Tell whether the environment and config.toml may set an option."""
+    declarations = getattr(annotation, "__metadata__", ())
+    return any(isinstance(one, OptionInfo) and one.envvar != [] for one in declarations)
+
+
+@dataclass(frozen=True)
+class Range(Generic[Number]):
+    """Parses finite numbers between two ends.
+
+    Attributes:
+        kind: int or float.
+        low: the least number, or the one that all are above.
+        high: the greatest number.
+        above_low: refuse `low` itself.
+    """
+
+    kind: type[Number]
+    low: Number
+    high: Number
+    above_low: bool = False
+
+    @property
+    def span(self) -> str:
+        """The range as the help and errors show it."""
+        low, high = f"{self.low:.15g}", f"{self.high:.15g}"
+        if self.high == UNBOUNDED:
+            return f"{low} or more"
+        return f"above {low}, up to {high}" if self.above_low else f"{low} to {high}"
+
+    def __call__(self, value: Any) -> Number:
+        """Parse one value."""
+        try:
+            found = self.kind(value) if isinstance(value, str) or self.kind is float else value
+        except (TypeError, ValueError, OverflowError):
+            found = math.nan
+        refused = isinstance(found, bool) or not isinstance(found, self.kind)
+        if refused or not self.low <= found <= self.high or (self.above_low and found == self.low):
+            name = "whole number" if self.kind is int else "number"
+            raise typer.BadParameter(f"{value!r} is not a {name} ({self.span})")
+        return found
+
+
+def bounded(
+    kind: type[Number], *, low: Number, high: Number, above_low: bool = False
+) -> Range[Number]:
+    """Build a parser alone; `whole` and `number` declare the option as well."""
+    return Range(kind, low, high, above_low)
+
+
+def one_of(kind: type[Chosen]) -> Callable[[Any], Chosen]:
+    """Build a parser of the values of an enum."""
+
+    def parse(value: Any) -> Chosen:
+        try:
+            return kind(value)
+        except ValueError:
+            names = ", ".join(kind)
+            raise typer.BadParameter(f"{value!r} is not one of {names}") from None
+
+    return parse
 
 
 def text(value: Any) -> str:
@@ -45,39 +201,6 @@ def flag(value: Any) -> bool:
     if word in {"0", "false", "no", "off"}:
         return False
     raise typer.BadParameter(f"{value!r} is neither true nor false")
-
-
-def bounded(
-    kind: type[Number], *, low: Number, high: Number, above_low: bool = False
-) -> Callable[[Any], Number]:
-    """Build a parser of finite numbers from `low` (left out if `above_low`) to `high`."""
-    name = "whole number" if kind is int else "number"
-    lower = f"above {low}" if above_low else f"from {low}"
-
-    def parse(value: Any) -> Number:
-        try:
-            number = kind(value) if isinstance(value, str) or kind is float else value
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        refused = isinstance(number, bool) or not isinstance(number, kind)
-        if refused or not low <= number <= high or (above_low and number == low):
-            raise typer.BadParameter(f"{value!r} is not a {name} {lower} to {high}")
-        return number
-
-    return parse
-
-
-def one_of(kind: type[Choice]) -> Callable[[Any], Choice]:
-    """Build a parser of the values of an enum."""
-
-    def parse(value: Any) -> Choice:
-        try:
-            return kind(value)
-        except ValueError:
-            names = ", ".join(kind)
-            raise typer.BadParameter(f"{value!r} is not one of {names}") from None
-
-    return parse
 
 
 def device(value: Any) -> str:
@@ -110,7 +233,7 @@ def few_stops(values: list[str] | None) -> list[str]:
 class _Direct:
     """Calls an option's own parser where Typer would call it through pydantic."""
 
-    def __init__(self, parse: Callable[[Any], Any] | None) -> None:
+    def __init__(self, parse: Parser | None) -> None:
         self._parse = parse
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:

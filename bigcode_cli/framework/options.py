@@ -1,27 +1,14 @@
-"""The options that commands share, each declared once with its help, range and default.
-
-Knows nothing of what a command does with them.
-"""
+"""The options that commands share, each declared once with its help, range and default."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-import typer
-
 from bigcode_cli.framework import option_types
-
-
-class Precision(StrEnum):
-    """The number format of the weights and of the arithmetic."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-    INT8 = "int8"
-    INT4 = "int4"
+from bigcode_cli.framework.option_types import argument, choice, number, switch, whole, words
+from gpt_bigcode.hardware import Precision
+from gpt_bigcode.stopping.scope import Scope
 
 
 class OutputFormat(StrEnum):
@@ -32,82 +19,67 @@ class OutputFormat(StrEnum):
     JSONL = "jsonl"
 
 
-class Scope(StrEnum):
-    """The piece of code after which a completion ends."""
+# The panels of the help; a command shows its own in the order of its parameters.
+COMMON = "Common options"
+PROMPT = "Prompt"
+STOPPING = "When to stop"
+SAMPLING = "Sampling"
+MODEL = "Model and speed"
+GENERAL = "Output and messages"
+GATES = "Gates"
 
-    LINE = "line"
-    BLOCK = "block"
-    FUNCTION = "function"
-    FILE = "file"
-
-
-MODEL, GENERATION, GENERAL = "Model", "Generation", "General"
+MODEL_METAVAR = "NAME|PATH|REPO[@REVISION]"
 
 InputFile: TypeAlias = Annotated[
     Path | None,
-    typer.Argument(
+    argument(
+        "The file to work on; standard input if it is - or missing.",
+        option_types.path,
         metavar="FILE",
-        show_default=False,
-        parser=option_types.path,
-        help="The text to work on; - or nothing reads standard input.",
     ),
 ]
 NoHealing: TypeAlias = Annotated[
     bool,
-    typer.Option("--no-healing", help="Begin behind the prompt's last token, without healing it."),
+    switch("Disable token healing: keep the prompt's last token.", "--no-healing", panel=PROMPT),
 ]
 Echo: TypeAlias = Annotated[
-    bool, typer.Option("--echo", help="Write the prompt in front of the completion.")
+    bool, switch("Print the prompt before the completion.", "--echo", panel=PROMPT)
 ]
 Device: TypeAlias = Annotated[
     str,
-    typer.Option(
+    words(
+        "Where the model runs.",
+        option_types.device,
+        panel=MODEL,
         metavar="auto|cpu|cuda|cuda:N",
-        parser=option_types.device,
-        rich_help_panel=MODEL,
-        help="Where the model runs.",
     ),
 ]
 NumberFormat: TypeAlias = Annotated[
-    Precision,
-    typer.Option(
-        parser=option_types.one_of(Precision),
-        rich_help_panel=MODEL,
-        help="The number format of weights and arithmetic.",
-    ),
+    Precision, choice("Number format of the weights.", Precision, panel=MODEL)
 ]
 Threads: TypeAlias = Annotated[
     int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        max=1024,
-        parser=option_types.bounded(int, low=1, high=1024),
-        rich_help_panel=MODEL,
-        help="CPU threads (default: one for each physical core).",
+    whole(
+        "CPU threads.",
+        1,
+        1024,
+        panel=MODEL,
+        shown_default="one per physical core",
     ),
 ]
 NoWeightsCache: TypeAlias = Annotated[
     bool,
-    typer.Option(
+    switch(
+        "Do not cache int8 and int4 weights on disk.",
         "--no-weights-cache",
-        rich_help_panel=MODEL,
-        help="Do not keep int8 or int4 weights on disk for the next start.",
+        panel=MODEL,
     ),
 ]
 NoCache: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--no-cache",
-        rich_help_panel=GENERAL,
-        help="Neither use nor keep results of texts that have not changed since.",
-    ),
+    bool, switch("Neither read nor write the result cache.", "--no-cache", panel=GENERAL)
 ]
 ExitZero: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--exit-zero", rich_help_panel="Gates", help="Exit with 0 even if there are findings."
-    ),
+    bool, switch("Exit with status 0 even if there are findings.", "--exit-zero", panel=GATES)
 ]
 
 
@@ -117,14 +89,13 @@ class ModelOptions:
 
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME|PATH|REPO[@REVISION]",
-            parser=option_types.text,
-            rich_help_panel=MODEL,
-            help="The model: a built-in name, a folder, or a repository in the local cache"
-            " (default: the built-in pocket-coder).",
+        words(
+            "The model: a built-in name, a folder, or a downloaded repository.",
+            option_types.text,
+            panel=COMMON,
+            metavar=MODEL_METAVAR,
+            flags=("--model", "-m"),
+            shown_default="pocket-coder, built in",
         ),
     ] = None
     device: Device = "auto"
@@ -153,206 +124,151 @@ class MessageOptions:
     """How much is said beside the result."""
 
     quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", rich_help_panel=GENERAL, help="No notes, only errors."),
+        bool, switch("Print no notes, only errors.", "--quiet", "-q", panel=GENERAL)
     ] = False
     verbose: Annotated[
         bool,
-        typer.Option(
-            "--verbose", "-v", rich_help_panel=GENERAL, help="Notes on model, tokens and times."
-        ),
+        switch("Print notes on model, tokens and times.", "--verbose", "-v", panel=GENERAL),
     ] = False
-    offline: Annotated[
-        bool,
-        typer.Option("--offline", rich_help_panel=GENERAL, help="Never use the network."),
-    ] = False
+    offline: Annotated[bool, switch("Never use the network.", "--offline", panel=GENERAL)] = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(MessageOptions):
     """How results and messages are shown."""
 
-    format: Annotated[
-        OutputFormat,
-        typer.Option(
-            parser=option_types.one_of(OutputFormat),
-            rich_help_panel=GENERAL,
-            help="How the result is written.",
-        ),
-    ] = OutputFormat.TEXT
+    format: Annotated[OutputFormat, choice("Output format.", OutputFormat, panel=GENERAL)] = (
+        OutputFormat.TEXT
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOptions:
     """How tokens are chosen, and when to stop."""
 
-    max_tokens: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=100_000,
-            parser=option_types.bounded(int, low=1, high=100_000),
-            rich_help_panel=GENERATION,
-            help="The most tokens that are written.",
+    until: Annotated[
+        Scope | None,
+        choice(
+            "Stop at the end of the current line, block, function or file.", Scope, panel=COMMON
         ),
-    ] = 128
+    ] = None
+    max_tokens: Annotated[int, whole("Maximum number of new tokens.", 1, 100_000, panel=COMMON)] = (
+        128
+    )
+    context: Annotated[
+        list[Path] | None,
+        words(
+            "Put another file of the repository before the prompt; repeatable.",
+            option_types.path,
+            panel=COMMON,
+            metavar="FILE",
+        ),
+    ] = None
     temperature: Annotated[
         float,
-        typer.Option(
-            metavar="T",
-            min=0,
-            max=100,
-            parser=option_types.bounded(float, low=0.0, high=100.0),
-            rich_help_panel=GENERATION,
-            help="How freely tokens are drawn; 0 takes the most likely one.",
-        ),
+        number("Sampling temperature; 0 is greedy.", 0, 100, panel=SAMPLING, metavar="T"),
     ] = 0.0
+    samples: Annotated[
+        int, whole("Number of completions of the same prompt.", 1, 128, panel=SAMPLING)
+    ] = 1
+    seed: Annotated[
+        int | None, whole("Random seed, for reproducible sampling.", 0, panel=SAMPLING)
+    ] = None
     top_k: Annotated[
         int,
-        typer.Option(
+        whole(
+            "Sample from the K most likely tokens; 0 is all of them.",
+            0,
+            1_000_000,
+            panel=SAMPLING,
             metavar="K",
-            min=0,
-            max=1_000_000,
-            parser=option_types.bounded(int, low=0, high=1_000_000),
-            rich_help_panel=GENERATION,
-            help="Draw from the K most likely tokens; 0 from all.",
         ),
     ] = 0
     top_p: Annotated[
         float,
-        typer.Option(
+        number(
+            "Nucleus sampling: keep the smallest set of tokens whose probabilities add up to P.",
+            0,
+            1,
+            panel=SAMPLING,
+            above_low=True,
             metavar="P",
-            min=0,
-            max=1,
-            parser=option_types.bounded(float, low=0.0, high=1.0, above_low=True),
-            rich_help_panel=GENERATION,
-            help="Draw from the fewest tokens that hold this share of the probability.",
         ),
     ] = 1.0
     min_p: Annotated[
         float,
-        typer.Option(
+        number(
+            "Drop tokens less likely than P times the most likely one.",
+            0,
+            1,
+            panel=SAMPLING,
             metavar="P",
-            min=0,
-            max=1,
-            parser=option_types.bounded(float, low=0.0, high=1.0),
-            rich_help_panel=GENERATION,
-            help="Leave out tokens below this share of the most likely one's probability.",
         ),
     ] = 0.0
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            parser=option_types.bounded(int, low=0, high=2**63 - 1),
-            rich_help_panel=GENERATION,
-            help="Start of the random numbers: the same seed draws the same text.",
-        ),
-    ] = None
     repetition_penalty: Annotated[
         float,
-        typer.Option(
+        number(
+            "Make tokens that have occurred less likely, if above 1.",
+            0,
+            100,
+            panel=SAMPLING,
+            above_low=True,
             metavar="R",
-            min=0,
-            max=100,
-            parser=option_types.bounded(float, low=0.0, high=100.0, above_low=True),
-            rich_help_panel=GENERATION,
-            help="Above 1.0, tokens that have occurred become less likely.",
         ),
     ] = 1.0
     stop: Annotated[
         list[str] | None,
-        typer.Option(
+        words(
+            "Stop before this text, which is not printed; repeatable.",
+            option_types.stop_text,
+            panel=STOPPING,
             metavar="TEXT",
-            parser=option_types.stop_text,
             callback=option_types.few_stops,
-            rich_help_panel=GENERATION,
-            help="End before this text, which is not written; repeatable.",
-        ),
-    ] = None
-    until: Annotated[
-        Scope | None,
-        typer.Option(
-            parser=option_types.one_of(Scope),
-            rich_help_panel=GENERATION,
-            help="End after this piece of code (default: the model decides).",
         ),
     ] = None
     time_budget: Annotated[
         float | None,
-        typer.Option(
+        number(
+            "Stop after SECONDS and print what has been generated so far.",
+            0,
+            86_400,
+            panel=STOPPING,
+            above_low=True,
             metavar="SECONDS",
-            min=0,
-            max=86_400,
-            parser=option_types.bounded(float, low=0.0, high=86_400.0, above_low=True),
-            rich_help_panel=GENERATION,
-            help="Write what there is after this time.",
         ),
     ] = None
-    samples: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=128,
-            parser=option_types.bounded(int, low=1, high=128),
-            rich_help_panel=GENERATION,
-            help="How many completions of the same prompt.",
-        ),
-    ] = 1
     min_confidence: Annotated[
         float | None,
-        typer.Option(
+        number(
+            "Print nothing if the mean probability of the tokens is below P.",
+            0,
+            1,
+            panel=STOPPING,
             metavar="P",
-            min=0,
-            max=1,
-            parser=option_types.bounded(float, low=0.0, high=1.0),
-            rich_help_panel=GENERATION,
-            help="Write nothing if the mean probability of the tokens is below this.",
-        ),
-    ] = None
-    context: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            parser=option_types.path,
-            rich_help_panel=GENERATION,
-            help="Another file of the repository, put before the prompt; repeatable.",
         ),
     ] = None
     no_truncate: Annotated[
         bool,
-        typer.Option(
+        switch(
+            "Refuse a prompt longer than the model's context, instead of keeping its end.",
             "--no-truncate",
-            rich_help_panel=GENERATION,
-            help="Refuse a prompt that is too long instead of keeping its end.",
-        ),
-    ] = False
-    draft: Annotated[
-        str | None,
-        typer.Option(
-            "--draft",
-            metavar="NAME|PATH|REPO[@REVISION]",
-            parser=option_types.text,
-            rich_help_panel=GENERATION,
-            help="A smaller model with the same tokens that guesses ahead; the text is the same.",
-        ),
-    ] = None
-    no_speculation: Annotated[
-        bool,
-        typer.Option(
-            "--no-speculation",
-            rich_help_panel=GENERATION,
-            help="Compute one token at a time, without guessing ahead; the text is the same.",
+            panel=PROMPT,
         ),
     ] = False
     no_prefix_cache: Annotated[
         bool,
-        typer.Option(
-            "--no-prefix-cache",
-            rich_help_panel=GENERATION,
-            help="Keep nothing of the prompt for the next call, and use nothing that was kept.",
+        switch("Do not read or write the prompt cache.", "--no-prefix-cache", panel=PROMPT),
+    ] = False
+    draft: Annotated[
+        str | None,
+        words(
+            "Draft model for speculative decoding; must share the tokenizer.",
+            option_types.text,
+            panel=MODEL,
+            metavar=MODEL_METAVAR,
         ),
+    ] = None
+    no_speculation: Annotated[
+        bool,
+        switch("Disable speculative decoding.", "--no-speculation", panel=MODEL),
     ] = False

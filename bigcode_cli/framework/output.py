@@ -9,9 +9,10 @@ import select
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.framework.options import OutputFormat
+if TYPE_CHECKING:
+    from bigcode_cli.framework.options import OutputFormat
 
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _UNSAFE_IN_TEXT = re.compile(
@@ -146,9 +147,9 @@ class Result:
 _KILO = 1000
 
 
-def write_document(document: dict[str, Any], output_format: OutputFormat) -> None:
+def write_document(document: dict[str, Any], output_format: "OutputFormat") -> None:
     """Write a JSON document: indented for `json`, on one line for `jsonl`."""
-    Result().write_json(document, indent=2 if output_format is OutputFormat.JSON else None)
+    Result().write_json(document, indent=2 if output_format == "json" else None)
 
 
 def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

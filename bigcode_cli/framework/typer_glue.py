@@ -4,6 +4,7 @@ Knows nothing of which commands there are.
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, ClassVar, get_type_hints
@@ -11,9 +12,9 @@ from typing import Any, ClassVar, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
-from typer.models import OptionInfo
 
-from bigcode_cli.framework.option_types import parse_directly
+from bigcode_cli.framework.help_page import help_text, usage_pieces
+from bigcode_cli.framework.option_types import is_setting, parse_directly
 from bigcode_cli.framework.settings import environment_name
 
 
@@ -28,8 +29,11 @@ class Command(TyperCommand):
 
     def get_help(self, ctx: typer.Context) -> str:  # type: ignore[override]  # a Context of Typer
         """Return the help page."""
-        ctx.default_map = None
-        return super().get_help(ctx)
+        return help_text(self, ctx, sys.stdout)
+
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Return the words of the usage line after the command's own."""
+        return usage_pieces(self, ctx)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +76,14 @@ class LazyGroup(TyperGroup):
         del ctx
         return list(self.declarations)
 
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
-        """Write the list that the help shows, from the declarations alone."""
-        built = self.commands
-        self.commands = {
-            name: TyperCommand(name, help=declared.summary)
-            for name, declared in self.declarations.items()
-        }
-        super().format_commands(ctx, formatter)
-        self.commands = built
+    def get_help(self, ctx: typer.Context) -> str:  # type: ignore[override]  # as above
+        """Return the help page."""
+        return help_text(self, ctx, sys.stdout)
+
+    @property
+    def summaries(self) -> dict[str, str]:
+        """What the help says of each command, from the declarations alone."""
+        return {name: declared.summary for name, declared in self.declarations.items()}
 
 
 class _Commands(Mapping[str, Any]):
@@ -135,9 +138,8 @@ def _spread(command: Callable[..., None], hints: dict[str, Any]) -> list[inspect
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     absent = default is MISSING or default is inspect.Parameter.empty
     default = inspect.Parameter.empty if absent else default
-    for declaration in getattr(annotation, "__metadata__", ()):
-        # An option that is declared with no variable ([]) belongs on the command line alone.
-        if isinstance(declaration, OptionInfo) and declaration.envvar != []:
+    if is_setting(annotation):
+        for declaration in annotation.__metadata__:
             declaration.envvar = environment_name(name)
             declaration.show_envvar = False  # the help says once how all of them are called
     kind = inspect.Parameter.KEYWORD_ONLY

@@ -1,6 +1,6 @@
 """Flag, then environment, then config.toml, then the default: for every option."""
 
-import inspect
+from inspect import isclass, signature
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,12 @@ import typer
 from bigcode_cli.app import SUMMARIES, app, function_of, main
 from bigcode_cli.app import options as all_options
 from bigcode_cli.commands.infill import options as I  # noqa: N812  # short, for the table
-from bigcode_cli.framework import options
+from bigcode_cli.framework.options import OutputFormat
 from bigcode_cli.framework.settings import Settings, SettingsError, config_path, environment_name
-from gpt_bigcode.stopping import scope
+from gpt_bigcode.hardware import Precision
+from gpt_bigcode.stopping.scope import Scope
 from program import Run
 
-P = options.Precision
-F = options.OutputFormat
-S = options.Scope
 # Option: default, then what a flag, the environment and the file say and what comes of it.
 VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {
     "max_tokens": (128, ("5", 5), ("6", 6), ("7", 7)),
@@ -28,7 +26,7 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
     "seed": (None, ("5", 5), ("6", 6), ("9223372036854775807", 2**63 - 1)),
     "repetition_penalty": (1.0, ("1.1", 1.1), ("1.2", 1.2), ("1.3", 1.3)),
     "stop": (None, ("a\n", ["a\n"]), ("b  c\n", ["b  c\n"]), ('["d", "e"]', ["d", "e"])),
-    "until": (None, ("line", S.LINE), ("block", S.BLOCK), ('"function"', S.FUNCTION)),
+    "until": (None, ("line", Scope.LINE), ("block", Scope.BLOCK), ('"function"', Scope.FUNCTION)),
     "time_budget": (None, ("5", 5.0), ("0.5", 0.5), ("7.5", 7.5)),
     "samples": (1, ("2", 2), ("3", 3), ("4", 4)),
     "min_confidence": (None, ("0.5", 0.5), ("0", 0.0), ("1", 1.0)),
@@ -39,30 +37,47 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
     "no_speculation": (False, ("", True), ("1", True), ("true", True)),
     "model": (None, ("a", "a"), ("b", "b"), ('"c"', "c")),
     "device": ("auto", ("cpu", "cpu"), ("cuda", "cuda"), ('"cuda:1"', "cuda:1")),
-    "precision": (P.AUTO, ("float16", P.FLOAT16), ("float32", P.FLOAT32), ('"auto"', P.AUTO)),
+    "precision": (
+        Precision.AUTO,
+        ("float16", Precision.FLOAT16),
+        ("float32", Precision.FLOAT32),
+        ('"auto"', Precision.AUTO),
+    ),
     "no_weights_cache": (False, ("", True), ("1", True), ("true", True)),
     "threads": (None, ("5", 5), ("6", 6), ("7", 7)),
-    "format": (F.TEXT, ("json", F.JSON), ("jsonl", F.JSONL), ('"text"', F.TEXT)),
+    "format": (
+        OutputFormat.TEXT,
+        ("json", OutputFormat.JSON),
+        ("jsonl", OutputFormat.JSONL),
+        ('"text"', OutputFormat.TEXT),
+    ),
     "quiet": (False, ("", True), ("true", True), ("true", True)),
     "verbose": (False, ("", True), ("yes", True), ("true", True)),
     "offline": (False, ("", True), ("on", True), ("true", True)),
     "no_healing": (False, ("", True), ("1", True), ("true", True)),
     "echo": (False, ("", True), ("1", True), ("true", True)),
-    "at": (None, ("1:2", "1:2"), ("3:4", "3:4"), ('"5:6"', "5:6")),
     "column_unit": (
         I.ColumnUnit.CHARACTER,
         ("utf-16", I.ColumnUnit.UTF_16),
         ("byte", I.ColumnUnit.BYTE),
         ('"character"', I.ColumnUnit.CHARACTER),
     ),
-    "offset": (None, ("0", 0), ("6", 6), ("7", 7)),
-    "marker": (None, ("a", "a"), ("b  c", "b  c"), ('"c"', "c")),
-    "prefix_file": (None, ("a b", Path("a b")), ("c", Path("c")), ('"e"', Path("e"))),
-    "suffix_file": (None, ("a b", Path("a b")), ("c", Path("c")), ('"e"', Path("e"))),
     "order": (None, ("spm", I.Order.SPM), ("psm", I.Order.PSM), ('"spm"', I.Order.SPM)),
     "no_trim": (False, ("", True), ("1", True), ("true", True)),
-    "print": (None, ("file", I.Shown.FILE), ("diff", I.Shown.DIFF), ('"middle"', I.Shown.MIDDLE)),
-    "in_place": (False, ("", True), ("1", True), ("true", True)),
+}
+
+COMMAND_LINE_ALONE = {
+    "at",
+    "html",
+    "in_place",
+    "marker",
+    "offset",
+    "prefix_file",
+    "print",
+    "redact",
+    "suffix_file",
+    "update_baseline",
+    "yes",
 }
 
 
@@ -77,7 +92,7 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def _command_with(option: str) -> str:
     """The first command that has the option."""
-    return next(n for n in SUMMARIES if option in inspect.signature(function_of(n)).parameters)
+    return next(n for n in SUMMARIES if option in signature(function_of(n)).parameters)
 
 
 def _parse(*arguments: str, name: str = "complete") -> dict[str, Any]:
@@ -211,8 +226,22 @@ def test_the_config_lies_where_the_platform_keeps_it(config: Path) -> None:
     assert config_path() == config
 
 
-def test_the_scopes_are_those_of_the_library() -> None:
-    assert [scope.value for scope in options.Scope] == [scope.value for scope in scope.Scope]
+@pytest.mark.parametrize("command", SUMMARIES)
+def test_what_changes_files_or_names_a_place_comes_from_the_command_line_alone(
+    command: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = set(signature(function_of(command)).parameters) - set(all_options(command))
+    alone -= {"file", "paths"}
+    expected = COMMAND_LINE_ALONE & set(signature(function_of(command)).parameters)
+    assert expected <= alone
+    for name in alone:
+        monkeypatch.setenv(environment_name(name), "1")
+    defaults = {name: signature(function_of(command)).parameters[name].default for name in alone}
+    assert {name: _parse(name=command)[name] for name in alone} == defaults
+    for name in alone:
+        config.write_text(f"{name.replace('_', '-')} = true\n", "utf-8")
+        with pytest.raises(SettingsError, match="there is no such option"):
+            _parse(name=command)
 
 
 def test_every_option_is_called_as_its_parameter(capfd: pytest.CaptureFixture[str]) -> None:
@@ -225,4 +254,4 @@ def test_every_option_is_called_as_its_parameter(capfd: pytest.CaptureFixture[st
         plain = {"classify_model": "model", "tag_model": "model", "tag_baseline": "baseline"}
         flag = f"--{plain.get(name, name).replace('_', '-')}"
         assert flag in shown
-        assert inspect.isclass(annotation) is False
+        assert isclass(annotation) is False

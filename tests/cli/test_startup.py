@@ -1,12 +1,15 @@
 """What costs nothing: help, version, usage errors; and what is never imported."""
 
+import os
+import pty
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from program import BIGCODE, Run
+from program import BIGCODE, Run, read_terminal
 
 HEAVY = {"torch", "numpy", "tokenizers", "safetensors", "huggingface_hub", "rich", "pydantic"}
 MODULE = (sys.executable, "-m", "bigcode_cli")
@@ -34,10 +37,35 @@ def test_help_lists_options_with_ranges_and_examples(run: Run, flag: str) -> Non
     for part in (
         "--top-p P",
         "NAME|PATH|REPO[@REVISION]",
-        "128; 1<=x<=100000]",
+        "[default: 128; 1 to 100000]",
+        "[default: 1; above 0, up to 1]",
         "$ bigcode complete ",
     ):
         assert part in text
+    assert not re.search(r"<\w+(\[\w+\])?>|\{\w+\}|<=x", text)
+
+
+@pytest.mark.parametrize("words", [("complete",), ("score",), ("models", "pull"), ("models",), ()])
+def test_help_on_a_terminal_has_the_same_words_in_panels(run: Run, words: tuple[str, ...]) -> None:
+    plain = run(*words, "--help").stdout.decode()
+    shown = _on_terminal(run, *words, "--help")
+    assert "╭─" in shown
+    assert "╭─" not in plain
+    assert "\x1b[" in shown
+    flags = set(re.findall(r"--[a-z][a-z-]+", plain))
+    assert flags
+    assert flags <= set(re.findall(r"--[a-z][a-z-]+", shown))
+    assert "╭─" not in _on_terminal(run, *words, "--help", TERM="dumb")
+
+
+def _on_terminal(run: Run, *arguments: str, **variables: str) -> str:
+    master, slave = pty.openpty()
+    environment = {**run.environment, "TERM": "xterm-256color", **variables}
+    child = subprocess.Popen([BIGCODE, *arguments], env=environment, stdout=slave, stderr=slave)
+    os.close(slave)
+    shown = read_terminal(master).decode()
+    assert child.wait(10) == 0
+    return shown
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_man_renders_without_warnings(page: str) -> None:
 def test_every_option_of_the_help_is_in_the_man_page(page: str) -> None:
     words = page.removesuffix(".1").split("-")[1:]
     shown = _run(sys.executable, "-m", "bigcode_cli", *words, "--help", COLUMNS="200").stdout
-    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", shown))
+    options = set(re.findall(r"^  (?:-\w, )?(--[a-z][a-z-]+)", shown, re.MULTILINE))
     text = (ROOT / "man" / page).read_text("utf-8").replace("\\-", "-")
     assert options
     assert [option for option in sorted(options) if f"\\fB{option}\\fR" not in text] == []

@@ -28,11 +28,10 @@ def bench(
     model: ModelOptions,
     report: ReportOptions,
 ) -> None:
-    """Measure how fast a model reads and writes on this machine, in every precision.
+    """Measure how fast a model runs on this machine, in every precision.
 
-    A prompt of random tokens is read, and 32 tokens are written behind it, one row, without
-    guesses. Texts are neither tokenized nor shown. The limit is the rate at which memory can be
-    read: every token reads all weights.
+    Prefills a prompt of random tokens, then decodes 32 tokens of one row without speculation.
+    Decoding reads all weights for every token, so its limit is the memory bandwidth.
     """
     set_numpy_threads(model.threads)
     if measurement.shape is not None and model.model is not None:

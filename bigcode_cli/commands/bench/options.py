@@ -1,21 +1,16 @@
-"""The options of `bench`, each declared once with its help, range and default.
-
-Knows nothing of what is measured.
-"""
+"""The options of `bench`."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
-import typer
+from bigcode_cli.framework.option_types import choice, whole
 
-from bigcode_cli.framework import option_types
-
-BENCH = "Measurement"
+BENCH = "What is measured"
 
 
 class Shape(StrEnum):
-    """A member of the family by its size."""
+    """A member of the family, by its size."""
 
     TINY_STARCODER_PY = "tiny_starcoder_py"
     SANTACODER = "santacoder"
@@ -29,38 +24,25 @@ class BenchOptions:
 
     shape: Annotated[
         Shape | None,
-        typer.Option(
-            parser=option_types.one_of(Shape),
-            envvar=[],
-            show_envvar=False,
-            rich_help_panel=BENCH,
-            help="Measure random weights of this model's size instead of a model.",
+        choice(
+            "Measure random weights of this model's size instead of a model.",
+            Shape,
+            panel=BENCH,
+            command_line_only=True,
         ),
     ] = None
     prompt_tokens: Annotated[
         int,
-        typer.Option(
-            "--context",
-            metavar="N",
-            min=1,
-            max=100_000,
-            parser=option_types.bounded(int, low=1, high=100_000),
-            envvar=[],
-            show_envvar=False,
-            rich_help_panel=BENCH,
-            help="Tokens of the prompt.",
+        whole(
+            "Length of the prompt in tokens.",
+            1,
+            100_000,
+            panel=BENCH,
+            flags=("--context",),
+            command_line_only=True,
         ),
     ] = 512
     repeat: Annotated[
         int,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=1000,
-            parser=option_types.bounded(int, low=1, high=1000),
-            envvar=[],
-            show_envvar=False,
-            rich_help_panel=BENCH,
-            help="How often everything is measured.",
-        ),
+        whole("Number of runs of each measurement.", 1, 1000, panel=BENCH, command_line_only=True),
     ] = 3

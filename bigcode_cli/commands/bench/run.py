@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.commands.bench.options import BenchOptions, Shape
 from bigcode_cli.framework.errors import Failure
-from bigcode_cli.framework.options import ModelOptions, Precision
+from bigcode_cli.framework.options import ModelOptions
 from bigcode_cli.framework.output import shown_bytes
+from gpt_bigcode.hardware import Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

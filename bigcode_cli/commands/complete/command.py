@@ -26,17 +26,17 @@ from bigcode_cli.models.resolve import find_model
 def complete(
     file: InputFile = None,
     *,
+    generation: GenerationOptions,
     echo: Echo = False,
     no_healing: NoHealing = False,
-    generation: GenerationOptions,
     model: KeptModelOptions,
     report: ReportOptions,
 ) -> None:
-    """Continue the text of FILE, or of standard input.
+    """Continue the text of FILE or standard input.
 
-    The completion is written as it arises. An empty text starts a new file.
-    A prompt may end anywhere, also inside a word: its last token is spelled anew.
-    Several samples are written under headings; use --format json to take them apart.
+    Output is streamed. Empty input starts a new file. The prompt may end mid-word; its last token
+    is regenerated (token healing). Several samples are printed under headings; use --format json
+    to process them.
     """
     set_numpy_threads(model.threads)
     text_input.refuse_unusable(file)

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 from bigcode_cli.commands.complete.draft_model import load_draft
 from bigcode_cli.commands.complete.prefix_cache import kept_prefixes
 from bigcode_cli.commands.infill.cursor import check_way, find_place
-from bigcode_cli.commands.infill.options import AnswerOptions, PlaceOptions, Shown
+from bigcode_cli.commands.infill.options import (
+    AnswerOptions,
+    OrderOptions,
+    PlaceOptions,
+    Shown,
+)
 from bigcode_cli.commands.infill.presenter import InfillPresenter
 from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.framework.options import (
@@ -28,19 +33,20 @@ if TYPE_CHECKING:
     from gpt_bigcode.completion.text_model import CompletionOptions, InfillOptions, TextModel
 
 
-def infill(
+def infill(  # noqa: PLR0913  # one dataclass for each group of options
     file: InputFile = None,
     *,
     place: PlaceOptions,
     answer: AnswerOptions,
     generation: GenerationOptions,
+    order: OrderOptions,
     model: KeptModelOptions,
     report: ReportOptions,
 ) -> None:
-    """Write what belongs into a gap of FILE, or of standard input.
+    """Fill a gap in FILE or standard input.
 
-    One option says where the gap is. The answer is written as it arises, and ends where it would
-    repeat what follows the gap. The model must have been trained to infill.
+    Exactly one option says where the gap is. Output is streamed, and stops where it would repeat
+    what follows the gap. The model must have been trained to infill.
     """
     _check_answer(answer, place, generation)
     check_way(file, place)
@@ -49,7 +55,7 @@ def infill(
     notes = Notes(quiet=report.quiet, verbose=report.verbose)
     found = find_model(model.model)
     gap = find_place(file, place)
-    options = _infill_options(completion_options(generation, gap.source), answer)
+    options = _infill_options(completion_options(generation, gap.source), answer, order)
     text_model = load_text_model(found, model, notes)
     load_draft(text_model, generation, model, notes)
     presenter = InfillPresenter(
@@ -102,11 +108,13 @@ def _check_answer(
         raise UsageFailure(f"{option} needs one FILE, not --prefix-file and --suffix-file")
 
 
-def _infill_options(options: "CompletionOptions", answer: AnswerOptions) -> "InfillOptions":
+def _infill_options(
+    options: "CompletionOptions", answer: AnswerOptions, order: OrderOptions
+) -> "InfillOptions":
     from gpt_bigcode.completion.fim import InfillOrder
     from gpt_bigcode.completion.text_model import InfillOptions
 
     shared = {field.name: getattr(options, field.name) for field in fields(options)}
-    shared["heal"] = not answer.no_healing
-    order = InfillOrder(answer.order.value) if answer.order else None
-    return InfillOptions(**shared, order=order, trim=not answer.no_trim)
+    shared["heal"] = not order.no_healing
+    chosen = InfillOrder(order.order.value) if order.order else None
+    return InfillOptions(**shared, order=chosen, trim=not answer.no_trim)

@@ -1,7 +1,4 @@
-"""The options that only `bigcode infill` has: where the gap is, and what becomes of the answer.
-
-Knows nothing of what the command does with them.
-"""
+"""The options that only `bigcode infill` has: where the gap is, and what happens to the answer."""
 
 import re
 from dataclasses import dataclass
@@ -12,22 +9,23 @@ from typing import Annotated, Any
 import typer
 
 from bigcode_cli.framework import option_types
+from bigcode_cli.framework.option_types import choice, switch, whole, words
+from bigcode_cli.framework.options import PROMPT
 
-PLACE, ANSWER = "Place (exactly one)", "Answer"
+PLACE, ANSWER = "Where the gap is (exactly one)", "Answer"
 
 _AT = re.compile(r"[1-9]\d{0,8}:[1-9]\d{0,8}", re.ASCII)
-_MOST_BYTES = 2**63 - 1
 
 
 class Order(StrEnum):
-    """In which order the model reads what is before and after the gap."""
+    """The order of the text before and after the gap in the prompt."""
 
     PSM = "psm"
     SPM = "spm"
 
 
 class ColumnUnit(StrEnum):
-    """What the column of --at counts: editors differ."""
+    """What the column of --at counts; editors differ."""
 
     CHARACTER = "character"
     UTF_16 = "utf-16"
@@ -35,7 +33,7 @@ class ColumnUnit(StrEnum):
 
 
 class Shown(StrEnum):
-    """What of the answer is written."""
+    """What is printed."""
 
     MIDDLE = "middle"
     FILE = "file"
@@ -50,7 +48,7 @@ def line_and_column(value: Any) -> str:
 
 
 def marker_text(value: Any) -> str:
-    """Read a text that stands where the gap is."""
+    """Read a text that marks the gap."""
     try:
         size = len(option_types.text(value).encode("utf-8"))
     except UnicodeEncodeError:
@@ -66,104 +64,108 @@ class PlaceOptions:
 
     at: Annotated[
         str | None,
-        typer.Option(
+        words(
+            "Fill in before this character; lines and columns count from 1.",
+            line_and_column,
+            panel=PLACE,
             metavar="LINE:COLUMN",
-            parser=line_and_column,
-            rich_help_panel=PLACE,
-            help="Before this character; lines and columns count from 1.",
-        ),
-    ] = None
-    column_unit: Annotated[
-        ColumnUnit,
-        typer.Option(
-            parser=option_types.one_of(ColumnUnit),
-            rich_help_panel=PLACE,
-            help="What the column of --at counts: characters, code units of UTF-16 as editors do"
-            " that speak the language server protocol, or bytes of UTF-8.",
-        ),
-    ] = ColumnUnit.CHARACTER
-    offset: Annotated[
-        int | None,
-        typer.Option(
-            metavar="BYTES",
-            min=0,
-            parser=option_types.bounded(int, low=0, high=_MOST_BYTES),
-            rich_help_panel=PLACE,
-            help="After this many bytes of the file.",
+            command_line_only=True,
         ),
     ] = None
     marker: Annotated[
         str | None,
-        typer.Option(
+        words(
+            "Replace this text, which must occur exactly once.",
+            marker_text,
+            panel=PLACE,
             metavar="TEXT",
-            parser=marker_text,
-            rich_help_panel=PLACE,
-            help="Instead of this text, which stands in the file once.",
+            command_line_only=True,
+        ),
+    ] = None
+    offset: Annotated[
+        int | None,
+        whole(
+            "Fill in after this many bytes.",
+            0,
+            panel=PLACE,
+            metavar="BYTES",
+            command_line_only=True,
         ),
     ] = None
     prefix_file: Annotated[
         Path | None,
-        typer.Option(
+        words(
+            "The text before the gap, with --suffix-file instead of FILE.",
+            option_types.path,
+            panel=PLACE,
             metavar="FILE",
-            parser=option_types.path,
-            rich_help_panel=PLACE,
-            help="After the text of this file and before that of --suffix-file, without FILE.",
+            command_line_only=True,
         ),
     ] = None
     suffix_file: Annotated[
         Path | None,
-        typer.Option(
+        words(
+            "The text after the gap, with --prefix-file.",
+            option_types.path,
+            panel=PLACE,
             metavar="FILE",
-            parser=option_types.path,
-            rich_help_panel=PLACE,
-            help="The text after the gap, with --prefix-file.",
+            command_line_only=True,
         ),
     ] = None
+    column_unit: Annotated[
+        ColumnUnit,
+        choice(
+            "What the column of --at counts: characters, UTF-16 code units (language servers) or"
+            " UTF-8 bytes.",
+            ColumnUnit,
+            panel=PLACE,
+        ),
+    ] = ColumnUnit.CHARACTER
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerOptions:
-    """How the model reads the gap, and what becomes of its answer."""
+    """What happens to the answer."""
 
-    order: Annotated[
-        Order | None,
-        typer.Option(
-            parser=option_types.one_of(Order),
-            rich_help_panel=ANSWER,
-            help="What the model reads first: the text before the gap (psm) or after it (spm).",
-            show_default="what the model is better at, else psm",
-        ),
-    ] = None
-    no_healing: Annotated[
-        bool,
-        typer.Option(
-            "--no-healing",
-            rich_help_panel=ANSWER,
-            help="In spm order, begin behind the last token before the gap, without healing it.",
-        ),
-    ] = False
-    no_trim: Annotated[
-        bool,
-        typer.Option(
-            "--no-trim",
-            rich_help_panel=ANSWER,
-            help="Neither stop nor cut where the answer repeats what follows the gap.",
-        ),
-    ] = False
     print: Annotated[
         Shown | None,
-        typer.Option(
-            parser=option_types.one_of(Shown),
-            rich_help_panel=ANSWER,
-            help="Write the answer alone, the whole file with it, or the change as a unified diff"
-            " (default: middle).",
+        choice(
+            "Print the answer alone, the whole file, or a unified diff.",
+            Shown,
+            panel=ANSWER,
+            shown_default="middle",
+            command_line_only=True,
         ),
     ] = None
     in_place: Annotated[
         bool,
-        typer.Option(
+        switch(
+            "Write the answer into FILE; text output prints nothing.",
             "--in-place",
-            rich_help_panel=ANSWER,
-            help="Write the answer into FILE and nothing to standard output.",
+            panel=ANSWER,
+            command_line_only=True,
         ),
+    ] = False
+    no_trim: Annotated[
+        bool,
+        switch("Do not cut the answer where it repeats what follows.", "--no-trim", panel=ANSWER),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderOptions:
+    """How the prompt is built from both sides of the gap."""
+
+    order: Annotated[
+        Order | None,
+        choice(
+            "What the model reads first: the text before the gap (psm) or after it (spm).",
+            Order,
+            panel=PROMPT,
+            shown_default="chosen per model",
+        ),
+    ] = None
+    no_healing: Annotated[
+        bool,
+        switch("Disable token healing, which spm order needs.", "--no-healing", panel=PROMPT),
     ] = False

@@ -146,6 +146,7 @@ class ViewOptions(KeepingOptions):
         Path | None,
         typer.Option(
             metavar="FILE",
+            envvar=[],
             parser=option_types.path,
             rich_help_panel=VIEWS,
             help="Also write a page with the coloured source and its most surprising lines.",

@@ -115,6 +115,7 @@ class SilencingOptions:
         bool,
         typer.Option(
             "--update-baseline",
+            envvar=[],
             rich_help_panel=SILENCING,
             help="Write the findings into the baseline instead of reporting them.",
         ),
@@ -156,6 +157,7 @@ class RedactionOptions:
         bool,
         typer.Option(
             "--redact",
+            envvar=[],
             rich_help_panel=REDACTION,
             help="Write the text with every finding replaced by <LABEL>, and nothing else.",
         ),
@@ -164,6 +166,7 @@ class RedactionOptions:
         bool,
         typer.Option(
             "--in-place",
+            envvar=[],
             rich_help_panel=REDACTION,
             help="With --redact: write the files anew instead.",
         ),
