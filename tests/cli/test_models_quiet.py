@@ -61,14 +61,14 @@ def test_the_trap_works(run: Run, cache: Path) -> None:
     assert run("models", "pull", NAME, program=trapped(*heavy), env=environment).status == 99
 
 
-@pytest.mark.parametrize("command", COMMANDS.keys() - FETCHING)
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - FETCHING))
 def test_25_57_no_network_and_nothing_heavy(command: str, run: Run, cache: Path) -> None:
     allowed = ("numpy",) if command == "verify" else ()
     done = run("models", command, *CALLS[command], program=trapped(*allowed))
     assert (done.status, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command", COMMANDS.keys() - FETCHING - {"remove"})
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - FETCHING - {"remove"}))
 def test_quick(command: str, run: Run, cache: Path) -> None:
     """Processor time, which other work on the machine lengthens less than it does waiting."""
     times = []

@@ -81,7 +81,7 @@ def test_repetition_penalty_by_hand() -> None:
         (RepetitionPenalty(1.3), reference.RepetitionPenaltyLogitsProcessor(1.3)),
         (RepetitionPenalty(0.8), reference.RepetitionPenaltyLogitsProcessor(0.8)),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" object at ")[0],
 )
 def test_same_distribution_as_the_reference(rule: Rule, processor: Any, seed: int) -> None:
     logits, context = random_logits(seed), [5, 7, 7, 250]
