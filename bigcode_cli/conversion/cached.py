@@ -11,8 +11,10 @@ from bigcode_cli.conversion import folders
 from bigcode_cli.conversion.folders import Record
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes
-from bigcode_cli.hub.cache_reader import CachedRepository
+from bigcode_cli.hub.cache_reader import CachedRepository, cache_root
 from bigcode_cli.io.atomic_files import make_private_folder
+from bigcode_cli.models.resolve import Found
+from gpt_bigcode.errors import GPTBigCodeError
 
 _NOTE_AFTER_SECONDS = 2.0
 
@@ -34,26 +36,31 @@ def convert_snapshot(repository: CachedRepository, commit: str, notes: Notes) ->
         message = f"{repository.name}: the cache does not say what its files should be"
         raise Failure("model-corrupt", message, hint="name a folder for the result")
     with _turn(target, notes):
-        if folders.read_record(target) is None:
+        if not folders.is_own(target) or folders.read_record(target) is None:
             place = {"repository": repository.name, "commit": commit, "cache": str(repository.root)}
-            source = Source(name=repository.name, folder=snapshot, record=place)
+            source = Source(
+                name=repository.name, folder=snapshot, roots=repository.roots(), record=place
+            )
             convert(source, target, notes, private=True)
     return target
 
 
-def convert_folder(
-    name: str, source: Path, target: Path, notes: Notes, *, commit: str | None
-) -> None:
-    """Convert a folder into another one, which the user named.
+def convert_folder(found: Found, target: Path, notes: Notes) -> None:
+    """Convert a folder, or a model of the cache, into a folder that the user named.
 
     Raises:
         Failure: it needs no conversion or cannot be converted, or the other one is there.
     """
     from bigcode_cli.conversion.convert import Source, convert
 
+    name, source, commit = found.name, found.directory, found.revision
     require_convertible(name, source)
     place = {"repository": name if commit is not None else None, "commit": commit}
-    convert(Source(name=name, folder=source, record=place), target, notes, private=False)
+    cached = CachedRepository(name, cache_root()) if commit is not None else None
+    roots = [source.resolve()] if cached is None else cached.roots()
+    convert(
+        Source(name=name, folder=source, roots=roots, record=place), target, notes, private=False
+    )
 
 
 def require_convertible(name: str, folder: Path) -> None:
@@ -114,5 +121,5 @@ def _conversion_of(repository: CachedRepository, commit: str) -> Path | None:
     try:
         is_one = folders.is_convertible(snapshot)
         return folders.converted_folder(snapshot) if is_one else None
-    except (Failure, OSError):
+    except (Failure, GPTBigCodeError, OSError):
         return None

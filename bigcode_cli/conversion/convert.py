@@ -11,7 +11,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,14 @@ from typing import Any
 from bigcode_cli.conversion import folders
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes, shown_bytes
+from bigcode_cli.hub.cache_reader import is_inside
 from bigcode_cli.hub.cache_writer import storage_errors
-from bigcode_cli.hub.checksums import file_digest, is_digest, same_digest
+from bigcode_cli.hub.checksums import file_digest, is_digest
 from bigcode_cli.hub.progress import Progress
-from bigcode_cli.hub.repo_files import CONFIG_FILE, supporting_files
+from bigcode_cli.hub.repo_files import CONFIG_FILE, MAX_SUPPORTING_BYTES, supporting_files
 from bigcode_cli.hub.verify import require_consistent
 from bigcode_cli.io.atomic_files import make_private_folder, readable_mode
+from gpt_bigcode.reading import read_checked
 
 _KEPT_VARIABLES = ("PATH", "HOME", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 _SHA256 = "0" * 64
@@ -41,11 +43,13 @@ class Source:
     Attributes:
         name: what to call it in messages.
         folder: where its files are.
+        roots: the folders out of which no link may lead.
         record: where it is from, as it is written beside the result.
     """
 
     name: str
     folder: Path
+    roots: Sequence[Path]
     record: Mapping[str, Any]
 
 
@@ -64,13 +68,16 @@ def convert(source: Source, target: Path, notes: Notes, *, private: bool) -> Non
     """
     _require_new(target)
     files = folders.source_files(source.folder)
-    size = sum((source.folder / name).stat().st_size for name in files)
+    others = supporting_files(os.listdir(source.folder))  # noqa: PTH208  # names only
+    _require_inside(source, [*files, *others])
+    sizes = {name: (source.folder / name).stat().st_size for name in (*files, *others)}
+    size = sum(sizes[name] for name in files)
     _require_hashes(source, files)
     elsewhere = "let XDG_CACHE_HOME name a folder" if private else "name a folder"
-    with storage_errors(target.parent, elsewhere), _new_folder(target, private=private) as folder:
-        _require_space(folder, size)
-        notes.note(f"{source.name}: converting {shown_bytes(size)} into safetensors")
-        _copy_supporting_files(source.folder, folder)
+    with storage_errors(target, elsewhere), _new_folder(target, private=private) as folder:
+        _require_space(folder, sum(sizes.values()))
+        notes.note(f"{source.name}: converting {shown_bytes(size)} to safetensors")
+        _copy_supporting_files(source.folder, folder, others)
         with Progress(f"{source.name}: converted", size, notes) as progress:
             _run_child(source, folder, files, progress)
         require_consistent(folder)
@@ -96,7 +103,7 @@ def _require_hashes(source: Source, files: list[str]) -> None:
         expected = path.readlink().name if path.is_symlink() else ""
         if is_digest(expected):
             found = file_digest(path, expected)
-            if not same_digest(found, expected):
+            if found != expected:
                 message = f"{source.name}: {name}: its hash is {found}, expected {expected}"
                 hint = f"bigcode models pull --convert {source.name} mends it"
                 raise Failure("model-corrupt", message, hint=hint)
@@ -162,9 +169,22 @@ def sweep(parent: Path, name: str = "") -> int:
     return freed
 
 
-def _copy_supporting_files(source: Path, target: Path) -> None:
-    for name in supporting_files(path.name for path in source.iterdir()):
-        shutil.copyfile(source / name, target / name)
+def _require_inside(source: Source, names: Sequence[str]) -> None:
+    """Follow no link out of a model's folder: what it leads to was not given to us.
+
+    Raises:
+        Failure: `model-unsafe`.
+    """
+    for name in names:
+        if not is_inside(source.folder / name, source.roots):
+            message = f"{source.name}: {name} is a link that leads out of its folder"
+            raise Failure("model-unsafe", message, hint="replace the link by the file itself")
+
+
+def _copy_supporting_files(source: Path, target: Path, names: Sequence[str]) -> None:
+    for name in names:
+        data = read_checked((source / name).resolve(), max_bytes=MAX_SUPPORTING_BYTES)
+        (target / name).write_bytes(data)
     if folders.has_other_layout(source):
         from gpt_bigcode.checkpoint.conversion import convert_config
         from gpt_bigcode.config import MAX_CONFIG_BYTES, read_json_object
@@ -181,15 +201,19 @@ def _run_child(source: Source, folder: Path, files: list[str], progress: Progres
         str(folder.resolve()),
         *files,
     ]
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        env=child_environment(),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    try:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            env=child_environment(),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        message = f"{source.name}: no process can be started ({error.strerror})"
+        raise Failure("conversion", message) from None
     assert process.stdout is not None  # noqa: S101  # a pipe was asked for
     try:
         with process.stdout:
@@ -217,8 +241,8 @@ def _heed(source: Source, said: Mapping[str, Any], progress: Progress) -> bool:
     """
     if "error" in said:
         raise Failure(said["error"], f"{source.name}: {said['message']}", hint=said["hint"])
-    if "shut_in" in said:
-        progress.detail(f"{source.name}: pickles are opened in {said['shut_in']}")
+    if "sandbox" in said:
+        progress.detail(f"{source.name}: pickles are opened in {said['sandbox']}")
     progress.advance(said.get("written", 0))
     return "done" in said
 

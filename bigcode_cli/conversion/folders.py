@@ -5,6 +5,8 @@ Knows no network and loads nothing. The cache that other tools share holds none 
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from bigcode_cli.hub.repo_files import (
     SAFETENSORS,
     shard_names,
 )
+from gpt_bigcode.errors import GPTBigCodeError, UnreadableFileError
+from gpt_bigcode.reading import open_checked, read_checked, read_json_object
 
 FORMAT = 1
 RECORD_FILE = "conversion.json"
@@ -28,6 +32,7 @@ _PICKLES = (PICKLES.single, PICKLES.index)
 _WEIGHTS = (SAFETENSORS.single, SAFETENSORS.index)
 _TOKENIZER_FILE = "tokenizer.json"
 _MAX_RECORD_BYTES, _MAX_CONFIG_BYTES = 1 << 20, 1 << 20
+_OTHERS_MAY_WRITE = 0o022
 _OTHER_LAYOUT = b'"attention_head_type"'
 
 
@@ -65,9 +70,9 @@ def has_usable_weights(folder: Path) -> bool:
 def has_other_layout(folder: Path) -> bool:
     """Tell whether a configuration is of the original layout of bigcode/santacoder."""
     try:
-        with (folder / CONFIG_FILE).open("rb") as stream:
+        with open_checked(folder / CONFIG_FILE) as stream:
             return _OTHER_LAYOUT in stream.read(_MAX_CONFIG_BYTES)
-    except OSError:
+    except (UnreadableFileError, OSError):
         return False
 
 
@@ -82,7 +87,7 @@ def is_convertible(folder: Path) -> bool:
 
 
 def _has(folder: Path, names: tuple[str, ...]) -> bool:
-    return any((folder / name).exists() for name in names)
+    return any(os.path.exists(folder / name) for name in names)  # noqa: PTH110  # never raises
 
 
 def source_files(folder: Path) -> list[str]:
@@ -90,12 +95,12 @@ def source_files(folder: Path) -> list[str]:
 
     Raises:
         Failure: `model-corrupt` or `repo-unsafe`, for an index that is none.
+        UnreadableFileError: the index is no regular file, or too large.
     """
     single, index = _WEIGHTS if has_other_layout(folder) and _has(folder, _WEIGHTS) else _PICKLES
-    if (folder / single).exists():
+    if _has(folder, (single,)):
         return [single]
-    with (folder / index).open("rb") as stream:
-        content = stream.read(MAX_INDEX_BYTES)
+    content = read_checked(folder / index, max_bytes=MAX_INDEX_BYTES)
     return shard_names(content, index, Path(single).suffix)
 
 
@@ -121,29 +126,46 @@ def usable_folder(snapshot: Path) -> Path:
         return snapshot
     try:
         folder = converted_folder(snapshot)
-    except (Failure, OSError):
+    except (Failure, GPTBigCodeError, OSError):
         return snapshot
-    return snapshot if folder is None or read_record(folder) is None else folder
+    if folder is None or not is_own(folder) or read_record(folder) is None:
+        return snapshot
+    return folder
+
+
+def is_own(folder: Path) -> bool:
+    """Tell whether nobody else can have written a conversion: its name can be guessed."""
+    for place in (folder.parent, folder):
+        try:
+            status = place.lstat()
+        except OSError:
+            return False
+        if not stat.S_ISDIR(status.st_mode) or status.st_mode & _OTHERS_MAY_WRITE:
+            return False
+        if status.st_uid != os.geteuid():
+            return False
+    return True
 
 
 def read_record(folder: Path) -> Record | None:
     """Read what a folder was made from; None if it is no conversion, or one of another version."""
     try:
-        with (folder / RECORD_FILE).open("rb") as stream:
-            values = json.loads(stream.read(_MAX_RECORD_BYTES))
-    except (OSError, ValueError, RecursionError):
+        values = read_json_object(folder / RECORD_FILE, max_bytes=_MAX_RECORD_BYTES)
+    except UnreadableFileError:
         return None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
+    if values.get("format") != FORMAT:
         return None
     source, files = values.get("source"), values.get("files")
     if not isinstance(source, dict) or not isinstance(files, dict):
+        return None
+    if not all(isinstance(digest, str) and is_digest(digest) for digest in files.values()):
         return None
     return Record(
         folder=folder,
         repository=source.get("repository"),
         commit=source.get("commit"),
         cache=source.get("cache"),
-        files={str(name): str(digest) for name, digest in files.items()},
+        files=files,
     )
 
 

@@ -1,7 +1,8 @@
 """The process that opens pickles: no network, little memory, and it dies with its parent.
 
-Knows nothing of the cache. Started by `conversion` as PARENT SOURCE TARGET FILE..., and writes one
-JSON object a line: where it is shut in, bytes written, and at last `done` or an error.
+Started as PARENT SOURCE TARGET FILE...; writes one JSON object a line: what keeps the network out,
+bytes written, and at last `done` or an error. Linux has a system call for each of its limits; on
+other systems an audit hook and a thread take their place.
 """
 
 import ctypes
@@ -10,12 +11,15 @@ import os
 import resource
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 _SET_PARENT_DEATH_SIGNAL, _SET_NO_NEW_PRIVILEGES = 1, 38
 _NEW_USERS, _NEW_NETWORK = 0x10000000, 0x40000000
 _ROOM_BYTES = 1 << 30
+_WATCH_SECONDS = 0.5
 _FORBIDDEN = (
     *("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn"),
     *("os.kill", "os.remove", "os.rename", "os.rmdir", "os.chmod", "os.chown", "os.truncate"),
@@ -26,9 +30,24 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 def die_with(parent: int) -> None:
     """End when the parent does, even if it was gone before we could ask for that."""
-    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    prctl = _system_call("prctl")
+    if prctl is None:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    else:
+        prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
+
+
+def _system_call(name: str) -> Any:
+    """Return a function of the C library that only Linux has; None elsewhere."""
+    return getattr(ctypes.CDLL(None, use_errno=True), name, None)
 
 
 def isolate() -> str:
@@ -36,12 +55,13 @@ def isolate() -> str:
 
     Where the kernel grants no network namespace of our own, the audit hook refuses sockets.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    prctl, unshare = _system_call("prctl"), _system_call("unshare")
+    if prctl is not None:
+        prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Whoever may do it without new users keeps the right to read what belongs to others.
+    # A process that may do it without a new user keeps its right to read files of other users.
     for spaces in (_NEW_NETWORK, _NEW_USERS | _NEW_NETWORK):
-        if libc.unshare(spaces) == 0:
+        if unshare is not None and unshare(spaces) == 0:
             return "a network namespace of its own"
     return "a hook that refuses sockets"
 
@@ -63,11 +83,13 @@ def forbid(target: Path) -> None:
 
 def limit_memory(source_bytes: int) -> None:
     """Allow what is used now, the files once as they are mapped, and a fixed room besides."""
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    used = pages * resource.getpagesize()
-    most = used + source_bytes + _ROOM_BYTES
-    _lower(resource.RLIMIT_AS, most)
     _lower(resource.RLIMIT_FSIZE, source_bytes + _ROOM_BYTES)
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    except OSError:  # no address space to measure: macOS maps hundreds of GB, and ignores the limit
+        return
+    used = pages * resource.getpagesize()
+    _lower(resource.RLIMIT_AS, used + source_bytes + _ROOM_BYTES)
 
 
 def _lower(kind: int, most: int) -> None:
@@ -87,7 +109,7 @@ def convert(source: Path, target: Path, files: list[str]) -> None:
     """Convert, and tell how it went."""
     from gpt_bigcode.errors import GPTBigCodeError
 
-    tell(shut_in=isolate())
+    tell(sandbox=isolate())
     try:
         _convert(source, target, files)
     except GPTBigCodeError as error:

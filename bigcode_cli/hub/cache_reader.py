@@ -5,11 +5,13 @@ Knows no network and no model; reads names, links and sizes only, and writes not
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bigcode_cli.framework.errors import Failure, UsageFailure
+from gpt_bigcode.errors import MissingFileError, UnreadableFileError
+from gpt_bigcode.reading import read_checked
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 BRANCH = "main"
@@ -114,12 +116,20 @@ class CachedRepository:
             return None
         if directory.resolve().parent != self.snapshots.resolve():
             raise Failure("model-corrupt", f"{self.name}: its snapshot leads out of the cache")
-        root = os.path.realpath(self.root) + os.sep
+        roots = self.roots()
         for entry in os.scandir(directory):
-            if entry.is_symlink() and not os.path.realpath(entry.path).startswith(root):
+            if entry.is_symlink() and not is_inside(entry.path, roots):
                 message = f"{self.name}: its {entry.name} leads out of the cache"
-                raise Failure("model-corrupt", message, hint="bigcode models pull mends it")
+                hint = f"bigcode models pull {self.name} repairs it"
+                raise Failure("model-corrupt", message, hint=hint)
         return directory
+
+    def roots(self) -> list[Path]:
+        """Return the folders out of which no link of a snapshot may lead.
+
+        The user may keep the repository, or its contents, on another disk, behind links of his own.
+        """
+        return [Path(os.path.realpath(path)) for path in (self.root, self.folder, self.blobs)]
 
     def references(self) -> dict[str, str]:
         """Return name -> commit of every branch and tag; broken ones are left out."""
@@ -149,6 +159,12 @@ class CachedRepository:
         return path.is_dir() and not path.is_symlink()
 
 
+def is_inside(path: str | Path, roots: Iterable[Path]) -> bool:
+    """Tell whether what a path leads to, through all links, lies in one of some folders."""
+    real = Path(os.path.realpath(path))
+    return any(real.is_relative_to(root) for root in roots)
+
+
 def read_reference(path: Path) -> str | None:
     """Read the commit that a reference holds; None if there is no such file.
 
@@ -156,10 +172,11 @@ def read_reference(path: Path) -> str | None:
         Failure: it holds anything else.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(_LONGEST_REFERENCE_BYTES)
-    except OSError:
+        content = read_checked(path, max_bytes=_LONGEST_REFERENCE_BYTES)
+    except MissingFileError:
         return None
+    except UnreadableFileError:
+        content = b""
     commit = content.decode("ascii", "replace").strip()
     if not COMMIT.fullmatch(commit):
         raise Failure("model-corrupt", f"{path}: does not hold a commit")
@@ -167,7 +184,7 @@ def read_reference(path: Path) -> str | None:
 
 
 def repositories(root: Path) -> Iterator[CachedRepository]:
-    """Iterate over the repositories of models in a cache, by name; links are not followed."""
+    """Iterate over the repositories of models in a cache, by name."""
     try:
         entries = sorted(os.scandir(root), key=lambda entry: entry.name)
     except OSError:
@@ -175,7 +192,7 @@ def repositories(root: Path) -> Iterator[CachedRepository]:
     for entry in entries:
         name = entry.name.removeprefix(_FOLDER_PREFIX).replace("--", "/", 1)
         is_model = entry.name.startswith(_FOLDER_PREFIX) and is_repository(name)
-        if is_model and entry.is_dir(follow_symlinks=False):
+        if is_model and entry.is_dir():
             yield CachedRepository(name, root)
 
 
@@ -185,12 +202,29 @@ def file_sizes(folder: Path) -> dict[str, int | None]:
     None stands for a link whose target is not there. Links to folders are not followed.
     """
     sizes: dict[str, int | None] = {}
-    for place, _, names in os.walk(folder):
-        for name in names:
-            path = Path(place, name)
-            try:
-                size = path.stat().st_size
-            except OSError:
-                size = None
-            sizes[path.relative_to(folder).as_posix()] = size
+    for path in files_below(folder):
+        try:
+            size = path.stat().st_size
+        except OSError:
+            size = None
+        sizes[path.relative_to(folder).as_posix()] = size
     return dict(sorted(sizes.items()))
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Iterate over whatever is below a folder and is no folder, however deep it lies.
+
+    Links are named, not followed; what cannot be looked into is left out.
+    """
+    waiting = [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(Path(entry.path))
+            else:
+                yield Path(entry.path)

@@ -16,7 +16,7 @@ from pathlib import Path
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes, shown_bytes
 from bigcode_cli.hub.cache_reader import COMMIT, CachedRepository
-from bigcode_cli.hub.checksums import file_digest, same_digest
+from bigcode_cli.hub.checksums import file_digest
 from bigcode_cli.hub.repo_files import CONFIG_FILE, RemoteFile
 
 ORPHAN_SECONDS = 24 * 3600
@@ -74,7 +74,7 @@ class Store:
     def holds(self, file: RemoteFile) -> bool:
         """Tell whether a content is here and has its hash."""
         path = self.repository.blobs / file.digest
-        return self.has_size(file) and same_digest(file_digest(path, file.digest), file.digest)
+        return self.has_size(file) and file_digest(path, file.digest) == file.digest
 
     def has_size(self, file: RemoteFile) -> bool:
         """Tell whether a content is here with its size."""

@@ -4,10 +4,12 @@ Knows nothing of where the contents come from.
 """
 
 import hashlib
-import hmac
+import os
 import re
 from pathlib import Path
 from typing import Protocol
+
+from gpt_bigcode.reading import open_checked
 
 _CHUNK_BYTES = 1 << 20
 _SHA256_DIGITS = 64
@@ -38,14 +40,13 @@ def new_hasher(digest: str, size: int) -> Hasher:
 
 
 def file_digest(path: Path, digest: str) -> str:
-    """Compute of a file the hash that `digest` is one of."""
-    hasher = new_hasher(digest, path.stat().st_size)
-    with path.open("rb") as stream:
+    """Compute of a file the hash that `digest` is one of.
+
+    Raises:
+        UnreadableFileError, OSError: it is no regular file, or cannot be read.
+    """
+    with open_checked(path) as stream:
+        hasher = new_hasher(digest, os.fstat(stream.fileno()).st_size)
         while chunk := stream.read(_CHUNK_BYTES):
             hasher.update(chunk)
     return hasher.hexdigest()
-
-
-def same_digest(first: str, second: str) -> bool:
-    """Compare two hashes."""
-    return hmac.compare_digest(first, second)

@@ -16,7 +16,7 @@ from bigcode_cli import __version__
 from bigcode_cli.framework.errors import Failure, UsageFailure
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.hub.cache_reader import COMMIT
-from bigcode_cli.hub.checksums import new_hasher, same_digest
+from bigcode_cli.hub.checksums import new_hasher
 from bigcode_cli.hub.errors import (
     Interrupted,
     network_errors,
@@ -105,7 +105,7 @@ class Hub:
         )
         hasher = new_hasher(file.digest, len(data))
         hasher.update(data)
-        if not same_digest(hasher.hexdigest(), file.digest):
+        if hasher.hexdigest() != file.digest:
             raise wrong_hash(file, hasher.hexdigest())
         return data
 

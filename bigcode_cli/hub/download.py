@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bigcode_cli.framework.errors import Failure
-from bigcode_cli.hub.checksums import new_hasher, same_digest
+from bigcode_cli.hub.checksums import new_hasher
 from bigcode_cli.hub.client import Hub, wrong_hash
 from bigcode_cli.hub.errors import Interrupted, refuse_web_page
 from bigcode_cli.hub.progress import Progress
@@ -61,7 +61,7 @@ class Transfer:
             stream.flush()
             os.fsync(stream.fileno())
         found = part.hasher.hexdigest()
-        if not same_digest(found, file.digest):
+        if found != file.digest:
             raise wrong_hash(file, found)
 
     def _receive(self, part: "_Part") -> None:

@@ -3,7 +3,6 @@
 Only names that this module found in the cache itself are removed; links are removed, not followed.
 """
 
-import os
 import secrets
 import shutil
 import stat
@@ -16,7 +15,7 @@ from pathlib import Path
 from bigcode_cli.conversion.cached import conversions_of, orphans
 from bigcode_cli.conversion.folders import PARTIAL_SUFFIX, converted_root
 from bigcode_cli.framework.errors import Failure
-from bigcode_cli.hub.cache_reader import CachedRepository, repositories
+from bigcode_cli.hub.cache_reader import CachedRepository, files_below, repositories
 from bigcode_cli.hub.cache_writer import ORPHAN_SECONDS, storage_errors
 
 _WAIT_SECONDS = 2.0
@@ -52,7 +51,12 @@ def plan_removal(repository: CachedRepository, commit: str | None) -> Removal:
 
 
 def _plan_removal(repository: CachedRepository, commit: str | None, *, is_enough: bool) -> Removal:
-    if not repository.folder.is_dir() or repository.folder.is_symlink():
+    if repository.folder.is_symlink() and repository.folder.is_dir():
+        target = repository.folder.readlink()
+        message = f"{repository.name}: its folder in the cache is a link to {target}"
+        hint = "nothing outside the cache is removed; delete that folder and the link yourself"
+        raise Failure("cache-link", message, hint=hint)
+    if not repository.folder.is_dir():
         if is_enough:  # only a conversion of it is left
             return Removal(paths=(), bytes=0)
         where = f"not in the local cache {repository.root}"
@@ -146,21 +150,18 @@ def _blobs(repository: CachedRepository) -> Iterator[Path]:
 
 def _targets(folder: Path) -> Iterator[str]:
     """Name the contents that a snapshot's links lead to."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            path = Path(place, name)
-            if path.is_symlink():
-                yield path.readlink().name
+    for path in files_below(folder):
+        if path.is_symlink():
+            yield path.readlink().name
 
 
 def _bytes_below(folder: Path) -> int:
     """Add up what removing a folder frees: links count for nothing."""
     total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            status = Path(place, name).lstat()
-            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-                total += status.st_size
+    for path in files_below(folder):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            total += status.st_size
     return total
 
 

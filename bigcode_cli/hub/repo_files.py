@@ -4,7 +4,6 @@ Knows no network and no disk. Every name and number in here was sent by a server
 before it becomes a path, a URL or a size.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.hub.checksums import is_digest
+from gpt_bigcode.reading import parse_json
 
 CONFIG_FILE = "config.json"
 MAX_INDEX_BYTES = 16 << 20
@@ -20,7 +20,7 @@ _SUPPORTING_FILES = (
     *("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"),
     *("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"),
 )
-_MAX_SUPPORTING_BYTES = 64 << 20
+MAX_SUPPORTING_BYTES = 64 << 20
 _MAX_FILE_BYTES = 1 << 50
 _HOSTILE = re.compile(r"^/|\\|^[A-Za-z]:|(^|/)\.{0,2}(/|$)|\0")
 _SHARD = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.ASCII)
@@ -134,9 +134,9 @@ def shard_names(content: bytes, index: str, suffix: str) -> list[str]:
         Failure: `repo-unsafe` for a name that is not a plain file's, `model-corrupt` for no index.
     """
     try:
-        listed = json.loads(content)["weight_map"].values()
+        listed = parse_json(content)["weight_map"].values()
         names = sorted({str(name) for name in listed})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise Failure("model-corrupt", f"{index}: is not an index of weights") from None
     for name in names:
         if not _SHARD.fullmatch(name) or not name.endswith(suffix):
@@ -162,7 +162,7 @@ def files_to_fetch(
     """
     chosen = [files[name] for name in supporting_files(files)]
     for file in chosen:
-        if file.size > _MAX_SUPPORTING_BYTES:
+        if file.size > MAX_SUPPORTING_BYTES:
             raise Failure("repo-unsafe", f"{file.name}: {file.size:,} bytes are too many for it")
     if shards is None:
         return [*chosen, files[form.single]]

@@ -10,8 +10,11 @@ from pathlib import Path
 
 from bigcode_cli.conversion.folders import read_record
 from bigcode_cli.framework.errors import Failure
-from bigcode_cli.hub.checksums import file_digest, is_digest, same_digest
+from bigcode_cli.hub.cache_reader import files_below
+from bigcode_cli.hub.checksums import file_digest, is_digest
 from bigcode_cli.models.describe import describe
+from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE
+from gpt_bigcode.errors import CheckpointMissingError, UnreadableFileError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +36,18 @@ class CheckedFile:
     @property
     def is_right(self) -> bool:
         """Whether the content is the one that was published, as far as can be known."""
-        if self.expected is None:
-            return True
-        return self.digest is not None and same_digest(self.digest, self.expected)
+        return self.expected is None or self.digest == self.expected
+
+
+def require_model(folder: Path) -> None:
+    """Refuse a folder that is no model, such as `/`, before every file below it is looked at.
+
+    Raises:
+        CheckpointMissingError: it has no config.json.
+    """
+    path = folder / CONFIG_FILE
+    if not os.path.lexists(path):
+        raise CheckpointMissingError(f"{path}: no such file")
 
 
 def checked_files(folder: Path) -> Iterator[CheckedFile]:
@@ -46,18 +58,16 @@ def checked_files(folder: Path) -> Iterator[CheckedFile]:
     """
     record = read_record(folder)
     known = {} if record is None else record.files
-    for place, _, names in os.walk(folder):
-        for name in sorted(names):
-            path = Path(place, name)
-            shown = path.relative_to(folder).as_posix()
-            expected = known.get(shown) or _expected(path)
-            try:
-                size = path.stat().st_size
-                digest = None if expected is None else file_digest(path, expected)
-            except OSError:
-                yield CheckedFile(name=shown, bytes=0, digest=None, expected=expected or "?")
-                continue
-            yield CheckedFile(name=shown, bytes=size, digest=digest, expected=expected)
+    for path in files_below(folder):
+        shown = path.relative_to(folder).as_posix()
+        expected = known.get(shown) or _expected(path)
+        try:
+            size = path.stat().st_size
+            digest = None if expected is None else file_digest(path, expected)
+        except (OSError, UnreadableFileError):
+            yield CheckedFile(name=shown, bytes=0, digest=None, expected=expected or "?")
+            continue
+        yield CheckedFile(name=shown, bytes=size, digest=digest, expected=expected)
 
 
 def _expected(path: Path) -> str | None:
@@ -96,7 +106,7 @@ def require_consistent(folder: Path) -> None:
     task = next((tasks[name] for name in description.tasks if name in tasks), plain)
     find_tensors(folder, config, task, lambda _first, _second: True)
     tokenizer = folder / "tokenizer.json"
-    if not tokenizer.is_file():
+    if not os.path.lexists(tokenizer):
         return
     highest = max(TokenizerDefinition.from_file(tokenizer).contents)
     if highest >= config.vocab_size:

@@ -4,6 +4,7 @@ Knows no cache and no network. Needs neither PyTorch nor NumPy: only headers are
 """
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 
 from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, weight_files
 from gpt_bigcode.config import MAX_CONFIG_BYTES, GPTBigCodeConfig, read_json_object
-from gpt_bigcode.errors import CheckpointError, GPTBigCodeError
+from gpt_bigcode.errors import CheckpointError, GPTBigCodeError, UnreadableFileError
 from gpt_bigcode.hardware import Precision, weight_bytes
+from gpt_bigcode.reading import open_checked, read_checked
 from gpt_bigcode.tokenization.tokenizer_json import INFILL_SPELLINGS, MAX_TOKENIZER_BYTES
 
 # Of the cache: with quantized weights it holds float32.
@@ -77,7 +79,7 @@ def describe(folder: Path) -> Description:
     config = GPTBigCodeConfig.from_dict(values)
     weight_files(folder)
     architecture = _architecture(values)
-    has_tokenizer = (folder / _TOKENIZER_FILE).is_file()
+    has_tokenizer = os.path.lexists(folder / _TOKENIZER_FILE)
     infill = _infill_tokens(folder / _TOKENIZER_FILE) if has_tokenizer else ()
     tasks = _tasks(architecture, can_infill=bool(infill)) if has_tokenizer else ()
     return Description(architecture=architecture, config=config, infill_tokens=infill, tasks=tasks)
@@ -106,9 +108,9 @@ def stored_precision(folder: Path) -> str:
 def licence(folder: Path) -> str | None:
     """Read the licence that the card's header names."""
     try:
-        with (folder / _CARD_FILE).open("rb") as stream:
+        with open_checked(folder / _CARD_FILE) as stream:
             text = stream.read(_CARD_BYTES).decode("utf-8", "replace")
-    except OSError:
+    except (UnreadableFileError, OSError):
         return None
     if not text.startswith("---"):
         return None
@@ -119,9 +121,9 @@ def licence(folder: Path) -> str | None:
 def _header(path: Path) -> bytes:
     """Read the header of a safetensors file, whose length its first eight bytes tell."""
     try:
-        with path.open("rb") as stream:
+        with open_checked(path) as stream:
             length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-            if length > min(_MAX_HEADER_BYTES, path.stat().st_size):
+            if length > min(_MAX_HEADER_BYTES, os.fstat(stream.fileno()).st_size):
                 raise CheckpointError(f"{path.name}: its header is longer than the file")
             return stream.read(length)
     except OSError as error:
@@ -150,8 +152,7 @@ def _infill_tokens(path: Path) -> tuple[str, ...]:
 
 def _added_tokens(path: Path) -> set[str]:
     """Read the added tokens only: the vocabulary behind them is a hundred times longer."""
-    with path.open("rb") as stream:
-        text = stream.read(MAX_TOKENIZER_BYTES).decode("utf-8", "replace")
+    text = read_checked(path, max_bytes=MAX_TOKENIZER_BYTES).decode("utf-8", "replace")
     found = _ADDED_TOKENS.search(text)
     if found is None:
         return set()
@@ -159,5 +160,6 @@ def _added_tokens(path: Path) -> set[str]:
         entries, _ = json.JSONDecoder().raw_decode(text, found.end())
     except (ValueError, RecursionError):
         return set()
-    contents = (entry.get("content") for entry in entries or () if isinstance(entry, dict))
+    entries = entries if isinstance(entries, list) else []
+    contents = (entry.get("content") for entry in entries if isinstance(entry, dict))
     return {content for content in contents if isinstance(content, str)}

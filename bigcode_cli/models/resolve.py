@@ -217,7 +217,7 @@ def _models_below(top: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _is_model(folder: Path) -> bool:
-    return (folder / _CONFIG_FILE).is_file()
+    return os.path.isfile(folder / _CONFIG_FILE)  # noqa: PTH113  # Path raises for forbidden ones
 
 
 def _folders(top: Path) -> list[Path]:

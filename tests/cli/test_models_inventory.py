@@ -45,10 +45,11 @@ def test_list_names_models_that_are_whole(run: Run, cache: Path, folder: Path) -
     assert (done.status, done.stderr) == (0, "")
     listed = [entry for entry in done.json["models"] if entry["source"] == "cache"]
     assert [(entry["name"], entry["revision"]) for entry in listed] == [
+        ("acme/link", COMMIT),  # the user may keep a repository elsewhere
         ("acme/second", OTHER),
         ("acme/tiny", COMMIT),
     ]
-    entry = listed[1]
+    entry = listed[2]
     assert entry["references"] == ["main"]
     assert entry["tasks"] == ["complete", "infill", "score"]
     assert entry["architecture"] == "GPTBigCodeForCausalLM"

@@ -13,7 +13,7 @@ from program import Run
 _ESCAPE = """
 import socket, sys, urllib.request
 from pathlib import Path
-from bigcode_cli.hub import conversion_child as child
+from bigcode_cli.conversion import sandboxed_worker as child
 if sys.argv[3] == "hook":
     child._NEW_NETWORK = child._NEW_USERS = 0
     child.ctypes.CDLL(None).unshare.restype = None

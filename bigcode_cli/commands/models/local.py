@@ -100,6 +100,7 @@ def verify_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None
     from bigcode_cli.models.resolve import find_model
 
     found = find_model(name, option="NAME")
+    verify.require_model(found.directory)
     files = list(verify.checked_files(found.directory))
     verify.require_right(files, found.name)
     verify.require_consistent(found.directory)
@@ -164,7 +165,8 @@ def prune_models(*, yes: Yes = False, format: Format = OutputFormat.TEXT) -> Non
     from bigcode_cli.hub.cache_reader import cache_root, repositories
 
     root = cache_root()
-    plans = [(cached, remove.plan_pruning(cached)) for cached in repositories(root)]
+    own = [cached for cached in repositories(root) if not cached.folder.is_symlink()]
+    plans = [(cached, remove.plan_pruning(cached)) for cached in own]
     plans = [(cached, plan) for cached, plan in plans if plan.paths]
     loose = remove.plan_pruning_of_conversions(root)
     size = loose.bytes + sum(plan.bytes for _, plan in plans)

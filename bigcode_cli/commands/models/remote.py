@@ -128,7 +128,7 @@ def convert_model(
         )
     else:
         folder = target
-        convert_folder(found.name, found.directory, target, notes, commit=found.revision)
+        convert_folder(found, target, notes)
     document = {
         "name": found.name,
         "revision": found.revision,
