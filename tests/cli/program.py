@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import zygote
+
 BIGCODE = str(Path(sys.executable).with_name("bigcode"))
 TIMEOUT_SECONDS = 60
+# Variables that the interpreter or a library reads once, at its start.
+_DECIDED_AT_THE_START = ("PYTHON", "OMP_", "OPENBLAS", "MKL", "LD_", "LC_", "LANG", "TORCH")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,28 @@ class Outcome:
     def json(self) -> Any:
         """The JSON on stdout, refused if it is not strict."""
         return json.loads(self.stdout, parse_constant=_refuse_constant)
+
+
+def forked(
+    command: Sequence[str | bytes | Path],
+    environment: Mapping[str, str],
+    usual: Mapping[str, str],
+    options: Mapping[str, Any],
+) -> subprocess.CompletedProcess[bytes] | None:
+    """Run the program in a process forked by the zygote; None if this call must not be.
+
+    What decides how the interpreter or its libraries start is left to a real start.
+    """
+    words = [os.fsencode(word) for word in command]
+    changed = {name for name, value in environment.items() if usual.get(name) != value}
+    if (
+        words[0] != os.fsencode(BIGCODE)
+        or set(options) - {"input", "stdin", "cwd"}
+        or any(name.startswith(_DECIDED_AT_THE_START) for name in changed)
+        or any(word.startswith(b"--threads") for word in words)
+    ):
+        return None
+    return zygote.run(words[1:], environment, timeout_seconds=TIMEOUT_SECONDS, **options)
 
 
 def _refuse_constant(name: str) -> None:
@@ -48,14 +74,17 @@ class Run:
         if "stdin" not in options:
             options.setdefault("input", b"")
         options.setdefault("cwd", self.folder)
-        done: subprocess.CompletedProcess[bytes] = subprocess.run(
-            [*program, *arguments],
-            env={**self.environment, **(env or {})},
-            capture_output=True,
-            check=False,
-            timeout=TIMEOUT_SECONDS,
-            **options,
-        )
+        environment = {**self.environment, **(env or {})}
+        done = forked([*program, *arguments], environment, self.environment, options)
+        if done is None:
+            done = subprocess.run(
+                [*program, *arguments],
+                env=environment,
+                capture_output=True,
+                check=False,
+                timeout=TIMEOUT_SECONDS,
+                **options,
+            )
         stderr = done.stderr.decode()
         assert ("Traceback" in stderr) <= ("BIGCODE_DEBUG" in (env or {}))
         assert "\x1b" not in stderr
