@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --disable-pip-version-check
+WORKERS ?= auto
 SOURCES := bigcode_cli model scripts tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test docs bench clean
+.PHONY: help install demo check test test-fast docs bench clean
 
 help:  ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed")'
@@ -42,7 +43,11 @@ check: $(VENV)/.tested  ## lint, format, types, layers, generated files
 	$(BIN)/python scripts/generate_reference.py --check
 
 test: $(VENV)/.tested  ## install, then run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not timing"
+	$(BIN)/python -m pytest -m timing
+
+test-fast: $(VENV)/.tested  ## the quick tests, in under two minutes
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not timing and not slow"
 
 docs: $(VENV)/.tested  ## write the man pages and the completions
 	$(BIN)/python scripts/generate_reference.py

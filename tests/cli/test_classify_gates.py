@@ -98,6 +98,7 @@ def test_h3_a_label_that_does_not_exist_is_a_usage_error(
         assert classify("a", f"--min-score={bad}").status == 2
 
 
+@pytest.mark.timing
 def test_h3_without_a_model_it_fails_at_once_with_no_network(run: Run) -> None:
     _write(run, a="p")
     began = time.monotonic()

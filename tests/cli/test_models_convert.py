@@ -277,6 +277,7 @@ def test_52_a_killed_conversion_leaves_nothing_half_done(
     assert run("models", "verify", NAME).status == 0
 
 
+@pytest.mark.timing
 def test_35_an_interrupted_conversion(pickled: Path, run: Run, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [BIGCODE, "models", "convert", pickled, tmp_path / "new"],

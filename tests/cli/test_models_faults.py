@@ -49,6 +49,7 @@ def test_25_a_hub_that_is_gone_does_not_matter_for_what_is_here(pull: Pull, plac
     assert "cannot be reached" in done.stderr
 
 
+@pytest.mark.timing
 def test_26_a_hub_that_is_gone_and_nothing_here(pull: Pull) -> None:
     start = time.monotonic()
     done = pull(NAME, env=DEAD)
@@ -79,6 +80,7 @@ def test_27_offline_opens_no_socket(
     assert len(hub.requests) == before
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("part", ["/revision/", "/tree/", "config.json", WEIGHTS])
 def test_28_a_hub_that_never_answers(part: str, pull: Pull, hub: FakeHub, place: Path) -> None:
     hub.fault = lambda handler: part in handler.request_seen.path and handler.hang()
@@ -273,6 +275,7 @@ def test_34_a_killed_download(
     assert list(place.rglob("*.incomplete")) == []
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -289,6 +292,7 @@ def test_35_an_interrupted_download(
     assert leftovers(place) == []
 
 
+@pytest.mark.timing
 def test_35_an_interrupted_wait_for_another_download(
     hub: FakeHub, environment: dict[str, str]
 ) -> None:

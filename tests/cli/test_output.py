@@ -76,6 +76,7 @@ def test_a_terminal_is_shown_what_it_would_obey(run: Run, scripted: Callable[...
     assert "\x1b" not in shown
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("arguments", [(), ("-",)])
 def test_a_terminal_as_stdin_is_a_usage_error_at_once(arguments: tuple[str], run: Run) -> None:
     started = time.monotonic()
@@ -135,6 +136,7 @@ def test_a_closed_stderr_changes_nothing(run: Run, checkpoint: Path) -> None:
     assert (done.status, done.stdout) == (0, b"lue_0 = 0")
 
 
+@pytest.mark.timing
 def test_the_reader_of_a_pipe_may_go(run: Run, checkpoint: Path) -> None:
     """`| head -c1` ends a long completion at once, silently, with 141."""
     script = (

@@ -41,6 +41,7 @@ def _generate(run: Run, checkpoint: Path, *more: str) -> tuple[str | Path, ...]:
     return ("complete", "-m", checkpoint, "--max-tokens", "8000", *more, "a.py")
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("number", "status"),
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
@@ -70,6 +71,7 @@ def test_a_second_ctrl_c_ends_a_process_that_cannot_write(run: Run, checkpoint: 
         assert process.wait(timeout=10) == 130
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("delay_seconds", [0.1, 0.2, 0.4, 1.2, 2.0])
 def test_ctrl_c_while_it_starts(delay_seconds: float, run: Run, checkpoint: Path) -> None:
     """From the first import to the loaded model: 130 and no word, whatever it was doing.

@@ -98,6 +98,7 @@ def test_what_fails_is_not_passed_off_as_whole(redact: Any, bad: bytes, slug: st
     assert (at_once.status, at_once.stdout) == (3, b"")
 
 
+@pytest.mark.timing
 def test_a_reader_that_goes_ends_the_filter(model: Path, run: Run) -> None:
     command = f"yes 'text AB and' | {BIGCODE} tag -m {model} --redact | head -c 1000 | wc -c"
     started = time.monotonic()

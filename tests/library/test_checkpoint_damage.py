@@ -80,6 +80,7 @@ DAMAGED: dict[str, bytes] = {
 }
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", DAMAGED)
 def test_damaged_files(name: str, folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(DAMAGED[name])

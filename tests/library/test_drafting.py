@@ -59,6 +59,7 @@ def test_reading_piece_by_piece_is_reading_at_once() -> None:
         assert (draft.tokens, draft.grades) == look_up(text[:end], 6)
 
 
+@pytest.mark.timing
 def test_a_token_costs_the_same_in_a_long_text() -> None:
     def seconds(length: int) -> float:
         lookup = PromptLookup()

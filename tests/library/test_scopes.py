@@ -185,6 +185,7 @@ def test_what_was_held_back_is_shown_at_the_end() -> None:
     assert show("block", "def f():\n", ["    a\nprin"]) == ("    a", True)
 
 
+@pytest.mark.timing
 def test_the_prompt_alone_can_be_long() -> None:
     prompt = "\n".join(f"def f{n}(x):\n    return x + {n}\n" for n in range(20_000))
     started = time.perf_counter()

@@ -94,6 +94,7 @@ def test_only_a_possible_beginning_of_a_stop_is_held_back() -> None:
     assert stop.close() == "DE"
 
 
+@pytest.mark.timing
 def test_many_and_long_stop_texts_stay_quick() -> None:
     stops = [f"{n:03}" + "ab" * 126 for n in range(16)]
     matcher = StopMatcher(stops)
@@ -225,6 +226,7 @@ def test_a_loop_inside_repeated_lines_shows_nothing_that_was_held_back() -> None
         assert play(TextStop(), pieces) == (line + "#" + " very" * 7, FinishReason.REPETITION)
 
 
+@pytest.mark.timing
 def test_watching_a_long_text_takes_linear_time() -> None:
     def seconds(lines: int) -> float:
         stop = TextStop(["\n\n\n\n"], ScopeRule(Scope.FUNCTION, "def f():\n"))

@@ -328,6 +328,7 @@ def test_the_number_of_dropped_tokens_is_estimated_well(tokenizer: CodeTokenizer
     assert abs(len(ids) + dropped - total) < 0.05 * total
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("char", ["a", " ", "_", "(", "\n", "😀", "ab,"])
 def test_the_tail_of_a_huge_line_costs_no_more_for_a_huger_one(
     tokenizer: CodeTokenizer, char: str
