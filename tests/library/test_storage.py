@@ -27,7 +27,7 @@ def cache(tmp_path: Path, limit_bytes: int = 100 * MIB, **options: int) -> DiskC
 
 
 def file_of(cache: DiskCache, name: str = NAME) -> Path:
-    return cache.path / (name + cache.suffix)
+    return cache.file(name)
 
 
 @pytest.mark.parametrize("size", [0, 1, 5000, MIB - 1, MIB, MIB + 1, 7 * MIB, 9 * MIB + 3])

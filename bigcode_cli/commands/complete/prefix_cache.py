@@ -31,7 +31,8 @@ def kept_prefixes(
 ) -> "Iterator[None]":
     """Let a model begin with what is kept of the prompt, and keep the rest when all is shown."""
     from gpt_bigcode.backends.interfaces import BlockDecoder
-    from gpt_bigcode.generation.prefix_cache import PrefixDecoder, PrefixFolder, weights_identity
+    from gpt_bigcode.checkpoint.weights_id import weights_id
+    from gpt_bigcode.generation.prefix_cache import PrefixDecoder, prefix_cache
 
     folder = prefix_folder()
     # A relative path would mean the current directory.
@@ -40,11 +41,11 @@ def kept_prefixes(
         return
     weights = ""
     with suppress(OSError):
-        weights = weights_identity(found.directory)
+        weights = weights_id(found.directory)
     if not weights:
         yield
         return
-    decoder = PrefixDecoder(model.decoder, PrefixFolder(path=folder), weights)
+    decoder = PrefixDecoder(model.decoder, prefix_cache(folder), weights)
     model.decoder = decoder
     yield
     if decoder.reused_tokens:

@@ -1,18 +1,18 @@
-"""A checkpoint -> a model whose matrices have 8 or 4 bits; knows no network and no option.
+"""Loads a checkpoint with int8 or int4 matrices.
 
-Matrices are read, quantized and packed one by one, so that the peak of memory is close to what
-stays. Quantized ones are kept on disk where that is wanted, and mapped at the next start.
+Matrices are read, quantized and packed one by one, so that peak memory is close to what the model
+keeps. With a cache folder they are kept on disk and mapped at the next start.
 """
 
 import ctypes
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gpt_bigcode.checkpoint.loading import (
@@ -32,11 +32,12 @@ from gpt_bigcode.checkpoint.tensor_index import (
     Task,
     find_tensors,
 )
+from gpt_bigcode.checkpoint.weights_id import weights_id
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import NonFiniteError
 from gpt_bigcode.hardware import MATRIX_FLAGS, LoadingPolicy, Precision, cpu_flags
 from gpt_bigcode.modeling.transformer import GPTBigCodeModel
-from gpt_bigcode.quantization.disk_cache import QuantizedStore, TensorPlan, source_key
+from gpt_bigcode.quantization.disk_cache import QuantizedTensors, TensorPlan, quantized_cache
 from gpt_bigcode.quantization.linear import (
     GROUP,
     INT4_ROWS,
@@ -48,6 +49,7 @@ from gpt_bigcode.quantization.linear import (
     quantize_int4,
     quantize_int8,
 )
+from gpt_bigcode.storage.disk_cache import DiskCache
 
 # Quantizing takes about six times a piece: little enough to stay in a processor's cache.
 _PIECE_BYTES = 1 << 20
@@ -111,8 +113,9 @@ def load_quantized(
     prefix = PREFIX if isinstance(model, GPTBigCodeModel) else ""
     matrices = list(_matrices(model, prefix, stored, precision))
     source = _Quantized(matrices, policy or LoadingPolicy(), folder)
-    for matrix, layer in source.layers():
-        _put(model, matrix.name.removeprefix(prefix), layer)
+    with closing(source):
+        for matrix, layer in source.layers():
+            _put(model, matrix.name.removeprefix(prefix), layer)
     tables = [PREFIX + "wte", PREFIX + "wpe"]
     for table in tables:
         rows = StoredEmbedding(read_tensor(stored[f"{table}.weight"]))
@@ -138,68 +141,70 @@ def _matrices(
 
 
 class _Quantized:
-    """The quantized matrices of a checkpoint, from the disk where they are, else made anew."""
+    """The quantized matrices of a checkpoint, from the cache or else quantized now."""
 
     def __init__(self, matrices: Sequence[_Matrix], policy: LoadingPolicy, folder: Path) -> None:
         self._matrices = matrices
-        self._policy = policy
+        self._detail = policy.detail
         self._matrix_units = bool(MATRIX_FLAGS & cpu_flags())
-        self._key = ""
-        self._store: QuantizedStore | None = None
+        self._kept: QuantizedTensors | None = None
         if policy.cache_folder is not None:
-            self._store = self._open_store(QuantizedStore(policy.cache_folder), folder)
+            self._kept = self._open(quantized_cache(policy.cache_folder), folder)
 
-    def _open_store(self, store: QuantizedStore, folder: Path) -> QuantizedStore | None:
-        """The store with all matrices in it; None where they cannot be kept."""
+    def _open(self, cache: DiskCache, folder: Path) -> QuantizedTensors | None:
+        """All matrices in the cache; None where they cannot be kept."""
         plans = [plan for matrix in self._matrices for plan in matrix.plans]
-        four_bits = any(matrix.four_bits for matrix in self._matrices)
-        packing = hashlib.sha256(packing_of_int4()).hexdigest() if four_bits else ""
-        way = repr([(plan.name, str(plan.dtype), plan.shape) for plan in plans]) + packing
-        files = sorted({matrix.weight.path for matrix in self._matrices})
         try:
-            self._key = source_key(files, way)
+            name = f"{weights_id(folder)}-{self._way(plans)}"
         except OSError:
             return None
-        if store.holds(self._key, plans):
-            self._policy.detail(f"quantized weights from {store.path(self._key)}")
-            return store
+        kept = QuantizedTensors.open(cache, name, plans)
+        if kept is not None:
+            self._detail(f"quantized weights from {cache.file(name)}")
+            return kept
         values = (value for matrix in self._matrices for value in _quantize(matrix))
-        if store.write(self._key, plans, values, str(folder.resolve())):
-            self._policy.detail(f"quantized weights are kept in {store.path(self._key)}")
-            return store
-        self._policy.detail("quantized weights are not kept: no room or no right to write there")
-        return None
+        kept = QuantizedTensors.write(cache, name, plans, values)
+        if kept is not None:
+            self._detail(f"quantized weights are kept in {cache.file(name)}")
+        else:
+            self._detail(f"quantized weights cannot be kept in {cache.path}")
+        return kept
+
+    def _way(self, plans: Sequence[TensorPlan]) -> str:
+        """A name for what else the bytes depend on: the tensors, and how this processor packs."""
+        tensors = repr([(plan.name, str(plan.dtype), plan.shape) for plan in plans])
+        packing = packing_of_int4() if any(matrix.four_bits for matrix in self._matrices) else b""
+        return blake2b(tensors.encode() + packing, digest_size=12).hexdigest()
 
     def layers(self) -> Iterator[tuple[_Matrix, nn.Module]]:
         """All layers, the largest first: then a second copy of it is made while little is loaded.
 
-        Packing 8 bits is one long loop a matrix, so stored ones are packed side by side.
+        Packing 8 bits is one long loop a matrix, so matrices from the cache are packed in threads.
         """
         ordered = sorted(self._matrices, key=lambda matrix: -matrix.weight.shape[0])
         largest, others = ordered[:1], ordered[1:]
         yield from ((matrix, self._layer(matrix)) for matrix in largest)
-        with ThreadPoolExecutor(1 if self._store is None else torch.get_num_threads()) as pool:
+        with ThreadPoolExecutor(1 if self._kept is None else torch.get_num_threads()) as pool:
             yield from zip(others, pool.map(self._layer, others), strict=True)
+
+    def close(self) -> None:
+        """Close the cache's file."""
+        if self._kept is not None:
+            self._kept.close()
 
     def _layer(self, matrix: _Matrix) -> nn.Module:
         bias = None if matrix.bias is None else read_tensor(matrix.bias).float()
-        values, mapped = self._values(matrix)
+        names = [plan.name for plan in matrix.plans]
+        values = _quantize(matrix) if self._kept is None else self._kept.map(names)
         if matrix.four_bits:
             return Int4Linear(*values, bias=bias, matrix_units=self._matrix_units)
+        mapped = self._kept is not None
         layer = Int8Linear(*values, bias=bias, keep=mapped and self._matrix_units)
+        if self._kept is not None:
+            self._kept.release_pages(names[0])  # until a long prompt needs them
         del values
         _return_freed_memory()
         return layer
-
-    def _values(self, matrix: _Matrix) -> tuple[tuple[Tensor, ...], bool]:
-        """What a matrix has become, and whether that is mapped."""
-        if self._store is not None:
-            try:
-                names = [plan.name for plan in matrix.plans]
-                return self._store.tensors(self._key, names), True
-            except (OSError, SafetensorError):  # removed by another process meanwhile
-                pass
-        return _quantize(matrix), False
 
 
 def _quantize(matrix: _Matrix) -> tuple[Tensor, ...]:

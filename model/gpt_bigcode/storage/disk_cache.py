@@ -61,6 +61,10 @@ class DiskCache:
     limit_entries: int | None = None
     spare_bytes: int = 0
 
+    def file(self, name: str) -> Path:
+        """Where an entry of that name is, whether it exists or not."""
+        return self.path / (name + self.suffix)
+
     def get(self, name: str) -> bytes | None:
         """Read an entry; None: there is no such entry."""
         file = self.open(name)
