@@ -208,6 +208,13 @@ def choose_threads(threads: int | None = None) -> int:
     return max(1, min(_cores(), _quota()))
 
 
+def processor_model() -> str:
+    """The processor's model as the system names it; where it does not, its architecture."""
+    lines = (line.partition(":") for line in _read(_CPU_INFO).splitlines())
+    names = (value.strip() for key, _, value in lines if key.strip() == "model name")
+    return next(names, platform.machine())
+
+
 def processor_name() -> str:
     """Which processor this is, as far as the system tells: libraries choose their code by it."""
     lines = (line.partition(":") for line in _read(_CPU_INFO).splitlines())

@@ -8,7 +8,6 @@ after the same number of tokens, of Python and of the other languages, and how f
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,15 +16,17 @@ import torch
 
 from training.documents import RowMaker, RowOptions, load_tokenizer, read_texts
 from training.intervals import ratio_interval
-from training.journal import Journal, note
+from training.journal import Journal
 from training.measure import bits_of_rows, held_out_rows
 from training.mixture import Mixture, other_texts
 from training.muon import Muon, Settings
 from training.network import Network
+from training.output import note, publish
 from training.paths import WORK
 from training.schedule import CPU_PLAN
 from training.shape import WIDTH
-from training.train import MAX_GRADIENT_NORM, new_model
+from training.train import new_model
+from training.trainer import MAX_GRADIENT_NORM
 from training.warmstart import token_table
 
 if TYPE_CHECKING:
@@ -202,9 +203,7 @@ def main() -> None:
     name = f"{options.steps}-{options.seed}"
     journal = Journal(WORK / "ablations" / f"{name}-files.jsonl")
     report = Ablation(steps=options.steps, seed=options.seed).report(journal)
-    text = json.dumps(report, indent=1)
-    (WORK / "ablations" / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    publish(report, WORK / "ablations" / f"{name}.json")
     journal.finish()
 
 

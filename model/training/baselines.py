@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.documents import END, read_texts
-from training.journal import note
 from training.ngrams import BackOffModel
+from training.output import note
 from training.paths import WORK
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training import filters
+from training.output import note
 from training.paths import WORK
 
 if TYPE_CHECKING:
@@ -77,12 +78,6 @@ def main() -> None:
         fetch_all(sources)
     report = build(sources, manifest["settings"], options.processes)
     print(json.dumps(report, indent=1))
-
-
-def note(text: str) -> None:
-    """One line of progress on stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
 
 
 def wheel_of(source: Source) -> Path | None:

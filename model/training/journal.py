@@ -6,9 +6,10 @@ Knows nothing of what the values mean. The file is removed when everything has b
 from __future__ import annotations
 
 import json
-import sys
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from training.output import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,9 +67,3 @@ class Journal:
     def _remember(self, name: str, number: int, value: Any, seconds: float) -> None:
         self._values[name, number] = value
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-
-
-def note(text: str) -> None:
-    """One line of progress on stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

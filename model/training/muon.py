@@ -23,12 +23,22 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _LONG = 2
 
 
-def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Roughly the nearest semi-orthogonal matrices of [N, rows, columns]."""
+def orthogonalize(
+    matrices: Tensor, steps: int = 5, products: torch.dtype = torch.float32
+) -> Tensor:
+    """Roughly the nearest semi-orthogonal matrices of [N, rows, columns].
+
+    Args:
+        matrices: float32.
+        steps: of the iteration.
+        products: the type in which they are multiplied.
+    """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    long = x.shape[-1] >= _LONG * x.shape[-2]
+    x = x.to(products)
+    # By the products of rows bfloat16 overflows where rows nearly depend on each other.
+    long = products is torch.float32 and x.shape[-1] >= _LONG * x.shape[-2]
     x = _by_products_of_rows(x, steps) if long else _newton_schulz(x, steps)
     return x.mT if tall else x
 
@@ -61,13 +71,14 @@ def _by_products_of_rows(x: Tensor, steps: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Settings:
-    """Constants of both optimizers."""
+    """Constants of both optimizers; `products` is the type of Muon's matrix products."""
 
     momentum: float = 0.95
     betas: tuple[float, float] = (0.9, 0.98)
     epsilon: float = 1e-8
     matrix_decay: float = 0.05
     table_decay: float = 0.0
+    products: torch.dtype = torch.float32
 
 
 class Muon:
@@ -93,7 +104,9 @@ class Muon:
                 self._adam(name, parameter, rate)
         for shape, group in matrices.items():
             # Matrices of one shape are orthogonalised together.
-            updates = orthogonalize(torch.stack([update for _, update in group]))
+            updates = orthogonalize(
+                torch.stack([update for _, update in group]), products=self.settings.products
+            )
             scale = 0.2 * max(shape) ** 0.5
             for (parameter, _), update in zip(group, updates, strict=True):
                 parameter.mul_(1 - matrix_rate * self.settings.matrix_decay)

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
+    from gpt_bigcode.modeling.transformer import GPTBigCodeModel
+
+    BlockForward = Callable[[Tensor, dict[str, Tensor], int], Tensor]
 
 # On a processor the logits of a part should stay in its last cache.
-LOSS_CHUNK_TOKENS = {"cpu": 256, "cuda": 16_384}
+LOSS_CHUNK_TOKENS = {"cpu": 512, "cuda": 16_384}
+# Keeps the logarithm of a probability that float32 rounds to zero finite.
+_LEAST_PROBABILITY = 1e-38
 
 
 def block_forward(hidden: Tensor, weights: dict[str, Tensor], heads: int) -> Tensor:
@@ -40,6 +45,31 @@ def block_forward(hidden: Tensor, weights: dict[str, Tensor], heads: int) -> Ten
     return hidden + F.linear(inner, weights["mlp.c_proj.weight"], weights["mlp.c_proj.bias"])
 
 
+def trunk_forward(
+    trunk: GPTBigCodeModel,
+    ids: Tensor,
+    positions: Tensor,
+    *,
+    block: BlockForward = block_forward,
+    inputs: dict[int, Tensor] | None = None,
+) -> Tensor:
+    """What a head reads, [B, T, E], of ids [B, T] at positions [B, T] or [T].
+
+    Args:
+        trunk: a multi-query model.
+        ids: of tokens.
+        positions: of each.
+        block: how one block is computed.
+        inputs: gets what each block reads.
+    """
+    hidden = F.embedding(ids, trunk.wte.weight) + F.embedding(positions, trunk.wpe.weight)
+    for layer, module in enumerate(trunk.h):
+        if inputs is not None:
+            inputs[layer] = hidden
+        hidden = block(hidden, dict(module.named_parameters()), trunk.config.n_head)
+    return F.layer_norm(hidden, hidden.shape[-1:], trunk.ln_f.weight, trunk.ln_f.bias)
+
+
 class _ChunkedLoss(torch.autograd.Function):
     """Mean cross-entropy of a tied head; the gradient is made in the forward pass."""
 
@@ -54,25 +84,26 @@ class _ChunkedLoss(torch.autograd.Function):
         size = LOSS_CHUNK_TOKENS[hidden.device.type]
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
-            logits = (rows[part] @ columns.T).float()
             wanted = labels[part, None]
-            normalizer = logits.logsumexp(dim=-1, keepdim=True)
-            loss += (normalizer - logits.gather(1, wanted)).sum()
-            slope = logits.sub_(normalizer).exp_()
+            # One pass gives the probabilities; what is subtracted there keeps them in range.
+            slope = (rows[part] @ columns.T).float().softmax(dim=-1)
+            loss -= slope.gather(1, wanted).clamp_min(_LEAST_PROBABILITY).log().sum()
             slope.scatter_add_(1, wanted, slope.new_full((1, 1), -1.0).expand_as(wanted))
-            slope = slope.mul_(1.0 / len(rows)).to(dtype)
+            slope = slope.to(dtype)
             grad_hidden[part] = slope @ columns
             if dtype == grad_table.dtype:
                 grad_table.addmm_(slope.T, rows[part])
             else:
                 grad_table += slope.T @ rows[part]
         ctx.save_for_backward(grad_hidden, grad_table)
+        ctx.count = len(rows)
         return loss / len(rows)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_hidden, grad_table = ctx.saved_tensors
-        return grad_hidden * grads[0], grad_table * grads[0], None, None
+        scale = grads[0] / ctx.count
+        return grad_hidden * scale, grad_table * scale, None, None
 
 
 _chunked_loss: Callable[[Tensor, Tensor, Tensor, torch.dtype], Tensor] = _ChunkedLoss.apply
@@ -88,8 +119,8 @@ class Network:
         config = model.config
         if not config.multi_query or config.activation_function != "gelu_pytorch_tanh":
             raise SystemExit("network: the recipe trains multi-query models with gelu_pytorch_tanh")
-        self.model, self.heads = model, config.n_head
-        self.block: Callable[[Tensor, dict[str, Tensor], int], Tensor] = block_forward
+        self.model = model
+        self.block: BlockForward = block_forward
         if compiled:
             self.block = torch.compile(block_forward, dynamic=False)
 
@@ -102,13 +133,7 @@ class Network:
     ) -> Tensor:
         """What the head reads, [B, T, E]; what each block reads is put into `inputs`."""
         trunk = self.model.transformer
-        hidden = F.embedding(rows[:, :-1], trunk.wte.weight)
-        hidden = hidden + F.embedding(positions, trunk.wpe.weight)
-        for layer, block in enumerate(trunk.h):
-            if inputs is not None:
-                inputs[layer] = hidden
-            hidden = self.block(hidden, dict(block.named_parameters()), self.heads)
-        return F.layer_norm(hidden, hidden.shape[-1:], trunk.ln_f.weight, trunk.ln_f.bias)
+        return trunk_forward(trunk, rows[:, :-1], positions, block=self.block, inputs=inputs)
 
     def loss_of(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """The loss of what `hidden` gave for the same rows."""

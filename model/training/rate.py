@@ -20,7 +20,8 @@ from training.muon import Muon, Settings
 from training.network import Network
 from training.schedule import PLANS, Stage
 from training.shape import POSITIONS, VOCABULARY
-from training.train import MAX_GRADIENT_NORM, new_model
+from training.train import new_model
+from training.trainer import MAX_GRADIENT_NORM
 
 _PRODUCT_WIDTH, _PRODUCTS = 1024, 8
 

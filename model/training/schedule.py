@@ -1,11 +1,14 @@
-"""What to do at which share of the time budget: depth, row length, batch, learning rate.
+"""Depth, row length, batch and learning rate over the share of a run's budget.
 
-Knows nothing of models or clocks: share of the budget in (0 to 1), plan out. The schedule runs over
-time, not over steps, so that it ends exactly decayed on any machine and under any load.
+The budget is time or tokens; a run on time ends fully decayed on any machine and under any load. A
+trunk has no budget: its rates stay constant, and any of its checkpoints can be decayed (warm-up,
+stable, decay: Hu et al. 2024, arXiv 2404.06395; decay by the square root: Hagele et al. 2024, arXiv
+2405.18392).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from training.guidance import PREFIX_END, Guide
@@ -23,13 +26,38 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole run."""
+    """The whole run.
+
+    Attributes:
+        stages: depth and shape of the batches.
+        matrix_rate: peak rate of the blocks' matrices.
+        rate: peak rate of everything else.
+        warm_up: share of the budget in which the rates rise.
+        warm_up_steps: steps in which they rise, for a run that has no budget.
+        decay_from: share from which they fall; endless plans never get there.
+        by_root: they fall with the square root of the share, not linearly.
+        endless: whether the plan can do without a budget.
+        average_from: share from which the weights are averaged.
+        average_weight: of the newest weights in the average.
+        long_rows_from: share from which some batches have rows of full length.
+        long_rows_every: how many steps apart those are.
+        guides: heads that are shown where to look.
+        guided_until: share at which that ends.
+        guide_weight: of their loss.
+        line_gap_share: of the infilling examples, those whose middle is lines.
+        healed: whether a prefix leaves its last token to the middle.
+    """
 
     stages: tuple[Stage, ...]
     matrix_rate: float
     rate: float
     warm_up: float = 0.02
+    warm_up_steps: int = 0
     decay_from: float = 0.25
+    by_root: bool = False
+    endless: bool = False
+    average_from: float = 0.88
+    average_weight: float = 0.03
     long_rows_from: float = 0.85
     long_rows_every: int = 3
     guides: tuple[Guide, ...] = ()
@@ -42,11 +70,18 @@ class Plan:
         """The stage at a share of the budget."""
         return next((stage for stage in self.stages if share < stage.until), self.stages[-1])
 
-    def factor(self, share: float) -> float:
-        """Learning rate over its peak: short warm-up, level, linear decay to zero at share 1."""
-        if share < self.warm_up:
-            return max(share, 0.001) / self.warm_up
-        return min(1.0, max(0.0, (1.0 - share) / (1.0 - self.decay_from)))
+    def factor(self, share: float, steps: int = 0) -> float:
+        """Learning rate over its peak: warm-up, level, decay to zero at share 1.
+
+        Args:
+            share: of the budget.
+            steps: that this run has made, for `warm_up_steps`.
+        """
+        if steps < self.warm_up_steps:
+            return (steps + 1) / self.warm_up_steps
+        level = decaying(share, self.warm_up, self.decay_from)
+        by_root = self.by_root and share > self.decay_from
+        return 1.0 - math.sqrt(1.0 - level) if by_root else level
 
     def guidance(self, share: float) -> float:
         """Weight of the guided heads' loss: level at first, then linear to zero."""
@@ -64,6 +99,13 @@ class Plan:
         """Rows and ids of a row (one more than tokens: the last is only predicted)."""
         length = self.row_tokens(share, step, longest)
         return max(1, self.stage(share).batch_tokens // length), length + 1
+
+
+def decaying(share: float, warm_up: float, decay_from: float) -> float:
+    """Short warm-up, level, linear to zero at share 1 of the budget."""
+    if share < warm_up:
+        return max(share, 0.001) / warm_up
+    return min(1.0, max(0.0, (1.0 - share) / (1.0 - decay_from)))
 
 
 # The first layer tells every token what stands before it; two later ones look that up.
@@ -118,7 +160,35 @@ GPU_PLAN = Plan(
     long_rows_from=0.5,
     long_rows_every=1,
 )
+# Constant rates for as long as there is time; the averaged weights show what a decay would give.
+TRUNK_PLAN = Plan(
+    stages=(Stage(1.00, 7, 512, 16_384),),
+    matrix_rate=2e-3,
+    rate=1.2e-3,
+    warm_up=0.0,
+    warm_up_steps=20,
+    endless=True,
+    average_from=0.0,
+    average_weight=0.02,
+    long_rows_from=0.0,
+    long_rows_every=8,
+    line_gap_share=0.5,
+    healed=True,
+)
+# The end of a trunk: any of its checkpoints becomes weights to release.
+DECAY_PLAN = replace(
+    TRUNK_PLAN,
+    warm_up_steps=0,
+    decay_from=0.0,
+    by_root=True,
+    endless=False,
+    average_from=0.7,
+    average_weight=0.05,
+    long_rows_every=4,
+)
 PLANS = {
+    "trunk": TRUNK_PLAN,
+    "decay": DECAY_PLAN,
     "cpu": CPU_PLAN,
     "cpu-further": CPU_FURTHER_PLAN,
     "cpu-gaps": CPU_GAPS_PLAN,

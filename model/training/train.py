@@ -1,25 +1,23 @@
-"""Trains the model within a time budget; resumes after any kind of death.
+"""Trains the Python model: from nothing, on from other weights, or a trunk to its decayed end.
 
-Knows nothing of downloads or of the exported format. Run as `python -m training.train
---minutes 90`; started again with the same options it goes on where the last checkpoint was.
+Run as `python -m training.train --plan trunk`; started again with the same options it goes on from
+its last checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import random
-import sys
-import time
 from collections import deque
 from dataclasses import asdict, dataclass, replace
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from gpt_bigcode.checkpoint.loading import load_model
+from gpt_bigcode.hardware import BFLOAT16_FLAGS, choose_threads, cpu_flags
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from training.batches import BatchSource, default_maker
 from training.documents import RowOptions, load_tokenizer, read_texts
@@ -28,64 +26,75 @@ from training.guidance import MOST_TOKENS, Guidance
 from training.measure import bits_per_byte, validation_rows
 from training.muon import Muon, Settings
 from training.network import Network
+from training.output import file_hash, publish
+from training.parts import PartedGradients
 from training.paths import WORK
 from training.schedule import PLANS, Plan
 from training.shape import POSITIONS, WIDTH, configuration
+from training.trainer import (
+    LoopOptions,
+    Moment,
+    Recipe,
+    Trainer,
+    add_loop_arguments,
+    read_checkpoint,
+)
 from training.warmstart import token_table
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-AVERAGE_FROM = 0.88
 START_OF_FILE_SHARE = 0.3
-MAX_GRADIENT_NORM = 1.0
+# Of its trunk's tokens, what a decay takes unless a budget is given.
+DECAY_SHARE = 0.1
+# Tokens of a part on a processor: eight rows of 512 keep a layer's activations in its caches.
+PART_TOKENS = 4096
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(LoopOptions):
     """What the command line says."""
 
-    minutes: float
     plan: str
-    seed: int
     device: str
-    bfloat16: bool
+    precision: str
+    threads: int
     compiled: bool
-    checkpoint_minutes: float
-    validation_minutes: float
     position_waves: bool
     counted_tokens: bool
     workers: int
-    run: str
     start_from: str
+    weights: Path | None
+    weights_tokens: int
     other_languages: float
-    stop_after_minutes: float
 
     @property
-    def folder(self) -> Path:
-        """Where this run's files go."""
-        return WORK / "runs" / self.run
+    def bfloat16(self) -> bool:
+        """Whether products are computed in bfloat16: where the hardware multiplies it."""
+        if self.precision != "auto":
+            return self.precision == "bfloat16"
+        return self.device != "cpu" or bool(BFLOAT16_FLAGS & cpu_flags())
 
 
-def parse() -> Options:
+def parse(arguments: list[str] | None = None) -> Options:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, required=True, help="budget of stepping time")
+    add_loop_arguments(parser, run="pocket-coder", seed=11)
     parser.add_argument("--plan", choices=sorted(PLANS), default="cpu")
-    parser.add_argument("--run", default="pocket-coder", help="name of the run's folder")
-    parser.add_argument("--start-from", default="", help="a finished run to go on from")
+    parser.add_argument("--start-from", default="", help="another run to go on from")
+    parser.add_argument("--weights", type=Path, help="a checkpoint folder to go on from")
+    parser.add_argument("--weights-tokens", type=int, default=0, help="tokens those have seen")
     parser.add_argument("--other-languages", type=float, default=0.0, help="share of the rows")
-    parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--bfloat16", action="store_true", help="autocast (GPU)")
+    parser.add_argument("--precision", choices=("auto", "bfloat16", "float32"), default="auto")
+    parser.add_argument("--threads", type=int, default=choose_threads(), help="on a processor")
     parser.add_argument("--compiled", action="store_true", help="torch.compile one block")
     parser.add_argument("--workers", type=int, default=0, help="processes that make batches")
-    parser.add_argument("--checkpoint-minutes", type=float, default=4.0)
-    parser.add_argument("--validation-minutes", type=float, default=8.0)
     parser.add_argument("--no-position-waves", dest="position_waves", action="store_false")
     parser.add_argument("--no-counted-tokens", dest="counted_tokens", action="store_false")
-    parser.add_argument("--stop-after-minutes", type=float, default=1e9, help="for short trials")
-    return Options(**vars(parser.parse_args()))
+    options = Options(**vars(parser.parse_args(arguments)))
+    if not (options.has_budget or PLANS[options.plan].endless or options.plan == "decay"):
+        parser.error(f"--plan {options.plan} needs a budget: --minutes or --tokens")
+    if options.plan == "decay" and not options.start_from:
+        parser.error("--plan decay needs --start-from, the run that is decayed")
+    return options
 
 
 def new_model(layers: int, *, seed: int, position_waves: bool) -> GPTBigCodeForCausalLM:
@@ -106,170 +115,77 @@ def waves(positions: int, width: int) -> torch.Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-class Clock:
-    """Counts stepping time: a pause of the process counts as one ordinary step."""
+class CodeRecipe(Recipe):
+    """The Python model, its rows and its loss."""
 
-    def __init__(self, elapsed_seconds: float) -> None:
-        self.elapsed_seconds = elapsed_seconds
-        self._recent: deque[float] = deque(maxlen=30)
-        self._last = time.monotonic()
-
-    def tick(self) -> None:
-        """One step has ended."""
-        now = time.monotonic()
-        spent, self._last = now - self._last, now
-        usual = median(self._recent) if self._recent else spent
-        self._recent.append(spent)
-        self.elapsed_seconds += min(spent, 6 * usual + 1.0)
-
-    def restart(self) -> None:
-        """What happened since the last tick is not counted."""
-        self._last = time.monotonic()
-
-
-class Run:
-    """The state of a run and its one loop."""
+    model: GPTBigCodeForCausalLM
+    report_every = 20
 
     def __init__(self, options: Options) -> None:
+        products = torch.bfloat16 if options.bfloat16 else torch.float32
+        super().__init__(Muon(Settings(products=products)))
         self.options, self.plan = options, PLANS[options.plan]
-        self.budget_seconds = options.minutes * 60
+        self.average_from, self.average_weight = self.plan.average_from, self.plan.average_weight
         self.tokenizer = load_tokenizer()
         filling = RowOptions(line_gap_share=self.plan.line_gap_share, healed=self.plan.healed)
         self.maker = default_maker(options.other_languages, filling)
         self.source = BatchSource(self.maker, seed=options.seed, workers=options.workers)
         self.validation = validation_rows(self.tokenizer, read_texts("validation"), 20, 512)
-        self.optimizer = Muon(Settings())
-        self.step = self.tokens = 0
-        self.losses: deque[float] = deque(maxlen=50)
+        on_cpu = options.device == "cpu"
+        self.parts = PartedGradients(
+            self.loss,
+            threads=options.threads if on_cpu else 1,
+            part_tokens=PART_TOKENS if on_cpu else 0,
+        )
+        self.guide_weight = 0.0
         self.guided: deque[float] = deque(maxlen=20)
-        self.average: dict[str, torch.Tensor] = {}
-        self.history: list[dict[str, float]] = []
-        options.folder.mkdir(parents=True, exist_ok=True)
-        self.restore()
 
-    @property
-    def checkpoint(self) -> Path:
-        """The file that a killed run goes on from."""
-        return self.options.folder / "checkpoint.pt"
-
-    def restore(self) -> None:
-        """Takes up the last checkpoint, or starts anew."""
-        saved: dict[str, Any] = {}
-        if self.checkpoint.exists():
-            saved = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        elif self.options.start_from:
-            saved = self.earlier_run()
-        layers = saved.get("layers", self.plan.stage(0.0).layers)
+    def begin(self, saved: dict[str, Any]) -> None:
+        """The model of a checkpoint; or a new one, with token vectors from counts."""
         options = self.options
+        layers = saved.get("layers", self.plan.stage(0.0).layers)
         self.model = new_model(layers, seed=options.seed, position_waves=options.position_waves)
-        if not saved and options.counted_tokens:
+        if saved:
+            self.model.load_state_dict(saved["model"])
+        elif options.counted_tokens:
             table = token_table(self.tokenizer, self.maker.texts[:2000], WIDTH, options.seed)
             with torch.no_grad():
                 self.model.transformer.wte.weight.copy_(table)
-        if saved:
-            self.model.load_state_dict(saved["model"])
-            self.optimizer.state = on_device(saved["optimizer"], options.device)
-            self.step, self.tokens = saved["step"], saved["tokens"]
-            self.average = on_device(saved["average"], options.device)
-            self.history = saved["history"]
-            note(f"resumed at step {self.step}, {saved['elapsed_seconds'] / 60:.1f} min")
         self.model.to(options.device).train()
         self.network = Network(self.model, compiled=options.compiled)
-        self.clock = Clock(saved.get("elapsed_seconds", 0.0))
-        self.resumed_at = self.tokens, self.clock.elapsed_seconds
 
-    def earlier_run(self) -> dict[str, Any]:
-        """Weights, optimizer and step of a finished run; clock, average and schedule start anew."""
-        path = self.options.folder.parent / self.options.start_from / "checkpoint.pt"
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return saved | {"average": {}, "elapsed_seconds": 0.0}
+    def state(self) -> dict[str, Any]:
+        """The depth, which grows."""
+        return {"layers": self.model.config.n_layer}
 
-    def save(self) -> None:
-        """Writes the checkpoint: temporary file, then rename."""
-        partial = self.checkpoint.with_suffix(".partial")
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state,
-            "average": self.average,
-            "layers": self.model.config.n_layer,
-            "step": self.step,
-            "tokens": self.tokens,
-            "elapsed_seconds": self.clock.elapsed_seconds,
-            "history": self.history,
-        }
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
-
-    @property
-    def share(self) -> float:
-        """Share of the budget that is spent."""
-        return self.clock.elapsed_seconds / self.budget_seconds
-
-    def loop(self) -> None:
-        """Steps until the budget is spent; saves and measures on the way."""
-        options = self.options
-        next_save = next_measure = self.clock.elapsed_seconds
-        next_measure += options.validation_minutes * 60
-        stop = min(self.budget_seconds, options.stop_after_minutes * 60)
-        while self.clock.elapsed_seconds < stop:
-            self.one_step()
-            if self.clock.elapsed_seconds >= next_measure:
-                next_measure += options.validation_minutes * 60
-                self.measure()
-            if self.clock.elapsed_seconds >= next_save:
-                next_save += options.checkpoint_minutes * 60
-                self.save()
-            self.clock.restart()
-        self.measure()
-        self.save()
-
-    def one_step(self) -> None:
-        """One batch, one update."""
-        layers = self.plan.stage(self.share).layers
+    def gradients(self, now: Moment) -> tuple[float, int]:
+        """One batch, in parts."""
+        layers = self.plan.stage(now.share).layers
         if layers != self.model.config.n_layer:
-            note(f"step {self.step}: growing to {layers} layers")
             grow(self.model, self.optimizer, layers)
-        rows, positions = self.batch()
-        enabled = self.options.bfloat16
-        with torch.autocast(self.options.device, dtype=torch.bfloat16, enabled=enabled):
-            loss, whole = self.loss(rows, positions)
-        torch.autograd.backward(whole)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
-        factor = self.plan.factor(self.share)
-        self.optimizer.step(
-            self.model.named_parameters(),
-            matrix_rate=factor * self.plan.matrix_rate,
-            rate=factor * self.plan.rate,
-        )
-        self.model.zero_grad()
-        self.losses.append(float(loss.detach()))
-        self.step += 1
-        self.tokens += positions.numel()
-        self.update_average()
-        self.clock.tick()
-        if self.step % 20 == 0:
-            self.report_step(positions)
+        rows, positions = self.batch(now)
+        long = positions.shape[1] > MOST_TOKENS
+        self.guide_weight = 0.0 if long else self.plan.guidance(now.share)
+        loss = self.parts.compute(list(self.model.parameters()), rows, positions)
+        return loss, positions.numel()
 
-    def loss(
-        self, rows: torch.Tensor, positions: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The language model's loss; the same with that of the guided heads."""
-        weight = self.plan.guidance(self.share)
-        if not weight or positions.shape[1] > MOST_TOKENS:
-            loss = self.network.loss(rows, positions)
-            return loss, loss
-        inputs: dict[int, torch.Tensor] = {}
-        loss = self.network.loss_of(self.network.hidden(rows, positions, inputs), rows)
-        guided = Guidance(self.model, self.plan.guides).loss(rows[:, :-1], inputs)
+    def loss(self, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """The language model's loss, with that of the guided heads while there are any."""
+        device = self.options.device
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.options.bfloat16):
+            if not self.guide_weight:
+                return self.network.loss(rows, positions)
+            inputs: dict[int, torch.Tensor] = {}
+            loss = self.network.loss_of(self.network.hidden(rows, positions, inputs), rows)
+            guided = Guidance(self.model, self.plan.guides).loss(rows[:, :-1], inputs)
         self.guided.append(float(guided.detach()))
-        return loss, loss + weight * guided
+        return loss + self.guide_weight * guided
 
-    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows [B, T + 1] and positions [B, T]: each row stands at a random place."""
-        share = self.share
-        rows = self.source.get(self.step, lambda step: self.plan.shape(share, step, POSITIONS))
+    def batch(self, now: Moment) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows [B, T + 1] and positions [B, T]: each row is at a random place."""
+        rows = self.source.get(now.step, lambda step: self.plan.shape(now.share, step, POSITIONS))
         count, length = rows.shape[0], rows.shape[1] - 1
-        generator = random.Random(f"{self.options.seed}/{self.step}/places")
+        generator = random.Random(f"{self.options.seed}/{now.step}/places")
         offsets = [
             0
             if generator.random() < START_OF_FILE_SHARE
@@ -280,106 +196,66 @@ class Run:
         device = self.options.device
         return torch.from_numpy(rows).to(device), torch.from_numpy(positions).to(device)
 
-    @torch.no_grad()
-    def update_average(self) -> None:
-        """Exponential average of the weights over the last part of the run."""
-        if self.share < AVERAGE_FROM:
-            return
-        for name, parameter in self.model.named_parameters():
-            if name in self.average:
-                self.average[name].lerp_(parameter, 0.03)
-            else:
-                self.average[name] = parameter.detach().clone()
+    def rates(self, now: Moment) -> tuple[float, float]:
+        """The plan's rates."""
+        factor = self.plan.factor(now.share, now.own_steps)
+        return factor * self.plan.matrix_rate, factor * self.plan.rate
 
-    def report_step(self, positions: torch.Tensor) -> None:
-        """One line of progress."""
-        seconds = self.clock.elapsed_seconds
-        tokens, started = self.resumed_at
-        rate = (self.tokens - tokens) / (seconds - started)
-        loss = sum(self.losses) / len(self.losses)
-        guided = f" guided {sum(self.guided) / len(self.guided):.3f}" if self.guided else ""
-        note(
-            f"step {self.step} {seconds / 60:.1f} min loss {loss:.3f}{guided}"
-            f" tokens {self.tokens / 1e6:.3f} M ({rate:.0f}/s)"
-            f" shape {tuple(positions.shape)} rate x{self.plan.factor(self.share):.2f}"
-        )
+    def progress(self, now: Moment) -> str:
+        """The guided loss and the schedule."""
+        guided = f"guided {sum(self.guided) / len(self.guided):.3f} " if self.guided else ""
+        return f"{guided}rate x{self.plan.factor(now.share, now.own_steps):.2f}"
 
-    def measure(self) -> None:
-        """Bits per byte on the validation packages, with the weights as they are and averaged."""
-        entry = {"step": self.step, "minutes": round(self.clock.elapsed_seconds / 60, 2)}
-        entry["tokens"] = self.tokens
-        entry["bits_per_byte"] = round(bits_per_byte(self.model, *self.validation), 4)
-        if self.average:
-            with averaged(self):
-                entry["bits_per_byte_averaged"] = round(
-                    bits_per_byte(self.model, *self.validation), 4
-                )
-        self.history.append(entry)
-        note(f"validation {json.dumps(entry)}")
+    def measure(self) -> dict[str, float]:
+        """Bits per byte on the validation packages."""
+        return {"bits_per_byte": round(bits_per_byte(self.model, *self.validation), 4)}
+
+    def close(self) -> None:
+        """End threads and workers."""
+        self.parts.close()
+        self.source.close()
 
 
-class averaged:  # noqa: N801 - a context manager, used like a function
-    """Runs a block with the averaged weights in the model."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-
-    def __enter__(self) -> None:
-        self.kept = {name: p.detach().clone() for name, p in self.run.model.named_parameters()}
-        self._put(self.run.average)
-
-    def __exit__(self, *_: object) -> None:
-        self._put(self.kept)
-
-    @torch.no_grad()
-    def _put(self, values: dict[str, torch.Tensor]) -> None:
-        for name, parameter in self.run.model.named_parameters():
-            parameter.copy_(values[name])
+def beginning(options: Options) -> dict[str, Any]:
+    """The checkpoint that a new run begins with; empty: none."""
+    if options.start_from:
+        return read_checkpoint(WORK / "runs" / options.start_from / "checkpoint.pt")
+    if options.weights:
+        model = load_model(options.weights, dtype=torch.float32)
+        if not isinstance(model, GPTBigCodeForCausalLM):
+            raise SystemExit(f"train: {options.weights} holds no causal language model")
+        return {
+            "model": model.state_dict(),
+            "layers": model.config.n_layer,
+            "tokens": options.weights_tokens,
+        }
+    return {}
 
 
-def on_device(value: Any, device: str) -> Any:
-    """Nested dictionaries with every tensor on a device; a checkpoint is read on the CPU."""
-    if isinstance(value, dict):
-        return {name: on_device(inner, device) for name, inner in value.items()}
-    return value.to(device) if isinstance(value, torch.Tensor) else value
+def trainer(options: Options) -> Trainer:
+    """A run of the Python model, at its last checkpoint or at its beginning."""
+    start = beginning(options)
+    if options.plan == "decay" and not options.has_budget:
+        options = replace(options, tokens=DECAY_SHARE * start["tokens"])
+    return Trainer(CodeRecipe(options), options, WORK / "runs", start)
 
 
-def note(text: str) -> None:
-    """One line of progress on stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def report(run: Trainer, options: Options, plan: Plan) -> dict[str, Any]:
+    """What was done, with what, on which machines."""
+    found = {"options": options.reported(), "plan": asdict(plan), **run.report()}
+    found["corpus_sha256"] = file_hash(WORK / "corpus" / "train.jsonl")
+    found["tokenizer_sha256"] = file_hash(WORK / "tokenizer.json")
+    if options.other_languages:
+        found["other_languages_sha256"] = file_hash(WORK / "languages" / "train.jsonl")
+    return found
 
 
 def main() -> None:
-    """Trains and prints the report."""
+    """Train and print the report."""
     options = parse()
-    run = Run(options)
-    plan: Plan = run.plan
+    run = trainer(options)
     run.loop()
-    run.source.close()
-    report = {
-        "options": asdict(options),
-        "plan": asdict(plan),
-        "steps": run.step,
-        "tokens": run.tokens,
-        "minutes": round(run.clock.elapsed_seconds / 60, 2),
-        "parameters": sum(p.numel() for p in run.model.parameters()),
-        "validation": run.history,
-        "torch": torch.__version__,
-        "corpus_sha256": file_hash(WORK / "corpus" / "train.jsonl"),
-        "tokenizer_sha256": file_hash(WORK / "tokenizer.json"),
-    }
-    if options.other_languages:
-        report["other_languages_sha256"] = file_hash(WORK / "languages" / "train.jsonl")
-    text = json.dumps(report, indent=1)
-    (options.folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    publish(report(run, options, PLANS[options.plan]), run.checkpoint.with_name("report.json"))
 
 
 if __name__ == "__main__":

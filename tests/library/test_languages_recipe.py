@@ -21,7 +21,7 @@ from training.languages.labels import LABELS
 from training.languages.shape import configuration
 from training.languages.snippets import LEAST_TOKENS, RowMaker, draw_snippet
 from training.languages.sources import Kind, Source
-from training.languages.train import factor, loss_of, scores_everywhere
+from training.languages.train import loss_of, scores_everywhere
 from training.languages.warmstart import evidence_table
 from training.train_tokenizer import train as train_tokenizer
 
@@ -53,12 +53,6 @@ def test_the_loss_asks_at_real_tokens_only() -> None:
     scores[0, :first, 5] = scores[0, first + 2, 5] = 50.0  # too few tokens, and padding
     assert loss_of(scores, torch.tensor([2]), torch.tensor([first + 2])) < 3
     assert loss_of(scores, torch.tensor([5]), torch.tensor([first + 2])) > 40
-
-
-def test_the_rate_ends_at_zero() -> None:
-    assert factor(0.0) < 0.1
-    assert factor(0.2) == 1.0
-    assert factor(0.5) > factor(0.9) > factor(1.0) == 0.0
 
 
 def test_evidence_points_to_the_language_that_has_the_token() -> None:

@@ -27,8 +27,8 @@ from training.muon import Muon, Settings, orthogonalize
 from training.network import Network
 from training.parsing import parses_so_far
 from training.schedule import CPU_PLAN, PLANS
-from training.train import Clock
 from training.train_tokenizer import SPECIAL_TOKENS
+from training.trainer import Clock
 from training_texts import SOURCE, TEXTS, small_tokenizer
 
 
@@ -232,11 +232,11 @@ def test_growing_changes_no_output_and_the_new_blocks_learn() -> None:
 @pytest.mark.parametrize("name", sorted(PLANS))
 def test_the_rate_warms_up_and_ends_at_zero(name: str) -> None:
     plan = PLANS[name]
-    factors = [plan.factor(share / 1000) for share in range(1001)]
+    factors = [plan.factor(share / 1000, steps=1000) for share in range(1001)]
     top = factors.index(1.0)
     assert factors[: top + 1] == sorted(factors[: top + 1])
     assert factors[top:] == sorted(factors[top:], reverse=True)
-    assert factors[-1] == plan.factor(1.2) == 0.0
+    assert factors[-1] == plan.factor(1.2, steps=1000) == 0.0
     assert [stage.layers for stage in plan.stages] == sorted(s.layers for s in plan.stages)
 
 
@@ -248,7 +248,7 @@ def test_near_the_end_some_rows_have_full_length() -> None:
 
 def test_a_pause_counts_as_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("training.train.time.monotonic", lambda: now)
+    monkeypatch.setattr("training.trainer.time.monotonic", lambda: now)
     clock = Clock(0.0)
     for _ in range(10):
         now += 2.0

@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 import torch
 
+from gpt_bigcode.checkpoint.loading import save_model
 from gpt_bigcode.config import GPTBigCodeConfig
-from training import documents, train
+from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
+from training import documents, train, trainer
 from training.guidance import Guide
 from training.muon import NEWTON_SCHULZ, orthogonalize
+from training.network import Network
+from training.parts import PartedGradients
 from training.schedule import PLANS, Stage
 from training.train_tokenizer import train as train_tokenizer
 
@@ -45,57 +49,48 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(train, "configuration", small_configuration)
     monkeypatch.setattr(train, "POSITIONS", POSITIONS)
     monkeypatch.setattr(train, "WIDTH", WIDTH)
-    plan = PLANS["gpu"]
-    stages = tuple(
-        replace(stage, row_tokens=stage.row_tokens // 16, batch_tokens=stage.batch_tokens // 512)
-        for stage in plan.stages
-    )
-    monkeypatch.setitem(PLANS, "gpu", replace(plan, stages=stages))
+    for name, rows, batch in (("gpu", 16, 512), ("trunk", 8, 64), ("decay", 8, 64)):
+        plan = PLANS[name]
+        stages = tuple(
+            replace(
+                stage,
+                row_tokens=stage.row_tokens // rows,
+                batch_tokens=stage.batch_tokens // batch,
+            )
+            for stage in plan.stages
+        )
+        monkeypatch.setitem(PLANS, name, replace(plan, stages=stages))
     # A fifth of a second a step, however busy the machine is.
     ticks = count(0.0, 0.2)
-    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(ticks), sleep=None))
     return tmp_path
 
 
 def options(**changes: Any) -> train.Options:
-    chosen = train.Options(
-        minutes=0.05,
-        plan="gpu",
-        seed=3,
-        device="cpu",
-        bfloat16=True,
-        compiled=False,
-        checkpoint_minutes=1.0,
-        validation_minutes=1.0,
-        position_waves=True,
-        counted_tokens=True,
-        workers=0,
-        run="small",
-        start_from="",
-        other_languages=0.0,
-        stop_after_minutes=1e9,
-    )
-    return replace(chosen, **changes)
+    chosen = train.parse(["--minutes", "0.05", "--plan", "gpu", "--run", "small", "--seed", "3"])
+    return replace(chosen, precision="bfloat16", threads=2, **changes)
 
 
 def test_the_gpu_plan_stops_in_the_middle_and_goes_on(home: Path) -> None:
-    first = train.Run(options(stop_after_minutes=0.025))
+    first = train.trainer(options(stop_after_minutes=0.025))
     first.loop()
-    assert 0.45 < first.share < 0.9
+    assert 0.45 < first.now.share < 0.9
     assert first.checkpoint.exists()
-    second = train.Run(options())
+    second = train.trainer(options())
     assert (second.step, second.tokens) == (first.step, first.tokens)
     assert second.clock.elapsed_seconds == first.clock.elapsed_seconds
-    for name, parameter in second.model.named_parameters():
-        assert torch.equal(parameter, first.model.state_dict()[name])
-    assert second.optimizer.state.keys() == first.optimizer.state.keys()
+    for name, parameter in second.recipe.model.named_parameters():
+        assert torch.equal(parameter, first.recipe.model.state_dict()[name])
+    assert second.recipe.optimizer.state.keys() == first.recipe.optimizer.state.keys()
     second.loop()
-    assert second.share >= 1
-    assert second.plan.factor(second.share) == 0
-    assert second.average.keys() == dict(second.model.named_parameters()).keys()
-    assert second.model.config.n_layer == 7
+    assert second.now.share >= 1
+    assert second.recipe.rates(second.now) == (0.0, 0.0)
+    assert second.average.keys() == dict(second.recipe.model.named_parameters()).keys()
+    assert layers_of(second) == 7
     start, end = first.history[0]["bits_per_byte"], second.history[-1]["bits_per_byte"]
     assert end < start < math.log2(VOCABULARY)
+    [machine] = second.machines.values()
+    assert machine["tokens"] == second.tokens
 
 
 def test_a_finished_run_goes_on_with_guided_heads(
@@ -105,23 +100,141 @@ def test_a_finished_run_goes_on_with_guided_heads(
     stages = (Stage(1.0, 7, 64, 256),)
     further = replace(PLANS["cpu-further"], stages=stages, guides=guides, long_rows_from=0.6)
     monkeypatch.setitem(PLANS, "cpu-further", further)
-    finished = train.Run(options(bfloat16=False))
+    finished = train.trainer(options())
     finished.loop()
-    changes = {"plan": "cpu-further", "run": "further", "start_from": "small", "bfloat16": False}
-    run = train.Run(options(minutes=0.1, **changes))
+    run = train.trainer(options(minutes=0.1, plan="cpu-further", run="on", start_from="small"))
     assert run.step == finished.step
     assert run.clock.elapsed_seconds == 0.0
     run.loop()
-    assert run.guided
-    assert not finished.guided
-    assert run.plan.guidance(run.share) == 0.0
+    assert recipe(run).guided
+    assert not recipe(finished).guided
+    assert recipe(run).plan.guidance(run.now.share) == 0.0
     assert run.history[-1]["bits_per_byte"] < finished.history[-1]["bits_per_byte"]
+
+
+def test_a_trunk_goes_on_at_constant_rates_and_a_tenth_of_its_tokens_decays_it(home: Path) -> None:
+    trunk = train.trainer(options(plan="trunk", minutes=math.inf, stop_after_minutes=0.05))
+    trunk.loop()
+    warm, full = PLANS["trunk"].warm_up_steps, PLANS["trunk"].matrix_rate
+    assert trunk.step < warm
+    assert trunk.recipe.rates(trunk.now)[0] == pytest.approx(full * (trunk.step + 1) / warm)
+    longer = options(plan="trunk", minutes=math.inf, stop_after_minutes=0.25)
+    trunk = train.trainer(longer)
+    trunk.loop()
+    assert trunk.now.share == 0.0
+    assert trunk.recipe.rates(trunk.now)[0] == full
+    assert trunk.average.keys() == dict(trunk.recipe.model.named_parameters()).keys()
+
+    decay = options(plan="decay", minutes=math.inf, run="decayed", start_from="small")
+    run = train.trainer(decay)
+    assert (run.step, run.tokens, run.average) == (trunk.step, trunk.tokens, {})
+    assert run.recipe.rates(run.now)[0] == full
+    run.loop()
+    spent = run.tokens - trunk.tokens
+    assert trunk.tokens / 10 <= spent < trunk.tokens / 10 + 4096
+    assert run.recipe.rates(run.now) == (0.0, 0.0)
+    again = train.trainer(decay)
+    assert (again.tokens, again.now.share) == (run.tokens, run.now.share)
+
+
+def test_a_run_may_begin_with_released_weights(home: Path, tmp_path: Path) -> None:
+    finished = train.trainer(options())
+    finished.loop()
+    save_model(recipe(finished).model, tmp_path / "released")
+    run = train.trainer(
+        options(run="on", weights=tmp_path / "released", weights_tokens=5_000, plan="trunk")
+    )
+    assert (run.step, run.tokens) == (0, 5_000)
+    wanted = recipe(finished).model.state_dict()
+    for name, parameter in run.recipe.model.named_parameters():
+        assert torch.equal(parameter, wanted[name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--plan", "cpu"], "--plan cpu needs a budget"),
+        (["--plan", "decay", "--tokens", "5"], "--plan decay needs --start-from"),
+    ],
+)
+def test_a_run_that_cannot_end_is_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        train.parse(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_no_step_is_made_while_the_pause_file_exists(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = home / "pause"
+    file.touch()
+    run = train.trainer(options(pause_file=file, stop_after_minutes=0.01))
+    waited: list[int] = []
+
+    def sleep(_seconds: float) -> None:
+        assert run.checkpoint.exists()
+        waited.append(run.step)
+        if len(waited) == 3:
+            file.unlink()
+
+    ticks = count(0.0, 0.2)
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), sleep=sleep)
+    monkeypatch.setattr(trainer, "time", clock)
+    run.loop()
+    assert waited == [0, 0, 0]
+    assert run.step > 0
+
+
+@pytest.mark.parametrize(
+    ("precision", "flags", "wanted"),
+    [
+        ("auto", {"avx512f", "amx_bf16"}, True),
+        ("auto", {"avx512_bf16"}, True),
+        ("auto", {"avx2"}, False),
+        ("float32", {"amx_bf16"}, False),
+        ("bfloat16", {"avx2"}, True),
+    ],
+)
+def test_the_processor_decides_about_bfloat16(
+    precision: str, flags: set[str], wanted: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "cpu_flags", lambda: frozenset(flags))
+    assert replace(options(), precision=precision).bfloat16 is wanted
+
+
+@pytest.mark.parametrize(("threads", "part_tokens"), [(1, 32), (2, 48), (3, 0), (2, 1)])
+def test_parts_give_the_gradient_of_the_batch(threads: int, part_tokens: int) -> None:
+    model = GPTBigCodeForCausalLM(small_configuration())
+    network = Network(model, compiled=False)
+    rows = torch.randint(19, VOCABULARY, (5, 17), generator=torch.Generator().manual_seed(1))
+    positions = torch.arange(16).expand(5, 16)
+    parameters = list(model.parameters())
+    loss = network.loss(rows, positions)
+    wanted = torch.autograd.grad(loss, parameters)
+    parts = PartedGradients(network.loss, threads=threads, part_tokens=part_tokens)
+    found = parts.compute(parameters, rows, positions)
+    parts.close()
+    assert found == pytest.approx(float(loss.detach()), rel=1e-5)
+    for parameter, gradient in zip(parameters, wanted, strict=True):
+        assert parameter.grad is not None
+        assert torch.allclose(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+def recipe(run: trainer.Trainer) -> train.CodeRecipe:
+    assert isinstance(run.recipe, train.CodeRecipe)
+    return run.recipe
+
+
+def layers_of(run: trainer.Trainer) -> int:
+    return recipe(run).model.config.n_layer
 
 
 def test_what_a_checkpoint_holds_goes_to_the_device() -> None:
     """A run on a GPU reads its checkpoint on the processor, and steps where the model is."""
     saved: dict[str, Any] = {"a": {"step": 3, "mean": torch.ones(2)}, "b": torch.ones(3)}
-    moved = train.on_device(saved, "meta")
+    moved = trainer.on_device(saved, torch.device("meta"))
     assert moved["a"]["step"] == 3
     assert {moved["a"]["mean"].device.type, moved["b"].device.type} == {"meta"}
     assert saved["b"].device.type == "cpu"
@@ -143,3 +256,18 @@ def test_long_matrices_are_orthogonalized_as_the_others_are() -> None:
             wanted = a * wanted + (b * gram + c * gram @ gram) @ wanted
         for found in (orthogonalize(matrices), orthogonalize(matrices.mT).mT):
             assert float((found - wanted).norm() / wanted.norm()) < 2e-3
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 32), (32, 8)])
+def test_bfloat16_products_orthogonalize_as_float32_ones_and_stay_finite(
+    shape: tuple[int, int],
+) -> None:
+    generator = torch.Generator().manual_seed(2)
+    full = torch.randn(3, *shape, generator=generator)
+    wanted = orthogonalize(full)
+    found = orthogonalize(full, products=torch.bfloat16).float()
+    assert float((found - wanted).norm() / wanted.norm()) < 0.05
+    thin = full[..., :1] @ full[:, :1]
+    for found in (orthogonalize(thin, products=torch.bfloat16), orthogonalize(thin)):
+        # One direction, about as long as an orthogonal one.
+        assert 0.5 < float(found.float().norm(dim=(-2, -1)).max()) < 2.0

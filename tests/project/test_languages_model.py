@@ -137,7 +137,7 @@ def test_the_report_stays_above_what_was_measured(name: str, floor: float) -> No
 
 
 def test_the_report_is_of_these_weights() -> None:
-    from training.train import file_hash
+    from training.output import file_hash
 
     report = json.loads((FOLDER / "evaluation.json").read_text("utf-8"))
     assert report["weights_sha256"] == file_hash(FOLDER / "model.safetensors")

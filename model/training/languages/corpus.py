@@ -19,10 +19,11 @@ from multiprocessing import Pool
 from typing import Any
 
 from training import filters
-from training.corpus import SPLITS, Document, note, sketch, without_near_duplicates
+from training.corpus import SPLITS, Document, sketch, without_near_duplicates
 from training.documents import read_records
 from training.languages import labels, licences, sources
 from training.languages.sources import HOME, Kind, Source
+from training.output import note
 
 SEED = 20240301
 # Raise it when reading changes: what was read with other rules is then read again.

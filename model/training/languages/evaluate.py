@@ -21,7 +21,7 @@ from training.intervals import interval
 from training.languages import cases as held_out
 from training.languages.snippets import read_records
 from training.languages.sources import HOME
-from training.train import file_hash, note
+from training.output import file_hash, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

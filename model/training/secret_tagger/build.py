@@ -7,16 +7,15 @@ that is there is not built again, so a second run continues.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import random
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from training.output import file_hash, note
 from training.secret_tagger import cases, tokens
 from training.secret_tagger.passages import Passages
 from training.secret_tagger.sources import HOME, RealFile, other_files, python_files
@@ -33,12 +32,6 @@ if TYPE_CHECKING:
 END = 0
 SAMPLE_CHARACTERS = 14_000_000
 VALIDATION_TOKENS = 120_000
-
-
-def note(text: str) -> None:
-    """One line of progress on stderr."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
 
 
 def real_files(split: str) -> list[RealFile]:
@@ -98,12 +91,6 @@ def load_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer.from_file(str(HOME / "tokenizer.json"))
     tokenizer.encode_special_tokens = True
     return tokenizer
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt_bigcode.labeling.text_tagger import TextTagger
+from training.output import file_hash, note
 from training.secret_tagger import cases
-from training.secret_tagger.build import file_hash, note
 from training.secret_tagger.planting import LABELS, Finding
 from training.secret_tagger.scoring import (
     Tally,

@@ -18,8 +18,9 @@ from gpt_bigcode.checkpoint.loading import save_model
 from gpt_bigcode.labeling.tag_windows import SpanMode
 from gpt_bigcode.modeling.heads import GPTBigCodeForTokenClassification
 from training.export import write_tokenizer
+from training.output import note
 from training.secret_tagger import cases, tokens
-from training.secret_tagger.build import load_tokenizer, note
+from training.secret_tagger.build import load_tokenizer
 from training.secret_tagger.planting import LABELS
 from training.secret_tagger.reading import Reading, ReadMode
 from training.secret_tagger.scoring import Tally, ignorable
