@@ -17,6 +17,8 @@ from io import BytesIO
 from typing import BinaryIO
 
 from bigcode_cli.framework.errors import Failure, UsageFailure
+from gpt_bigcode.errors import UnreadableFileError
+from gpt_bigcode.reading import open_checked
 
 MAX_BYTES = 100 * 10**6
 """The largest text that is worked on."""
@@ -106,16 +108,9 @@ def _open_standard_input() -> BinaryIO:
 
 def _open_file(path: str) -> BinaryIO:
     try:
-        # A pipe that nobody writes to, or a terminal, must not make us wait.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except ValueError as error:
-        raise Failure("input", str(error)) from None
-    os.set_blocking(descriptor, True)
-    stream = os.fdopen(descriptor, "rb")
-    if stream.isatty():
-        stream.close()
-        raise Failure("input", "is a terminal, not a file")
-    return stream
+        return open_checked(path, pipes=True)
+    except UnreadableFileError as error:
+        raise Failure("input", error.reason) from None
 
 
 def _rewindable(stream: BinaryIO) -> BinaryIO:

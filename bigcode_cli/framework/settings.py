@@ -11,9 +11,13 @@ from pathlib import Path, PurePath
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from gpt_bigcode.errors import MissingFileError, UnreadableFileError
+
+MAX_CONFIG_BYTES = 1 << 20
 MODEL_FOLDERS = "model_folders"  # no option of any command, but a setting like them
 _KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
 _NONE = type(None)
+_LONGEST_VALUE = 80
 
 
 class SettingsError(ValueError):
@@ -78,31 +82,32 @@ class Settings(Mapping[str, Any]):
 def _read_table(path: Path) -> dict[str, Any]:
     if not path.is_absolute():
         return {}  # a relative XDG_CONFIG_HOME would mean the current directory
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
-    import tomllib
+    from gpt_bigcode import reading
 
     try:
-        return tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from None
+        return reading.read_toml(path, max_bytes=MAX_CONFIG_BYTES)
+    except MissingFileError:
+        return {}
+    except UnreadableFileError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _checked(path: Path, key: str, annotations: Mapping[str, Any], value: Any) -> Any:
     name = key.replace("-", "_")
     if "_" in key or name not in annotations:
-        raise SettingsError(f"{path}: {key}: there is no such option")
+        raise SettingsError(f"{path}: {key[:80]}: there is no such option")
     kind, many = _kind(annotations[name])
     items = value if many and isinstance(value, list) else [value]
     accepted = (int, float) if kind is float else (kind,)
     if not all(type(item) in accepted for item in items):
         expected = f"a list of texts or {_KINDS[kind]}" if many else _KINDS[kind]
-        raise SettingsError(f"{path}: {key}: {value!r} is not {expected}")
+        raise SettingsError(f"{path}: {key}: {_short(value)} is not {expected}")
     return items if many else value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def _kind(annotation: Any) -> tuple[type, bool]:

@@ -1,182 +1,284 @@
-"""Writes a file anew as a whole: the old or the new content is there, never a part of either.
-
-Knows nothing of what the content means.
-"""
+"""Replaces a file as a whole: its old content is there or the new one, never a part of either."""
 
 import contextlib
+import errno
+import fcntl
 import os
+import re
+import secrets
 import stat
-import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 
 from bigcode_cli.framework.errors import Failure, UsageFailure
+from gpt_bigcode.errors import UnreadableFileError
+from gpt_bigcode.reading import identity, open_checked
 
 _ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _NEW_FILE = 0o666
 _PERMISSIONS = 0o777  # what a file keeps; its set-user-ID bit it loses
+_MAX_NAME = 100  # characters of the file's own name in that of its temporary file
+_PARTIAL = ".bigcode-"
+_RANDOM_BYTES = 4
+_LOCK_SECONDS, _LOCK_EVERY_SECONDS = 30.0, 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A file to be written anew.
+    """A file to be replaced, or to be made.
 
     Attributes:
         name: what messages call it.
         path: where it is; links are resolved, so that they stay.
-        status: what it was like before it was read.
+        data: its content, or the beginning of it.
+        status: of the file that `data` was read from; None: there is no file yet.
+        slug: of the error if it cannot be written.
     """
 
     name: str
     path: Path
-    status: os.stat_result
+    data: bytes
+    status: os.stat_result | None
+    slug: str
 
 
-def open_target(file: Path | None) -> Target:
-    """Look at a file before it is read, and refuse one that cannot be replaced without harm.
+def open_target(
+    file: Path | None,
+    *,
+    option: str,
+    slug: str,
+    max_bytes: int,
+    create: bool = False,
+    whole: bool = True,
+) -> Target:
+    """Read a file that is to be replaced, and refuse one that cannot be without harm.
+
+    The file is opened once: what is read is what `atomic_write` replaces, or it fails.
+
+    Args:
+        file: its name on the command line.
+        option: what asks for it, for messages.
+        slug: of the error if it cannot be written.
+        max_bytes: how much of it may be read.
+        create: it need not be there yet.
+        whole: a longer file is refused; otherwise only its beginning is read.
 
     Raises:
         UsageFailure: standard input, a folder or a device.
-        Failure: `in-place`: it is not there, has another name (hard link), or may not be written.
+        Failure: `slug`: it has another name (hard link), or may not be written; `input`,
+            `too-large`; `changed` while it was read.
     """
     if file is None or str(file) == "-":
-        raise UsageFailure("--in-place needs a FILE, standard input cannot be written")
+        raise UsageFailure(f"{option} needs a FILE, not standard input or output")
     try:
         path = Path(os.path.realpath(file))
-        status = path.stat()
+        if create and not os.path.lexists(path):
+            _check_folder(file, path, slug)
+            return Target(name=str(file), path=path, data=b"", status=None, slug=slug)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageFailure(f"{option}: {file} is not a regular file")
+        with open_checked(path, follow_links=False) as stream:
+            status = os.fstat(stream.fileno())
+            _check_status(file, path, status, slug)
+            data = stream.read(max_bytes + 1 if whole else max_bytes)
+    except UnreadableFileError as error:
+        raise Failure("input", f"{file}: {error.reason}") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise Failure("input", f"{file}: {reason}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise UsageFailure(f"--in-place: {file} is not a regular file")
-    if status.st_nlink > 1:
-        hint = "the other names would keep the old text; copy the file first"
-        raise Failure("in-place", f"{file}: has {status.st_nlink} names (hard links)", hint=hint)
-    if not status.st_mode & _ANY_WRITE or not os.access(path, os.W_OK):
-        raise Failure("in-place", f"{file}: is read-only")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise Failure("in-place", f"{file}: its folder cannot be written to")
-    return Target(name=str(file), path=path, status=status)
+    if whole and len(data) > max_bytes:
+        raise Failure("too-large", f"{file}: more than {max_bytes // 10**6} MB")
+    return Target(name=str(file), path=path, data=data, status=status, slug=slug)
 
 
-def rewrite(target: Target, old: bytes, new: bytes) -> bool:
+def in_place_target(file: Path | None, max_bytes: int) -> Target:
+    """The file that --in-place is to change; see `open_target`."""
+    return open_target(file, option="--in-place", slug="in-place", max_bytes=max_bytes)
+
+
+def atomic_write(target: Target, data: bytes, *, new_mode: int | None = None) -> bool:
     """Replace the content of a file by way of a temporary file beside it.
 
+    What processes that were killed have left of the same file is removed first.
+
     Args:
-        target: the file.
-        old: what was read from it.
-        new: what it will hold; if that is the same, nothing is written.
+        target: the file; if its `status` is None it is made, unless it is there by now.
+        data: what it will hold; if that is what was read, nothing is written.
+        new_mode: the permissions of a file that is made; None: what the umask allows.
 
     Returns:
         Whether it was written.
 
     Raises:
-        Failure: `changed` since it was looked at, or `in-place`: it cannot be written. Then the
+        Failure: `changed` since it was read, or the target's slug: it cannot be written. Then the
             file is what it was and nothing is left beside it.
     """
     _refuse_changed(target)
-    if old == new:
+    if target.status is not None and data == target.data:
         return False
-    folder = target.path.parent
     try:
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{target.path.name[:100]}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(new)
-                stream.flush()
-                _copy_attributes(target, handle)
-                os.fsync(handle)
-            _refuse_changed(target)
-            Path(name).replace(target.path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                Path(name).unlink()
-            raise
-        _flush_folder(folder)
+        _sweep(target.path)
+        with _partial_file(target.path) as (handle, partial):
+            _write_all(handle, data)
+            _copy_attributes(target, handle, new_mode)
+            os.fsync(handle)
+            _take_place(target, partial)
+        _flush_folder(target.path.parent)
     except OSError as error:
-        raise Failure("in-place", f"{target.name}: {error.strerror}: nothing was written") from None
+        reason = f"{error.strerror}: nothing was written"
+        raise Failure(target.slug, f"{target.name}: {reason}") from None
     return True
 
 
-def check_writable(file: Path, *, option: str) -> None:
-    """Look, before any work is done, whether a file can be written as a whole.
+@contextlib.contextmanager
+def folder_lock(file: Path) -> Iterator[None]:
+    """Keep other processes that ask for the same lock from changing a file.
+
+    The folder itself is locked, so that no lock file is left beside the user's files. Where it
+    cannot be (some network file systems), `atomic_write` still refuses to lose an update.
 
     Raises:
-        UsageFailure: a folder or a device; standard output.
-        Failure: `output`: its folder is not there, or one of them may not be written to.
+        Failure: `busy`: another process keeps it for half a minute.
     """
-    path = os.path.realpath(file)
+    handle = None
+    with contextlib.suppress(OSError):
+        handle = os.open(os.path.dirname(os.path.realpath(file)), os.O_RDONLY | os.O_CLOEXEC)  # noqa: PTH120
     try:
-        special = os.path.lexists(path) and not stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise Failure("output", f"{file}: {reason}") from None
-    if special or str(file) == "-":
-        raise UsageFailure(f"{option}: {file} is not a regular file")
-    folder = os.path.dirname(path)  # noqa: PTH120  # as above
-    if not os.path.isdir(folder):  # noqa: PTH112
-        raise Failure("output", f"{file}: there is no folder {folder}")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise Failure("output", f"{file}: its folder cannot be written to")
-    if os.path.exists(path) and not os.access(path, os.W_OK):  # noqa: PTH110
-        raise Failure("output", f"{file}: is read-only")
+        if handle is not None and not _locks(handle):
+            raise Failure("busy", f"{file}: another process is writing it")
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
-def write_whole(file: Path, data: bytes) -> None:
-    """Write a file that is new or to be replaced; links stay, and so do its permissions.
-
-    Raises:
-        Failure: `output`: it cannot be written. Then it is what it was.
-    """
-    path = Path(os.path.realpath(file))
-    try:
-        mode = path.stat().st_mode & _PERMISSIONS if path.exists() else _NEW_FILE & ~_umask()
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+def _locks(handle: int) -> bool:
+    """Lock a folder; False after a long wait."""
+    end = monotonic() + _LOCK_SECONDS
+    while True:
         try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fchmod(handle, mode)
-                os.fsync(handle)
-            Path(name).replace(path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                Path(name).unlink()
-            raise
-    except OSError as error:
-        raise Failure("output", f"{file}: {error.strerror}: nothing was written") from None
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if monotonic() > end:
+                return False
+            sleep(_LOCK_EVERY_SECONDS)
+        except OSError:
+            return True  # this file system has no locks
+        else:
+            return True
 
 
-def _umask() -> int:
-    """The mask for new files, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+def _check_status(file: Path, path: Path, status: os.stat_result, slug: str) -> None:
+    if status.st_nlink > 1:
+        hint = "the other names would keep the old text; copy the file first"
+        raise Failure(slug, f"{file}: has {status.st_nlink} names (hard links)", hint=hint)
+    if not status.st_mode & _ANY_WRITE or not os.access(path, os.W_OK):
+        raise Failure(slug, f"{file}: is read-only")
+    _check_folder(file, path, slug)
+
+
+def _check_folder(file: Path, path: Path, slug: str) -> None:
+    if not path.parent.is_dir():
+        raise Failure(slug, f"{file}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise Failure(slug, f"{file}: its folder cannot be written to")
 
 
 def _refuse_changed(target: Target) -> None:
-    """Whoever saved the file meanwhile wins."""
+    """Fail if somebody else has saved the file meanwhile."""
     try:
-        now = target.path.stat()
+        now = target.path.lstat()
     except OSError:
+        if target.status is None:
+            return
         raise Failure("changed", f"{target.name}: has gone since it was read") from None
-    if _identity(now) != _identity(target.status):
+    if target.status is None:
+        raise Failure("changed", f"{target.name}: was made meanwhile: nothing was written")
+    if identity(now) != identity(target.status):
         message = f"{target.name}: has changed since it was read: nothing was written"
         raise Failure("changed", message)
 
 
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+@contextlib.contextmanager
+def _partial_file(path: Path) -> Iterator[tuple[int, Path]]:
+    """A temporary file beside another, locked as long as its process lives."""
+    handle, partial = _make_partial(path)
+    try:
+        yield handle, partial
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        os.close(handle)
 
 
-def _copy_attributes(target: Target, handle: int) -> None:
+def _make_partial(path: Path) -> tuple[int, Path]:
+    while True:
+        random = secrets.token_hex(_RANDOM_BYTES)
+        partial = path.with_name(f".{path.name[:_MAX_NAME]}{_PARTIAL}{random}")
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, partial
+        os.close(handle)  # it was taken for an orphan before it was locked
+
+
+def _sweep(path: Path) -> None:
+    """Remove temporary files of one file whose processes no longer live."""
+    name = re.escape(f".{path.name[:_MAX_NAME]}{_PARTIAL}")
+    pattern = re.compile(rf"{name}[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
+    for entry in os.scandir(path.parent):
+        if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            with contextlib.suppress(OSError):
+                _remove_orphan(entry.path)
+
+
+def _remove_orphan(partial: str) -> None:
+    handle = os.open(partial, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its writer would have it
+        if os.fstat(handle).st_uid == os.geteuid():
+            os.unlink(partial)  # noqa: PTH108  # text
+    finally:
+        os.close(handle)
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def _take_place(target: Target, partial: Path) -> None:
+    """Give the temporary file its name, unless that is somebody else's by now."""
+    _refuse_changed(target)
+    if target.status is not None:
+        partial.replace(target.path)
+        return
+    try:
+        os.link(partial, target.path, follow_symlinks=False)
+    except FileExistsError:
+        _refuse_changed(target)
+        raise
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        partial.rename(target.path)  # a file system without hard links
+
+
+def _copy_attributes(target: Target, handle: int, new_mode: int | None) -> None:
     """Owner and extended attributes as far as they may be set, and the permissions."""
+    if target.status is None:
+        os.fchmod(handle, _NEW_FILE & ~_umask() if new_mode is None else new_mode)
+        return
     with contextlib.suppress(OSError):
-        os.chown(handle, target.status.st_uid, target.status.st_gid)
+        os.fchown(handle, target.status.st_uid, target.status.st_gid)
     for attribute in _attributes(target.path):
         with contextlib.suppress(OSError):
             os.setxattr(handle, attribute, os.getxattr(target.path, attribute))
-    os.chmod(handle, target.status.st_mode & _PERMISSIONS)
+    os.fchmod(handle, target.status.st_mode & _PERMISSIONS)
 
 
 def _attributes(path: Path) -> list[str]:
@@ -193,6 +295,13 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _umask() -> int:
+    """The mask for new files, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 _MINE = 0o700
@@ -215,7 +324,5 @@ def make_private_folder(folder: Path) -> None:
 
 def readable_mode(*, executable: bool = False) -> int:
     """Return the mode for a file or folder that others may read as far as the umask lets them."""
-    umask = os.umask(0o077)
-    os.umask(umask)
     ours, others = (0o700, 0o055) if executable else (0o600, 0o044)
-    return ours | (others & ~umask)
+    return ours | (others & ~_umask())

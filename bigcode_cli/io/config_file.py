@@ -1,17 +1,20 @@
-"""Reads and changes one setting of config.toml; its other lines stay as they are.
-
-Knows no option by name.
-"""
+"""Reads and changes one setting of config.toml; its other lines stay as they are."""
 
 import json
-import os
 import re
-import secrets
 from pathlib import Path
 from typing import Any
 
-from bigcode_cli.framework.settings import SettingsError, config_path
-from bigcode_cli.io.atomic_files import make_private_folder
+from bigcode_cli.framework.errors import Failure
+from bigcode_cli.framework.settings import MAX_CONFIG_BYTES, SettingsError, config_path
+from bigcode_cli.io.atomic_files import (
+    atomic_write,
+    folder_lock,
+    make_private_folder,
+    open_target,
+)
+from gpt_bigcode.errors import MissingFileError, UnreadableFileError
+from gpt_bigcode.reading import parse_toml, read_checked
 
 
 def read_setting(key: str) -> str | None:
@@ -21,9 +24,9 @@ def read_setting(key: str) -> str | None:
         SettingsError: the file cannot be used, or holds something else there.
     """
     path = config_path()
-    value = _parsed(path, _text(path)).get(key)
+    value = _parsed(path, _read(path)).get(key)
     if value is not None and not isinstance(value, str):
-        raise SettingsError(f"{path}: {key}: {value!r} is not a text")
+        raise SettingsError(f"{path}: {key}: {str(value)[:80]!r} is not a text")
     return value
 
 
@@ -34,10 +37,10 @@ def read_list(key: str) -> list[str]:
         SettingsError: the file cannot be used, or holds something else there.
     """
     path = config_path()
-    text = _text(path)
-    value = _parsed(path, text).get(key, []) if key in text else []
+    data = _read(path)
+    value = _parsed(path, data).get(key, []) if key.encode() in data else []
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise SettingsError(f"{path}: {key}: {value!r} is not a list of texts")
+        raise SettingsError(f"{path}: {key}: {str(value)[:80]!r} is not a list of texts")
     return value
 
 
@@ -45,58 +48,51 @@ def write_setting(key: str, value: str) -> None:
     """Set a setting to a text, in one step: readers see the old file or the new one.
 
     Raises:
-        SettingsError: the file cannot be used or written.
+        SettingsError: the file cannot be used, or cannot be changed safely.
+        Failure: `settings`, `changed` or `busy`: it cannot be written.
     """
     path = config_path()
     if not path.is_absolute():
         raise SettingsError(f"{path}: the folder for settings is not an absolute path")
-    before = _text(path)
-    values = _parsed(path, before)
+    try:
+        make_private_folder(path.parent)
+    except OSError as error:
+        raise Failure("settings", f"{path}: {error.strerror}") from None
+    with folder_lock(path):
+        target = open_target(
+            path, option="config.toml", slug="settings", max_bytes=MAX_CONFIG_BYTES, create=True
+        )
+        after = _changed(path, target.data, key, value)
+        atomic_write(target, after, new_mode=0o600)
+
+
+def _changed(path: Path, data: bytes, key: str, value: str) -> bytes:
+    """The file with one setting changed or added."""
+    values = _parsed(path, data)
+    before = data.decode("utf-8-sig")
     line = f"{key} = {json.dumps(value, ensure_ascii=False)}"
     pattern = re.compile(rf"^[ \t]*{re.escape(key)}[ \t]*=.*$", re.MULTILINE)
-    is_set = key in values
-    after = pattern.sub(lambda _: line, before, count=1) if is_set else f"{line}\n{before}"
+    text = pattern.sub(lambda _: line, before, count=1) if key in values else f"{line}\n{before}"
+    try:
+        after = text.encode()
+    except UnicodeEncodeError:
+        raise SettingsError(f"{path}: {key}: it is not Unicode") from None
     if _parsed(path, after) != {**values, key: value}:
         raise SettingsError(f"{path}: {key}: cannot be changed safely; edit the file")
-    try:
-        _write(path, after)
-    except (OSError, UnicodeEncodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not Unicode"
-        raise SettingsError(f"{path}: {reason}") from None
+    return after
 
 
-def _text(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes().decode("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except UnicodeDecodeError as error:
+        return read_checked(path, max_bytes=MAX_CONFIG_BYTES)
+    except MissingFileError:
+        return b""
+    except UnreadableFileError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _parsed(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        return parse_toml(data)
+    except ValueError as error:
         raise SettingsError(f"{path}: {error}") from None
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from None
-
-
-def _parsed(path: Path, text: str) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: {error}") from None
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a temporary file beside the real one, which may be behind a link, and rename it."""
-    make_private_folder(path.parent)
-    real = path.resolve()
-    temporary = real.with_name(f".{real.name}.{secrets.token_hex(4)}")
-    try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "w", encoding="utf-8", newline="") as stream:  # noqa: PTH123  # a number
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(real.stat().st_mode & 0o777 if real.exists() else 0o600)
-        temporary.replace(real)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""Text to work on, from a file or standard input, as bytes that were checked.
+"""Text to complete, from a file or standard input, as bytes that were checked.
 
-Knows nothing of models. Only the end of a text is kept: a model reads no more of it.
+Only the end of a text is kept: a model reads no more of it.
 """
 
 import os
@@ -10,10 +10,13 @@ import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import FileIO
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from bigcode_cli.framework.errors import Failure, UsageFailure
+from gpt_bigcode.errors import UnreadableFileError
+from gpt_bigcode.reading import open_checked
 
 TAIL_BYTES = 16 * 2**20
 """How much of the end of a text is kept; 2,000 bytes for each token of an 8,192-token context."""
@@ -73,8 +76,17 @@ def read_text(file: Path | None, *, whole: bool = False) -> InputText:
     """
     path = None if _is_standard_input(file) else file
     with _open(path) as stream:
-        reader = _TailReader(stream, str(path or "stdin"), STREAM_BYTES if whole else TAIL_BYTES)
-        data = reader.read()
+        return _read(stream, path, whole=whole)
+
+
+def read_bytes(data: bytes, path: Path) -> InputText:
+    """Check the content of a file that was read before; see `read_text`."""
+    return _read(BytesIO(data), path, whole=True)
+
+
+def _read(stream: BinaryIO, path: Path | None, *, whole: bool) -> InputText:
+    reader = _TailReader(stream, str(path or "stdin"), STREAM_BYTES if whole else TAIL_BYTES)
+    data = reader.read()
     cut = _character_start(data, len(data) - TAIL_BYTES)
     skipped = reader.start + cut
     text = reader.decode(data, cut)
@@ -98,32 +110,27 @@ def _is_standard_input(file: Path | None) -> bool:
     return file is None or str(file) == "-"
 
 
-def _open(path: Path | None) -> FileIO:
+def _open(path: Path | None) -> BinaryIO:
     if path is None:
         return _standard_input()
+    refuse_unusable(path)
     try:
-        stream = path.open("rb", buffering=0)
-    except IsADirectoryError:
-        raise UsageFailure(f"{path}: is a folder, not a file") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise Failure("input", f"{path}: {reason}") from None
-    if stream.isatty():
-        raise UsageFailure(f"{path}: is a terminal, not a file")
-    return stream
+        return open_checked(path, pipes=True)
+    except UnreadableFileError as error:
+        raise Failure("input", f"{path}: {error.reason}") from None
 
 
-def _standard_input() -> FileIO:
+def _standard_input() -> BinaryIO:
     if sys.stdin is None:
         raise Failure("input", "stdin: is closed")
     refuse_unusable(None)
-    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    return cast("BinaryIO", open(sys.stdin.fileno(), "rb", buffering=0, closefd=False))
 
 
 class _TailReader:
     """Reads a stream to its end and keeps the last `limit` bytes of it."""
 
-    def __init__(self, stream: FileIO, name: str, limit: int) -> None:
+    def __init__(self, stream: BinaryIO, name: str, limit: int) -> None:
         self.name = name
         self.start = 0
         self._stream = stream
@@ -157,6 +164,8 @@ class _TailReader:
 
     def _seek(self) -> None:
         """Go near the end at once if the stream is a file that can."""
+        if isinstance(self._stream, BytesIO):
+            return
         status = os.fstat(self._stream.fileno())
         if not stat.S_ISREG(status.st_mode):
             return
@@ -169,7 +178,7 @@ class _TailReader:
     def _chunks(self) -> Iterator[bytes]:
         total = 0
         try:
-            while (chunk := self._stream.read(_CHUNK_BYTES)) != b"":
+            while (chunk := cast("bytes | None", self._stream.read(_CHUNK_BYTES))) != b"":
                 if chunk is None:  # whoever started us made the pipe non-blocking, and it is empty
                     select.select([self._stream], [], [])
                     continue

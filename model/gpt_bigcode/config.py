@@ -267,8 +267,8 @@ def read_json_object(path: Path, max_bytes: int) -> dict[str, Any]:
     """
     try:
         return reading.read_json_object(path, max_bytes=max_bytes)
-    except MissingFileError as error:
-        raise CheckpointMissingError(f"{path}: {error.reason}") from None
+    except MissingFileError:
+        raise CheckpointMissingError(f"{path}: no such file") from None
     except UnreadableFileError as error:
         raise ConfigError(f"{path.name[:80]}: {error.reason}") from None
 

@@ -32,7 +32,11 @@ _KINDS = (
 
 
 def open_checked(
-    path: str | os.PathLike[str], *, follow_links: bool = True, pipes: bool = False
+    path: str | os.PathLike[str],
+    *,
+    follow_links: bool = True,
+    within: str | os.PathLike[str] | None = None,
+    pipes: bool = False,
 ) -> BinaryIO:
     """Open a regular file for reading bytes, without ever waiting for somebody to write it.
 
@@ -41,7 +45,8 @@ def open_checked(
     Args:
         path: its name.
         follow_links: whether the name itself may be a symbolic link.
-        pipes: accept a pipe too, as a shell's `<(command)` gives one; a terminal never.
+        within: a folder that links must not lead out of; None: they may lead anywhere.
+        pipes: accept what a shell's `<(command)` gives, a pipe without a name, and the null device.
 
     Raises:
         MissingFileError: there is none. UnreadableFileError: anything else.
@@ -51,12 +56,14 @@ def open_checked(
         flags |= os.O_NOFOLLOW
     try:
         descriptor = os.open(path, flags)
-    except (FileNotFoundError, NotADirectoryError):
-        raise MissingFileError.at(path, "no such file") from None
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingFileError.at(path, error.strerror or "no such file") from None
     except (OSError, ValueError) as error:
         raise UnreadableFileError.at(path, _reason(error, follow_links=follow_links)) from None
     try:
         _refuse_special(path, descriptor, pipes=pipes)
+        if within is not None:
+            _refuse_outside(path, descriptor, within)
         os.set_blocking(descriptor, True)
         return os.fdopen(descriptor, "rb")
     except BaseException:
@@ -65,19 +72,24 @@ def open_checked(
 
 
 def read_checked(
-    path: str | os.PathLike[str], *, max_bytes: int, follow_links: bool = True
+    path: str | os.PathLike[str],
+    *,
+    max_bytes: int,
+    follow_links: bool = True,
+    within: str | os.PathLike[str] | None = None,
 ) -> bytes:
     """Read a whole regular file.
 
     Args:
         path: its name.
         max_bytes: a longer file is refused, before more than that is read.
-        follow_links: whether the name itself may be a symbolic link.
+        follow_links: see `open_checked`.
+        within: likewise.
 
     Raises:
         MissingFileError: there is none. UnreadableFileError: anything else.
     """
-    with open_checked(path, follow_links=follow_links) as stream:
+    with open_checked(path, follow_links=follow_links, within=within) as stream:
         return read_stream(stream, path, max_bytes=max_bytes)
 
 
@@ -187,21 +199,48 @@ def parse_toml(data: bytes) -> dict[str, Any]:
 
 
 def _refuse_special(path: str | os.PathLike[str], descriptor: int, *, pipes: bool) -> None:
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode) or (pipes and stat.S_ISFIFO(mode)):
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) or (pipes and _is_nameless_pipe(status)):
         return
     if os.isatty(descriptor):
         raise UnreadableFileError.at(path, "is a terminal, not a file")
-    if pipes and stat.S_ISCHR(mode) and os.fstat(descriptor).st_rdev == _null_device():
+    if pipes and stat.S_ISCHR(status.st_mode) and status.st_rdev == _null_device():
         return  # an empty text
     for is_kind, words in _KINDS:
-        if is_kind(mode):
+        if is_kind(status.st_mode):
             raise UnreadableFileError.at(path, words)
     raise UnreadableFileError.at(path, "is a device, not a file")
 
 
+def _is_nameless_pipe(status: os.stat_result) -> bool:
+    """Whether a pipe has no name in any folder: somebody has written to it, or will close it."""
+    if not stat.S_ISFIFO(status.st_mode):
+        return False
+    ends = os.pipe()
+    try:
+        return status.st_dev == os.fstat(ends[0]).st_dev
+    finally:
+        for end in ends:
+            os.close(end)
+
+
 def _null_device() -> int:
     return os.stat(os.devnull).st_rdev  # noqa: PTH116
+
+
+def _refuse_outside(
+    path: str | os.PathLike[str], descriptor: int, within: str | os.PathLike[str]
+) -> None:
+    """Refuse a file that links lead to, unless it lies below a folder."""
+    real, folder = os.path.realpath(path), os.path.realpath(within)
+    if os.path.commonpath((real, folder)) != folder:
+        raise UnreadableFileError.at(path, "is a link that leads out of its folder")
+    try:
+        same = os.path.samestat(os.lstat(real), os.fstat(descriptor))
+    except OSError:
+        same = False
+    if not same:
+        raise UnreadableFileError.at(path, "was replaced while it was opened")
 
 
 def _reason(error: OSError | ValueError, *, follow_links: bool = True) -> str:

@@ -1,5 +1,6 @@
 """`bigcode infill --in-place`: the old file or the new one, whatever happens."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -101,23 +102,26 @@ def test_a_folder_that_cannot_be_written_to(
     path = infill.write(OLD)
     monkeypatch.setattr("os.access", lambda name, _mode: Path(name) == path)
     with pytest.raises(Failure, match="its folder cannot be written to"):
-        atomic_files.open_target(path)
+        atomic_files.in_place_target(path, 100)
 
 
 @contextmanager
 def _started(run: Run, model: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The program at the moment when it has read the file and is about to write for seconds."""
-    fifo = run.folder.parent / "fifo"
-    os.mkfifo(fifo)
-    shared = ("--at=1:5", "--in-place", "--max-tokens=8000", "--context", str(fifo))
+    read, write = os.pipe()
+    capacity = fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    shared = ("--at=1:5", "--in-place", "--max-tokens=8000", "--context", f"/dev/fd/{read}")
     process = subprocess.Popen(
         [BIGCODE, "infill", "-m", model, *shared, "a.py"],
         cwd=run.folder,
         env=dict(run.environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        pass_fds=(read,),
     )
-    with fifo.open("wb"):  # waits until the program opens it too
+    os.close(read)
+    with os.fdopen(write, "wb", buffering=0) as stream:
+        stream.write(b"\n" * 2 * capacity)  # waits until the program reads it
         yield process
 
 

@@ -90,17 +90,24 @@ def test_only_the_end_of_a_large_text_is_kept(size: int, character: str, tmp_pat
     assert data.endswith(source.text.encode())
     assert len(source.text.encode()) > min(10, len(data)) - len(character.encode())
     assert source.skipped_bytes == len(data) - len(source.text.encode())
-    assert _through_a_fifo(tmp_path, data) == source.text
+    assert _through_a_pipe(data) == source.text
 
 
-def _through_a_fifo(folder: Path, data: bytes) -> str:
-    fifo = folder / "fifo"
-    os.mkfifo(fifo)
-    writer = threading.Thread(target=fifo.write_bytes, args=(data,))
+def _through_a_pipe(data: bytes) -> str:
+    """As a shell's `<(command)` gives it."""
+    read, write = os.pipe()
+
+    def fill() -> None:
+        with os.fdopen(write, "wb") as stream:
+            stream.write(data)
+
+    writer = threading.Thread(target=fill)
     writer.start()
-    text = read_text(fifo).text
-    writer.join()
-    return text
+    try:
+        return read_text(Path(f"/dev/fd/{read}")).text
+    finally:
+        writer.join()
+        os.close(read)
 
 
 @pytest.mark.usefixtures("small_limits")
@@ -109,13 +116,13 @@ def test_the_place_of_a_bad_byte_counts_what_was_left_out(tmp_path: Path) -> Non
     with pytest.raises(Failure, match="0xff at offset 100 is not UTF-8"):
         read_text(_write(tmp_path, data))
     with pytest.raises(Failure, match=r"0xff at offset 100 \(line 51\)"):
-        _through_a_fifo(tmp_path, data)
+        _through_a_pipe(data)
 
 
 @pytest.mark.usefixtures("small_limits")
 def test_limits(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="more than") as caught:
-        _through_a_fifo(tmp_path, b"a" * 1001)
+        _through_a_pipe(b"a" * 1001)
     assert caught.value.slug == "too-large"
     with pytest.raises(Failure, match="more than") as caught:
         read_context_file(_write(tmp_path, b"a" * 21))
@@ -157,9 +164,19 @@ def test_closed_stdin(arguments: tuple[str, ...], run: Run, checkpoint: Path) ->
 
 
 def test_an_endless_stream_of_zeros_ends_at_once(run: Run, checkpoint: Path) -> None:
-    done = run("complete", "-m", checkpoint, "/dev/zero")
+    with Path("/dev/zero").open("rb") as zeros:
+        done = run("complete", "-m", checkpoint, stdin=zeros)
     assert (done.status, done.stdout) == (3, b"")
-    assert "error[binary]: /dev/zero: NUL byte at offset 0 (line 1)" in done.stderr
+    assert "error[binary]: stdin: NUL byte at offset 0 (line 1)" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["complete", "score", "classify", "tag"])
+def test_what_is_no_file_is_an_error_at_once(command: str, run: Run) -> None:
+    os.mkfifo(run.folder / "fifo")
+    for name, words in (("fifo", "is a named pipe"), ("/dev/zero", "is a device")):
+        done = run(command, name)
+        assert (done.status, done.stdout) == (3, b"")
+        assert done.stderr == f"bigcode: error[input]: {name}: {words}, not a file\n"
 
 
 def test_an_endless_stream_of_lines_ends_too(run: Run, checkpoint: Path) -> None:

@@ -1,6 +1,8 @@
 """`bigcode tag --baseline`: what is known is not reported again, wherever it has moved to."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +134,7 @@ def test_it_is_written_as_a_whole_or_not_at_all(run: Run, tag: Any, baseline: Pa
     assert baseline.stat().st_mode & 0o777 == 0o640
     done = tag("--baseline=no/such/folder.json", "--update-baseline", "a.py")
     assert done.status == 3
-    assert "error[baseline]: no/such/folder.json: No such file" in done.stderr
+    assert "error[baseline]: no/such/folder.json: there is no folder " in done.stderr
     names = sorted(path.name for path in run.folder.iterdir())
     assert names == ["a.py", "known.json", "real.json"]
 
@@ -169,3 +171,19 @@ def test_a_baseline_that_is_not_there_and_another_salt(run: Run, tag: Any) -> No
     done = tag(BASE, "--salt", "other", input=b"ABCD")
     assert (done.status, done.stdout) == (2, b"")
     assert "--salt: the baseline was made with another one" in done.stderr
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_updates_at_once_all_land(run: Run, tag: Any, baseline: Path, *, exists: bool) -> None:
+    """A new baseline too: each of them draws a salt, and one salt is kept."""
+    if exists:
+        baseline.write_text('{"version":1,"salt":"s","findings":[]}', "utf-8")
+    names = [f"{number}.py" for number in range(8)]
+    for name in names:
+        (run.folder / name).write_text(f"ABCD {name}\n", "utf-8")
+    with ThreadPoolExecutor(8) as pool:
+        assert {done.status for done in pool.map(partial(tag, *UPDATE), names)} == {0}
+    assert {path for path, _ in _known(baseline)} == set(names)
+    assert tag(BASE, *names).status == 0
+    left = sorted(path.name for path in run.folder.iterdir())
+    assert left == sorted([*names, baseline.name])

@@ -25,7 +25,8 @@ from bigcode_cli.framework.options import (
     ReportOptions,
 )
 from bigcode_cli.framework.output import Notes
-from bigcode_cli.io import atomic_files
+from bigcode_cli.io import text_input
+from bigcode_cli.io.atomic_files import Target, atomic_write, in_place_target
 from bigcode_cli.models.load import completion_options, load_text_model, set_numpy_threads
 from bigcode_cli.models.resolve import find_model
 
@@ -51,10 +52,10 @@ def infill(  # noqa: PLR0913  # one dataclass for each group of options
     _check_answer(answer, place, generation)
     check_way(file, place)
     set_numpy_threads(model.threads)
-    target = atomic_files.open_target(file) if answer.in_place else None
+    target = in_place_target(file, text_input.STREAM_BYTES) if answer.in_place else None
     notes = Notes(quiet=report.quiet, verbose=report.verbose)
     found = find_model(model.model)
-    gap = find_place(file, place)
+    gap = find_place(file, place, target)
     options = _infill_options(completion_options(generation, gap.source), answer, order)
     text_model = load_text_model(found, model, notes)
     load_draft(text_model, generation, model, notes)
@@ -74,7 +75,7 @@ def _answer(
     text_model: "TextModel",
     options: "InfillOptions",
     presenter: InfillPresenter,
-    target: atomic_files.Target | None,
+    target: Target | None,
 ) -> None:
     """Fill the gap, and show the answer or write it into the file."""
     gap, notes = presenter.place, presenter.notes
@@ -86,7 +87,7 @@ def _answer(
     if target is not None:
         middle = completion.choices[0].text
         # An empty answer changes nothing, a marker in the gap included.
-        changed = bool(middle) and atomic_files.rewrite(target, gap.source.data, gap.filled(middle))
+        changed = bool(middle) and atomic_write(target, gap.filled(middle))
         if changed:
             notes.detail(f"{target.name}: written")
         else:

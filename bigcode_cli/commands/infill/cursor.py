@@ -10,6 +10,7 @@ from pathlib import Path
 from bigcode_cli.commands.infill.options import ColumnUnit, PlaceOptions
 from bigcode_cli.framework.errors import Failure, UsageFailure
 from bigcode_cli.io import text_input
+from bigcode_cli.io.atomic_files import Target
 from bigcode_cli.io.text_input import InputText
 
 _ENCODINGS = {
@@ -84,8 +85,13 @@ def check_way(file: Path | None, options: PlaceOptions) -> None:
         text_input.refuse_unusable(path, command="infill")
 
 
-def find_place(file: Path | None, options: PlaceOptions) -> Place:
+def find_place(file: Path | None, options: PlaceOptions, target: Target | None = None) -> Place:
     """Read the file, or both, and find the gap.
+
+    Args:
+        file: its name on the command line.
+        options: where the gap is.
+        target: the same file if it is to be written: its name is not resolved once more.
 
     Raises:
         UsageFailure: a place that the file does not have.
@@ -95,7 +101,7 @@ def find_place(file: Path | None, options: PlaceOptions) -> Place:
         first, second = _read(options.prefix_file), _read(options.suffix_file)
         after = second.data.removeprefix(BOM_UTF8)
         return Place(source=first, data=None, before=first.data, after=after)
-    source = _read(file)
+    source = _read(file, target)
     if options.marker is not None:
         start, end = _find_marker(source, options.marker.encode())
     elif options.offset is not None:
@@ -107,8 +113,11 @@ def find_place(file: Path | None, options: PlaceOptions) -> Place:
     )
 
 
-def _read(file: Path | None) -> InputText:
-    source = text_input.read_text(file, whole=True)
+def _read(file: Path | None, target: Target | None = None) -> InputText:
+    if target is None:
+        source = text_input.read_text(file, whole=True)
+    else:
+        source = text_input.read_bytes(target.data, Path(target.name))
     mark = 0 if source.skipped_bytes else len(source.data) - len(source.data.removeprefix(BOM_UTF8))
     if source.skipped_bytes + mark + len(source.text.encode()) != len(source.data):
         raise Failure("too-large", f"{source.name}: more than {text_input.STREAM_BYTES >> 20} MiB")

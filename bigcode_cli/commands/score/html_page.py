@@ -51,6 +51,7 @@ class Page:
     """
 
     file: Path
+    _target: atomic_files.Target
     _files: list[_File] = field(default_factory=list)
     _characters: int = 0
 
@@ -59,18 +60,21 @@ class Page:
         """A page for a file that can be written.
 
         Raises:
-            UsageFailure, Failure: it cannot, see `atomic_files.check_writable`; or it is something
+            UsageFailure, Failure: it cannot, see `atomic_files.open_target`; or it is something
                 else than a page.
         """
-        atomic_files.check_writable(file, option="--html")
-        try:
-            known = file.read_bytes()[: len(_BEGINNING)] if file.exists() else b""
-        except OSError as error:
-            raise Failure("output", f"{file}: {error.strerror}") from None
-        if known and known != _BEGINNING:
+        target = atomic_files.open_target(
+            file,
+            option="--html",
+            slug="output",
+            max_bytes=len(_BEGINNING),
+            create=True,
+            whole=False,
+        )
+        if target.data and target.data != _BEGINNING:
             hint = "choose a name that is free, or remove the file first"
             raise Failure("output", f"{file}: is there and is not such a page", hint=hint)
-        return cls(file)
+        return cls(file, target)
 
     def add(self, entry: Entry) -> None:
         """Take the result for a file, with its text."""
@@ -96,7 +100,7 @@ class Page:
             Failure: it cannot be written.
         """
         text = "".join(self._parts(summary))
-        atomic_files.write_whole(self.file, text.encode("utf-8", "replace"))
+        atomic_files.atomic_write(self._target, text.encode("utf-8", "replace"))
 
     def _parts(self, summary: dict[str, Any]) -> Iterator[str]:
         style = Path(__file__).with_name("page.css").read_text("utf-8")

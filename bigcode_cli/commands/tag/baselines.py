@@ -12,12 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bigcode_cli.commands.tag.fingerprints import Fingerprints
 from bigcode_cli.framework.errors import Failure, UsageFailure
-from bigcode_cli.io.atomic_files import open_target, rewrite
+from bigcode_cli.io.atomic_files import Target, atomic_write, folder_lock, open_target
+from gpt_bigcode.errors import MissingFileError, UnreadableFileError
+from gpt_bigcode.reading import parse_json, read_checked
 
 VERSION = 1
-_MOST_BYTES = 64 * 10**6
+_MAX_BYTES = 64 * 10**6
 _SALT_BYTES = 16
+_HINT = "bigcode tag --baseline FILE --update-baseline PATH... makes one"
 
 
 class Known(NamedTuple):
@@ -63,23 +67,27 @@ class Baseline:
             UsageFailure: another salt than the baseline's.
             Failure: `baseline`: it cannot be read, or is none.
         """
-        hint = "bigcode tag --baseline FILE --update-baseline PATH... makes one"
         try:
-            with file.open("rb") as stream:
-                data = stream.read(_MOST_BYTES + 1)
-        except FileNotFoundError:
+            data = read_checked(file, max_bytes=_MAX_BYTES)
+        except MissingFileError:
             if create:
                 return cls(file, salt or secrets.token_hex(_SALT_BYTES), frozenset())
-            raise Failure("baseline", f"{file}: there is no such file", hint=hint) from None
-        except (OSError, ValueError) as error:
-            raise Failure("baseline", f"{file}: {getattr(error, 'strerror', error)}") from None
-        try:
-            found, known = _parse(data)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise Failure("baseline", f"{file}: is no baseline of bigcode tag", hint=hint) from None
-        if salt is not None and salt != found:
+            raise Failure("baseline", f"{file}: there is no such file", hint=_HINT) from None
+        except UnreadableFileError as error:
+            raise Failure("baseline", f"{file}: {error.reason}") from None
+        baseline = cls._parsed(file, data)
+        if salt is not None and salt != baseline.salt:
             raise UsageFailure("--salt: the baseline was made with another one")
-        return cls(file, found, known)
+        return baseline
+
+    @classmethod
+    def _parsed(cls, file: Path, data: bytes) -> "Baseline":
+        try:
+            return cls(file, *_parse(data))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise Failure(
+                "baseline", f"{file}: is no baseline of bigcode tag", hint=_HINT
+            ) from None
 
     def within(self, root: str) -> "Baseline":
         """The same, for paths that are relative to another folder than the current one."""
@@ -93,14 +101,50 @@ class Baseline:
         """What the baseline would hold for a finding in a file of this call."""
         return Known(self._key(path), label, fingerprint)
 
-    def updated(self, found: Iterable[Known], searched: Iterable[str]) -> "Baseline":
-        """The baseline after a search.
+    def update(
+        self,
+        found: Iterable[tuple[str, str, str]],
+        searched: Iterable[str],
+        fingerprints: Fingerprints,
+    ) -> tuple[int, bool]:
+        """Write what a search has found into the file, as one step for every process.
+
+        What the file holds by now counts, not what it held when the search began: so several
+        searches at once all add to it.
 
         Args:
-            found: the findings.
+            found: path, label and text of each finding.
             searched: the files that were searched; what was known of them and not found again is
                 dropped, as is what was known of files that are no more.
+            fingerprints: those with this baseline's salt, which may know some of them already.
+
+        Returns:
+            How many findings it holds, and whether it was not the same already.
+
+        Raises:
+            Failure: `baseline`, `changed` or `busy`: it cannot be written.
         """
+        with folder_lock(self.file):
+            target = open_target(
+                self.file, option="--baseline", slug="baseline", max_bytes=_MAX_BYTES, create=True
+            )
+            now = replace(self._now(target), root=self.root)
+            if now.salt != self.salt:  # another process has made the file meanwhile
+                fingerprints = Fingerprints(now.salt)
+            entries = (
+                now.entry(path, label, fingerprints.of(label, text)) for path, label, text in found
+            )
+            after = now.updated(entries, searched)
+            return len(after.known), atomic_write(target, after.to_bytes())
+
+    def _now(self, target: Target) -> "Baseline":
+        """The baseline that the file holds by now."""
+        if target.status is None:
+            return replace(self, known=frozenset())
+        return self._parsed(self.file, target.data)
+
+    def updated(self, found: Iterable[Known], searched: Iterable[str]) -> "Baseline":
+        """The baseline after a search, see `update`."""
         done = {self._key(path) for path in searched}
         folder = os.path.dirname(os.path.abspath(self.file))  # noqa: PTH100, PTH120  # text
         kept = {
@@ -109,27 +153,6 @@ class Baseline:
             if entry.path not in done and os.path.lexists(os.path.join(folder, entry.path))  # noqa: PTH118
         }
         return replace(self, known=frozenset({*kept, *found}))
-
-    def write(self) -> bool:
-        """Write the file as a whole; whether it was not the same already.
-
-        Raises:
-            Failure: `baseline` or `in-place`: it cannot be written.
-        """
-        if self.file.exists():
-            target = open_target(self.file)
-            return rewrite(target, target.path.read_bytes(), self.to_bytes())
-        draft = self.file.with_name(f".{self.file.name[:100]}.{os.getpid()}")
-        try:
-            with draft.open("xb") as stream:
-                stream.write(self.to_bytes())
-                stream.flush()
-                os.fsync(stream.fileno())
-            draft.replace(self.file)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise Failure("baseline", f"{self.file}: {error.strerror}") from None
-        return True
 
     def to_bytes(self) -> bytes:
         """What the file holds."""
@@ -149,9 +172,7 @@ class Baseline:
 
 
 def _parse(data: bytes) -> tuple[str, frozenset[Known]]:
-    if len(data) > _MOST_BYTES:
-        raise ValueError("too large")
-    document: dict[str, Any] = json.loads(data.decode("utf-8"))
+    document: dict[str, Any] = parse_json(data, file_names=True)
     if document["version"] != VERSION:
         raise ValueError("another version")
     known = frozenset(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.commands.tag.baselines import Baseline, Known
+from bigcode_cli.commands.tag.baselines import Baseline
 from bigcode_cli.commands.tag.findings import Finding, TagEntry
 from bigcode_cli.commands.tag.fingerprints import Fingerprints
 from bigcode_cli.commands.tag.options import TagFormat
@@ -23,7 +23,7 @@ from bigcode_cli.files.sources import MAX_BYTES, Source
 from bigcode_cli.framework import output
 from bigcode_cli.framework.errors import ExitStatus, Failure
 from bigcode_cli.framework.output import Notes
-from bigcode_cli.io import atomic_files
+from bigcode_cli.io.atomic_files import atomic_write, in_place_target
 from gpt_bigcode.errors import GPTBigCodeError
 
 if TYPE_CHECKING:
@@ -111,13 +111,13 @@ class TagRun:
     ) -> ExitStatus:
         report = TagReport(self.format)
         total = _Total()
-        found: set[Known] = set()
+        found: set[tuple[str, str, str]] = set()
         for text, entry in zip(texts, entries, strict=True):
             if (fault := entry.fault) is not None:
                 fault.explain(text, self.notes)
             total.add(entry)
             if self.update and self.baseline is not None:
-                report.add(self._remembered(self.baseline, entry, found))
+                report.add(self._remembered(entry, found))
             else:
                 report.add(entry)
         if self.update and self.baseline is not None:
@@ -196,13 +196,7 @@ class TagRun:
         """Redact one file; how many spans were replaced."""
         from io import BytesIO
 
-        target = atomic_files.open_target(Path(text.path))
-        if target.status.st_size > MAX_BYTES:
-            raise Failure("too-large", f"more than {MAX_BYTES // 10**6} MB")
-        try:
-            old = target.path.read_bytes()
-        except OSError as error:
-            raise Failure("input", str(error.strerror)) from None
+        target = in_place_target(Path(text.path), MAX_BYTES)
         spans: list[Span] = []
 
         def wanted(span: "Span") -> bool:
@@ -210,20 +204,21 @@ class TagRun:
             spans.extend([span] * chosen)
             return chosen
 
-        new = b"".join(redacted(BytesIO(old), model, self.options, wanted))
-        atomic_files.rewrite(target, old, new)
+        new = b"".join(redacted(BytesIO(target.data), model, self.options, wanted))
+        atomic_write(target, new)
         return len(spans)
 
-    def _remembered(self, baseline: Baseline, entry: TagEntry, found: set[Known]) -> TagEntry:
-        """Move the findings of a file into the baseline."""
-        for finding in entry.findings:
-            found.add(baseline.entry(entry.path, finding.span.label, finding.fingerprint))
+    def _remembered(self, entry: TagEntry, found: set[tuple[str, str, str]]) -> TagEntry:
+        """Move the findings of a file to what the baseline is to hold: path, label and text."""
+        found |= {(entry.path, one.span.label, one.span.text) for one in entry.findings}
         return replace(entry, findings=(), known=len(entry.findings))
 
-    def _write_baseline(self, baseline: Baseline, found: set[Known], total: "_Total") -> None:
-        written = baseline.updated(found, total.searched)
-        what = "written" if written.write() else "unchanged"
-        self.notes.note(f"{baseline.file}: {what}, {_plural(len(written.known), 'finding')}")
+    def _write_baseline(
+        self, baseline: Baseline, found: set[tuple[str, str, str]], total: "_Total"
+    ) -> None:
+        count, written = baseline.update(found, total.searched, self.fingerprints)
+        what = "written" if written else "unchanged"
+        self.notes.note(f"{baseline.file}: {what}, {_plural(count, 'finding')}")
 
 
 def _failed(text: Source, error: Exception, *, alone: bool) -> TagEntry:

@@ -89,8 +89,8 @@ class TokenizerDefinition:
         """
         try:
             values = read_json_object(path, max_bytes=MAX_TOKENIZER_BYTES)
-        except MissingFileError as error:
-            raise CheckpointMissingError(f"{path}: {error.reason}") from None
+        except MissingFileError:
+            raise CheckpointMissingError(f"{path}: no such file") from None
         except UnreadableFileError as error:
             raise TokenizerError(f"{path.name}: {error.reason}") from None
         try:
