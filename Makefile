@@ -52,14 +52,13 @@ test-fast: $(VENV)/.tested  ## the quick tests, in under two minutes
 docs: $(VENV)/.tested  ## write the man pages and the completions
 	$(BIN)/python scripts/generate_reference.py
 
-# Quick forms of the programs that need no downloads; what they print belongs into benchmarks/results.md.
-bench: $(VENV)/.tested  ## run the benchmarks, in a quick form
+# Quick forms; each program's first lines say how to run it at full size.
+bench: $(VENV)/.tested  ## measure this machine beside peers: one table per subject
 	$(BIN)/python benchmarks/startup.py --runs 3
-	$(BIN)/python benchmarks/profile_step.py --steps 16
-	$(BIN)/python benchmarks/label.py --runs 3 --files 24
+	$(BIN)/python benchmarks/decode.py tiny_starcoder_py --runs 2
 	$(BIN)/python benchmarks/score.py --runs 3 --files 12
+	$(BIN)/python benchmarks/label.py --runs 3 --files 24
 	$(BIN)/python benchmarks/speculation.py --cases 4
-	@echo 'Tables for benchmarks/results.md; each program with its full size: see its first lines.'
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

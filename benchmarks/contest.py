@@ -1,7 +1,7 @@
 """Runs contenders in turns, each in a process of its own, and prints medians, spread and ratios.
 
-Knows nothing of what they do. A contender loads once and then does the same work whenever it is
-asked; taking turns lets a busy machine slow all of them alike.
+A contender loads once, then repeats the same work on request; taking turns lets other load slow all
+of them alike.
 """
 
 import os
@@ -13,7 +13,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-_PACKAGES = ("torch", "numpy", "transformers", "ctranslate2", "llama_cpp_python")
+from gpt_bigcode.hardware import cpu_flags
+
+_PACKAGES = ("torch", "numpy", "transformers", "ctranslate2", "xllamacpp")
+# Instructions that decide which number format is fast.
+_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 _READY = "ready"
 
 Work = Callable[[], object]
@@ -98,17 +102,17 @@ def take_turns(contenders: dict[str, Contender], runs: int) -> dict[str, list[fl
 
 
 def machine() -> str:
-    """Versions, processors and load, for the results page."""
+    """Versions, processor with its matrix instructions, and load, for the results page."""
     parts = [f"Python {platform.python_version()}"]
     for package in _PACKAGES:
         try:
             parts.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    parts.append(
-        f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
-    )
-    return ", ".join(parts)
+    flags = [name for name in _FLAGS if name in cpu_flags()]
+    cores = len(os.sched_getaffinity(0))
+    parts.append(f"{platform.machine()} with {' '.join(flags) or 'no AVX'}, {cores} processors")
+    return ", ".join([*parts, f"load {os.getloadavg()[0]:.1f}"])
 
 
 def table(times: dict[str, list[float]], units: float, unit: str) -> str:

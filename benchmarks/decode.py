@@ -1,31 +1,28 @@
-"""Decode and prefill rates of one shape: bigcode, transformers, CTranslate2, llama.cpp.
+"""Decode and prefill rates of one shape beside transformers, CTranslate2 and llama.cpp.
 
-Knows nothing of how they compute. All get the same random weights; each runs in a process of its
-own that stays, and they take turns, so that a busy machine slows all of them alike: read ratios.
-Peers that are not installed are left out: CTranslate2 comes with the tests, llama.cpp with
-`pip install xllamacpp gguf`.
-Run: python benchmarks/decode.py [SHAPE] [--runs N] [--context N] [--prefill N]
-     [--threads N] [--folder F] [--only ENGINE]...
+All engines get the same random weights. Each stays in a process of its own and they take turns, so
+that other load slows all alike: read the ratios. Peers that are not installed are left out
+(llama.cpp: `pip install xllamacpp gguf`).
+
+    python benchmarks/decode.py [SHAPE] [--runs N] [--context N] [--prefill N] [--only ENGINE]
 """
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from contest import machine
+from gpt_bigcode.benchmarking.random_weights import FAMILY, family_config, write_random_checkpoint
+
 HERE = Path(__file__).resolve().parent
 NEW_TOKENS, PREFILL_TOKENS, WARM_UP_TOKENS = 32, 1024, 64
-SHAPES = ("tiny_starcoder_py", "santacoder", "starcoderbase-3b")
-PACKAGES = ("torch", "transformers", "ctranslate2", "xllamacpp")
 # The first one is what the others are compared with.
 PEERS = {
     "bigcode auto": "bigcode:auto",
@@ -46,7 +43,7 @@ class Runner:
     def __init__(self, kind: str, folder: Path, threads: int) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "engine.py"), kind, str(folder), str(threads)],
+            [sys.executable, str(HERE / "engines.py"), kind, str(folder), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -87,110 +84,66 @@ def _start(names: list[str], folder: Path, threads: int) -> dict[str, Runner]:
     return runners
 
 
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 2),
-        "slowest": round(min(values), 2),
-        "fastest": round(max(values), 2),
-    }
-
-
-def _table(report: Mapping[str, Any]) -> str:
-    lines = [
-        "| | decode, tokens/s | slowest to fastest | ratio | prefill, tokens/s | ratio | load |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, values in report["engines"].items():
-        decode, prefill = values["decode"], values["prefill"]
-        cells = [
-            name,
-            f"{decode['median']:.1f}",
-            f"{decode['slowest']:.1f} to {decode['fastest']:.1f}",
-            f"{values['decode_ratio']:.2f}",
-            f"{prefill['median']:.0f}",
-            f"{values['prefill_ratio']:.2f}",
-            f"{values['load_seconds']:.1f} s",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    first = next(iter(report["engines"]))
-    return "\n".join(
-        [*lines, "", f"Ratios: {first} divided by the row, the median over the turns."]
-    )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"
-
-
 def _ratio(first: list[float], other: list[float]) -> float:
     """How many times faster the first is: the median over the turns."""
-    return round(statistics.median(a / b for a, b in zip(first, other, strict=True)), 3)
+    return statistics.median(a / b for a, b in zip(first, other, strict=True))
 
 
-def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Start all, let them take turns, and sum up."""
+def table(rates: Mapping[str, Mapping[str, list[float]]], loads: Mapping[str, float]) -> str:
+    """A Markdown table; ratios are the first row divided by each row, median over the turns."""
+    head = "| | decode, tokens/s (range) | ratio | prefill, tokens/s (range) | ratio | load |"
+    rows = [head, "|---|---|---|---|---|---|"]
+    first = next(iter(rates.values()))
+    for name, values in rates.items():
+        cells = [name]
+        for kind in ("decode", "prefill"):
+            middle, low, high = (
+                statistics.median(values[kind]),
+                min(values[kind]),
+                max(values[kind]),
+            )
+            cells.append(f"{middle:,.1f} ({low:,.1f} to {high:,.1f})")
+            cells.append(f"{_ratio(first[kind], values[kind]):.2f}")
+        rows.append(f"| {' | '.join(cells)} | {loads[name]:.1f} s |")
+    return "\n".join(rows)
+
+
+def measure(arguments: argparse.Namespace, folder: Path) -> str:
+    """Start every engine, let them take turns, and sum up as a table."""
     names = [name for name in PEERS if not arguments.only or name in arguments.only]
     runners = _start(names, folder, arguments.threads)
-    decode: dict[str, list[float]] = {name: [] for name in runners}
-    prefill: dict[str, list[float]] = {name: [] for name in runners}
+    rates: dict[str, dict[str, list[float]]] = {n: {"decode": [], "prefill": []} for n in runners}
     for runner in runners.values():
         runner.measure(WARM_UP_TOKENS, WARM_UP_TOKENS)
     for _ in range(arguments.runs):
         for name, runner in runners.items():
-            rates = runner.measure(arguments.context, arguments.prefill)
-            decode[name].append(rates["decode"])
-            prefill[name].append(rates["prefill"])
+            measured = runner.measure(arguments.context, arguments.prefill)
+            for kind, values in rates[name].items():
+                values.append(measured[kind])
     for runner in runners.values():
         runner.close()
-    first = next(iter(runners))
-    return {
-        "shape": arguments.shape,
-        "context": arguments.context,
-        "new_tokens": NEW_TOKENS,
-        "prefill_tokens": arguments.prefill,
-        "runs": arguments.runs,
-        "threads": arguments.threads,
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
-        "load": round(os.getloadavg()[0], 1),
-        "versions": {
-            name: _version(name) for name in ("torch", "transformers", "ctranslate2", "xllamacpp")
-        },
-        "engines": {
-            name: {
-                **runner.loaded,
-                "decode": _spread(decode[name]),
-                "prefill": _spread(prefill[name]),
-                "decode_ratio": _ratio(decode[first], decode[name]),
-                "prefill_ratio": _ratio(prefill[first], prefill[name]),
-            }
-            for name, runner in runners.items()
-        },
-    }
+    return table(rates, {name: runner.loaded["load_seconds"] for name, runner in runners.items()})
 
 
 def main() -> None:
-    """Write the checkpoint if it is not there, measure, print JSON and a table."""
+    """Write the checkpoint if it is missing, measure, print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("shape", nargs="?", choices=SHAPES, default=SHAPES[0])
+    parser.add_argument("shape", nargs="?", choices=list(FAMILY), default="tiny_starcoder_py")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--prefill", type=int, default=PREFILL_TOKENS)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--folder", type=Path, help="keeps the checkpoint for the next time")
+    parser.add_argument("--folder", type=Path, help="keeps the checkpoint for the next run")
     parser.add_argument("--only", action="append", choices=list(PEERS))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)) / arguments.shape
         if not (folder / "config.json").exists():
-            writer = [sys.executable, str(HERE / "random_checkpoint.py")]
-            subprocess.run([*writer, arguments.shape, str(folder)], check=True, stdout=sys.stderr)
-        report = measure(arguments, folder)
-    print(json.dumps(report, indent=2))
-    print(f"\n{_table(report)}")
+            folder.mkdir(parents=True)
+            write_random_checkpoint(folder, family_config(arguments.shape))
+        shown = measure(arguments, folder)
+    print(f"{arguments.shape}, context {arguments.context}, prefill {arguments.prefill};")
+    print(f"{machine()}\n\n{shown}")
 
 
 if __name__ == "__main__":

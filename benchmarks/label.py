@@ -1,6 +1,6 @@
 """`classify` and `tag` on real files, against transformers' pipelines with the same models.
 
-Knows nothing of windows: every contender reads the same beginnings of the same files, as text.
+Every contender gets the same beginnings of the same files, as text.
 Run: python benchmarks/label.py [--runs N] [--files N]
 """
 

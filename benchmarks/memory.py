@@ -1,6 +1,6 @@
 """Peak of memory and rates of one checkpoint in one precision, in a process of its own.
 
-Knows nothing of how it is loaded. Run: python benchmarks/memory.py FOLDER [PRECISION] [CACHE]
+Run: python benchmarks/memory.py FOLDER [PRECISION] [CACHE]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Scoring of real files: bigcode against transformers at its best batch size and CTranslate2.
 
-Knows nothing of windows: every contender reads the same first tokens of the same files, and gives
+Every contender gets the same first tokens of the same files, and gives
 the log-probability of each. Run:
 python benchmarks/score.py [--runs N] [--files N] [--skip N] [--model DIR]
 """

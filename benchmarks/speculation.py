@@ -1,6 +1,6 @@
 """Plain against speculative decoding, on real gaps and on texts that do not repeat themselves.
 
-Knows nothing of how guesses are made. Both ways take turns on the same text, several times, so that
+Both ways take turns on the same text, several times, so that
 a busy machine slows both alike, and the texts are compared. A case is the median of its turns. With
 --size the built-in model is made as large as a published one without changing what it computes: its
 state is copied side by side, and layers that add nothing follow. So the size is real and the text

@@ -1,6 +1,6 @@
 """Texts to write into, of kinds that repeat themselves and of kinds that do not.
 
-Knows no model. Real texts come from installed packages, at random lines; the same seed gives the
+Real texts come from installed packages, at random lines; the same seed gives the
 same texts wherever the same packages are installed.
 """
 

@@ -1,19 +1,17 @@
 """Time to start: the help, an import of PyTorch, and a completion of 64 tokens, side by side.
 
-Knows nothing of what is inside: the figures are wall-clock times of whole processes, in turns, so
-that a busy machine slows all of them alike. The prompt is the beginning of a file of this project,
-read anew in each call. Run: python benchmarks/startup.py --runs 9
+Wall-clock times of whole processes, in turns, so that other load slows all of them alike. The
+prompt is the beginning of a file of this project. Run: python benchmarks/startup.py --runs 9
 """
 
 import argparse
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
+
+from contest import machine
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROMPT_FILE = REPOSITORY / "model/gpt_bigcode/generation/sampling.py"
@@ -77,9 +75,7 @@ def main() -> None:
             elapsed = _seconds(command, prompt)
             if turn >= 0:
                 times[name].append(elapsed)
-    versions = f"Python {platform.python_version()}, torch {version('torch')}"
-    cores = f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
-    print(f"{versions}, {platform.machine()}, {cores}; {options.runs} alternating runs\n")
+    print(f"{machine()}; {options.runs} alternating runs\n")
     reference = statistics.median(times["python -c 'import torch'"])
     print(f"{'':34} {'median':>9} {'fastest':>9} {'slowest':>9} {'/ torch':>9} {'- torch':>9}")
     for name, values in times.items():

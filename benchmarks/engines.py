@@ -1,6 +1,6 @@
 """One engine behind a pipe: reads a JSON line that says what to time, answers with one.
 
-Knows nothing of the others. Started by decode.py: python benchmarks/engine.py KIND FOLDER THREADS
+Started by decode.py: python benchmarks/engines.py KIND FOLDER THREADS
 """
 
 import json
@@ -121,7 +121,7 @@ class LlamaCpp(Engine):
     def __init__(self, folder: Path, precision: str, threads: int) -> None:
         import xllamacpp
 
-        from llama_cpp import write_gguf
+        from gguf_export import write_gguf
 
         path = folder / f"{precision}.gguf"
         if not path.exists():

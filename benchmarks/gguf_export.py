@@ -1,6 +1,6 @@
 """A checkpoint as llama.cpp reads it: GGUF of its `starcoder` architecture, in Q8_0 or Q4_0.
 
-Knows nothing of timing. Needs `gguf`; the token table and the head have 8 bits in both, as in
+Needs `gguf`; the token table and the head have 8 bits in both, as in
 llama.cpp's own conversions. Tokens are named w0, w1, ... since only their ids are used.
 """
 
