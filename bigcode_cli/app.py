@@ -17,7 +17,7 @@ from typer.main import get_command
 from bigcode_cli import __version__
 from bigcode_cli.framework import errors, signals
 from bigcode_cli.framework.help_page import help_text
-from bigcode_cli.framework.option_types import is_setting
+from bigcode_cli.framework.option_types import is_option
 from bigcode_cli.framework.settings import Settings
 from bigcode_cli.framework.typer_glue import Declaration, LazyGroup, command_of
 
@@ -185,7 +185,7 @@ def bigcode(
     """Complete code with a local model; nothing leaves this machine."""
     del version
     _require_subcommand(context)
-    settings = Settings(options)
+    settings = context.obj = Settings(options)
     tree: dict[str, Any] = dict.fromkeys(SUMMARIES, settings)
     if context.invoked_subcommand == "models":
         from bigcode_cli.commands.models import local as models
@@ -195,16 +195,16 @@ def bigcode(
 
 
 def options(*names: str) -> dict[str, Any]:
-    """Return the options that config.toml may set, by parameter name, with their annotations.
+    """Return the options of commands by parameter name, with their annotations.
 
     Args:
-        names: commands; all but those on models, whose own options are for the command line alone.
+        names: the commands; all but those on models, whose own options nobody presets.
     """
     return {
         parameter.name: parameter.annotation
         for name in names or SUMMARIES
         for parameter in inspect.signature(function_of(name)).parameters.values()
-        if is_setting(parameter.annotation)
+        if is_option(parameter.annotation)
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bigcode_cli.files.sources import SKIPPED, Source
 from bigcode_cli.framework import output
-from bigcode_cli.framework.errors import Failure
+from bigcode_cli.framework.errors import Failure, trace
 from bigcode_cli.framework.output import Notes
 from gpt_bigcode.errors import GPTBigCodeError
 
@@ -38,8 +38,10 @@ class Fault:
         if isinstance(error, Failure):
             refused = alone and text.named and error.slug != "empty"
             status = "skipped" if error.slug in SKIPPED and not refused else "error"
+            trace(error)
             return cls(status=status, reason=error.slug, detail=str(error))
         if isinstance(error, GPTBigCodeError):
+            trace(error)
             return cls(status="error", reason=error.slug, detail=str(error))
         raise error
 

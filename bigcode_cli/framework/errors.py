@@ -1,6 +1,6 @@
 """Turns whatever ended a command into one line on stderr and an exit status.
 
-Knows nothing of commands; the table below is the only place where a library error gets a status.
+The table below is the only place where an error of the library gets a status.
 """
 
 import errno
@@ -59,7 +59,7 @@ LIBRARY_STATUS: dict[type[errors.GPTBigCodeError], ExitStatus] = {
 
 
 class Failure(Exception):  # noqa: N818  # the name that the exit status has too
-    """A fault that the tool itself found: `what: why`, an optional hint and a status."""
+    """An error that the tool itself found: `what: why`, an optional hint and a status."""
 
     status: ClassVar[ExitStatus] = ExitStatus.FAILED
 
@@ -70,7 +70,7 @@ class Failure(Exception):  # noqa: N818  # the name that the exit status has too
 
 
 class UsageFailure(Failure):
-    """A fault in how the command was called."""
+    """The command was called in a wrong way."""
 
     status = ExitStatus.USAGE
 
@@ -84,11 +84,19 @@ def report(error: BaseException) -> ExitStatus:
         return ExitStatus.INTERRUPTED
     if isinstance(error, BrokenPipeError):
         return ExitStatus.PIPE_CLOSED
-    if os.environ.get("BIGCODE_DEBUG") == "1":
-        _write_traceback(error)
+    trace(error)
     slug, message, hint, status = _describe(error)
     output.complain(slug, message, hint=hint)
     return status
+
+
+def trace(error: BaseException) -> None:
+    """Write the traceback of an error that becomes one line, if BIGCODE_DEBUG asks for it."""
+    if os.environ.get("BIGCODE_DEBUG") == "1":
+        import traceback
+
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            output.write_message(line)
 
 
 def _describe(error: BaseException) -> tuple[str, str, str | None, ExitStatus]:
@@ -99,7 +107,7 @@ def _describe(error: BaseException) -> tuple[str, str, str | None, ExitStatus]:
         case errors.GPTBigCodeError():
             return error.slug, str(error), error.hint, _library_status(type(error))
         case settings.SettingsError():
-            return "settings", str(error), None, ExitStatus.USAGE
+            return "settings", str(error), error.hint, ExitStatus.USAGE
         case typer.TyperException():
             return _describe_usage(error)
     return *_describe_surprise(error), ExitStatus.FAILED
@@ -127,7 +135,7 @@ def _library_status(kind: type[errors.GPTBigCodeError]) -> ExitStatus:
 def _describe_usage(error: typer.TyperException) -> tuple[str, str, str | None, ExitStatus]:
     context = getattr(error, "ctx", None)
     command = "bigcode" if context is None else context.command_path
-    hint = f"{command} --help shows how to call it"
+    hint = f"try '{command} --help'"
     parameter = getattr(error, "param", None)
     if isinstance(error, typer.BadParameter) and parameter is not None and context is not None:
         message = f"{settings.origin(parameter, context)}: {error.message}"
@@ -150,10 +158,3 @@ def _is_memory_error(error: BaseException) -> bool:
     words = ("can't allocate memory", "out of memory", "not enough memory")
     spoken = isinstance(error, RuntimeError) and any(word in text for word in words)
     return isinstance(error, MemoryError) or spoken
-
-
-def _write_traceback(error: BaseException) -> None:
-    import traceback
-
-    for line in "".join(traceback.format_exception(error)).splitlines():
-        output.write_message(line)

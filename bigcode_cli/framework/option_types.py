@@ -114,6 +114,11 @@ def _option(
     )
 
 
+def is_option(annotation: Any) -> bool:
+    """Tell an annotation that declares an option from that of an argument."""
+    return any(isinstance(one, OptionInfo) for one in getattr(annotation, "__metadata__", ()))
+
+
 def is_setting(annotation: Any) -> bool:
     """Tell whether the environment and config.toml may set an option."""
     declarations = getattr(annotation, "__metadata__", ())

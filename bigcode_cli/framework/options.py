@@ -1,6 +1,6 @@
 """The options that commands share, each declared once with its help, range and default."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -37,10 +37,6 @@ InputFile: TypeAlias = Annotated[
         option_types.path,
         metavar="FILE",
     ),
-]
-NoHealing: TypeAlias = Annotated[
-    bool,
-    switch("Disable token healing: keep the prompt's last token.", "--no-healing", panel=PROMPT),
 ]
 Echo: TypeAlias = Annotated[
     bool, switch("Print the prompt before the completion.", "--echo", panel=PROMPT)
@@ -255,6 +251,12 @@ class GenerationOptions:
             panel=PROMPT,
         ),
     ] = False
+    no_healing: Annotated[
+        bool,
+        switch(
+            "Disable token healing: keep the prompt's last token.", "--no-healing", panel=PROMPT
+        ),
+    ] = False
     no_prefix_cache: Annotated[
         bool,
         switch("Do not read or write the prompt cache.", "--no-prefix-cache", panel=PROMPT),
@@ -272,3 +274,9 @@ class GenerationOptions:
         bool,
         switch("Disable speculative decoding.", "--no-speculation", panel=MODEL),
     ] = False
+
+
+def shared_names() -> set[str]:
+    """Return the parameter names of the options that commands share."""
+    groups = (GenerationOptions, KeptModelOptions, ReportOptions)
+    return {field.name for group in groups for field in fields(group)}

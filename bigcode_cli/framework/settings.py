@@ -1,20 +1,26 @@
-"""Options from config.toml, for every command alike.
+"""Options from the environment and from config.toml, for every command alike.
 
-Knows no option by name. Order: flag, then `BIGCODE_<OPTION>`, then config.toml, then the default;
-Typer asks in that order. The file is read from the user's configuration folder only.
+Order: flag, then `BIGCODE_<OPTION>`, then config.toml, then the default; Typer asks in that order.
+The file is read from the user's configuration folder only.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from enum import Enum
 from functools import cached_property
 from pathlib import Path, PurePath
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from gpt_bigcode.errors import MissingFileError, UnreadableFileError
+from bigcode_cli.framework.option_types import is_setting
+from bigcode_cli.framework.output import Notes
 
 MAX_CONFIG_BYTES = 1 << 20
 MODEL_FOLDERS = "model_folders"  # no option of any command, but a setting like them
+_PREFIX = "BIGCODE_"
+_NO_OPTIONS = frozenset({"BIGCODE_DEBUG", "BIGCODE_MODEL_FOLDERS"})
+_ALONE = "is taken from the command line alone"
 _KINDS = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
 _NONE = type(None)
 _LONGEST_VALUE = 80
@@ -23,10 +29,14 @@ _LONGEST_VALUE = 80
 class SettingsError(ValueError):
     """config.toml cannot be used; the message names the file and the key."""
 
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
 
 def environment_name(option: str) -> str:
     """Name the variable that sets an option: `max_tokens` becomes BIGCODE_MAX_TOKENS."""
-    return "BIGCODE_" + option.upper().replace("-", "_")
+    return _PREFIX + option.upper().replace("-", "_")
 
 
 def config_path() -> Path:
@@ -51,7 +61,11 @@ class Settings(Mapping[str, Any]):
     """The values that config.toml gives, looked up by parameter name.
 
     The file is read at the first look-up, so that help never waits for it or fails on it. Which
-    options there are is asked only if the file sets one: every command is imported to tell.
+    options there are is asked only if something is set that may be wrong: every command is imported
+    to tell.
+
+    Args:
+        annotations: every option of every command, by parameter name.
     """
 
     def __init__(self, annotations: Callable[[], Mapping[str, Any]]) -> None:
@@ -78,14 +92,51 @@ class Settings(Mapping[str, Any]):
         known = {**self._annotations(), MODEL_FOLDERS: list[str]}
         return {key.replace("-", "_"): _checked(path, key, known, table[key]) for key in table}
 
+    def note_ignored_variables(self, known: Iterable[str], notes: Notes) -> None:
+        """Say which BIGCODE_ variables set nothing.
+
+        Args:
+            known: the variables of the command that runs; those of others are known, too.
+            notes: where it is said.
+        """
+        variables = {name for name in os.environ if name.startswith(_PREFIX) and os.environ[name]}
+        if not (doubtful := variables - _NO_OPTIONS - set(known)):
+            return
+        from bigcode_cli.framework.options import shared_names
+
+        if not (doubtful := doubtful - set(map(environment_name, shared_names()))):
+            return
+        options = {environment_name(name): found for name, found in self._annotations().items()}
+        names = {
+            name.removeprefix(_PREFIX): name for name in options if _is_settable(options[name])
+        }
+        for name in sorted(doubtful - set(names.values())):
+            if name in options:
+                notes.note(f"{name} is ignored: {_flag(name)} {_ALONE}")
+                continue
+            close = get_close_matches(name.removeprefix(_PREFIX), names, n=1)
+            advice = f"; did you mean {names[close[0]]}?" if close else ""
+            notes.note(f"{name} is ignored: there is no such option{advice}")
+
+
+def _flag(variable: str) -> str:
+    return "--" + variable.removeprefix(_PREFIX).lower().replace("_", "-")
+
+
+def _is_settable(annotation: Any) -> bool:
+    return annotation == list[str] or is_setting(annotation)
+
 
 def _read_table(path: Path) -> dict[str, Any]:
     if not path.is_absolute():
         return {}  # a relative XDG_CONFIG_HOME would mean the current directory
-    from gpt_bigcode import reading
+    if not os.path.lexists(path):
+        return {}  # most often; the parsers are not even imported
+    from gpt_bigcode.errors import MissingFileError, UnreadableFileError
+    from gpt_bigcode.reading import read_toml
 
     try:
-        return reading.read_toml(path, max_bytes=MAX_CONFIG_BYTES)
+        return read_toml(path, max_bytes=MAX_CONFIG_BYTES)
     except MissingFileError:
         return {}
     except UnreadableFileError as error:
@@ -95,7 +146,9 @@ def _read_table(path: Path) -> dict[str, Any]:
 def _checked(path: Path, key: str, annotations: Mapping[str, Any], value: Any) -> Any:
     name = key.replace("-", "_")
     if "_" in key or name not in annotations:
-        raise SettingsError(f"{path}: {key[:80]}: there is no such option")
+        raise _unknown_key(path, key, annotations, value)
+    if not _is_settable(annotations[name]):
+        raise SettingsError(f"{path}: {key}: {_ALONE}")
     kind, many = _kind(annotations[name])
     items = value if many and isinstance(value, list) else [value]
     accepted = (int, float) if kind is float else (kind,)
@@ -108,6 +161,15 @@ def _checked(path: Path, key: str, annotations: Mapping[str, Any], value: Any) -
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+def _unknown_key(path: Path, key: str, annotations: Mapping[str, Any], value: Any) -> SettingsError:
+    names = [name.replace("_", "-") for name in annotations if _is_settable(annotations[name])]
+    close = get_close_matches(key.replace("_", "-"), names, n=1)
+    hint = f"did you mean {close[0]}?" if close else None
+    if isinstance(value, dict):
+        hint = "options are set for all commands, outside of [tables]"
+    return SettingsError(f"{path}: {key[:80]}: there is no such option", hint=hint)
 
 
 def _kind(annotation: Any) -> tuple[type, bool]:

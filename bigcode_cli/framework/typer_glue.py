@@ -15,7 +15,8 @@ from typer.main import get_command
 
 from bigcode_cli.framework.help_page import help_text, usage_pieces
 from bigcode_cli.framework.option_types import is_setting, parse_directly
-from bigcode_cli.framework.settings import environment_name
+from bigcode_cli.framework.output import Notes
+from bigcode_cli.framework.settings import Settings, environment_name
 
 
 class Command(TyperCommand):
@@ -26,6 +27,14 @@ class Command(TyperCommand):
         parameters: list[Any] = super().get_params(ctx)
         parse_directly(parameters)
         return parameters
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # as below
+        """Run the command."""
+        if isinstance(ctx.obj, Settings):
+            quiet = bool(ctx.params.get("quiet"))
+            variables = [one.envvar for one in self.params if isinstance(one.envvar, str)]
+            ctx.obj.note_ignored_variables(variables, Notes(quiet=quiet))
+        return super().invoke(ctx)
 
     def get_help(self, ctx: typer.Context) -> str:  # type: ignore[override]  # a Context of Typer
         """Return the help page."""

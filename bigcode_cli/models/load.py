@@ -134,7 +134,6 @@ def completion_options(options: GenerationOptions, source: InputText) -> "Comple
     from gpt_bigcode.completion.prompt import ContextFile
     from gpt_bigcode.completion.text_model import CompletionOptions
     from gpt_bigcode.generation.sampling import Sampler
-    from gpt_bigcode.stopping.scope import Scope
 
     return CompletionOptions(
         max_tokens=options.max_tokens,
@@ -147,11 +146,12 @@ def completion_options(options: GenerationOptions, source: InputText) -> "Comple
         ),
         seed=options.seed,
         stop=tuple(options.stop or ()),
-        until=None if options.until is None else Scope(options.until.value),
+        until=options.until,
         time_budget_seconds=options.time_budget,
         samples=options.samples,
         min_confidence=options.min_confidence,
         truncate=not options.no_truncate,
+        heal=not options.no_healing,
         speculate=not options.no_speculation,
         context_files=tuple(ContextFile(_shown_path(path), text) for path, text in files),
         path=_shown_path(source.path) if files and source.path is not None else None,

@@ -10,6 +10,7 @@ import typer
 from bigcode_cli.app import SUMMARIES, app, function_of, main
 from bigcode_cli.app import options as all_options
 from bigcode_cli.commands.infill import options as I  # noqa: N812  # short, for the table
+from bigcode_cli.framework.option_types import is_setting
 from bigcode_cli.framework.options import OutputFormat
 from bigcode_cli.framework.settings import Settings, SettingsError, config_path, environment_name
 from gpt_bigcode.hardware import Precision
@@ -104,7 +105,8 @@ def _parse(*arguments: str, name: str = "complete") -> dict[str, Any]:
 
 
 def test_the_table_has_every_option() -> None:
-    assert sorted(VALUES) == sorted(all_options("complete", "infill"))
+    found = all_options("complete", "infill")
+    assert sorted(VALUES) == sorted(name for name in found if is_setting(found[name]))
 
 
 @pytest.mark.parametrize("name", sorted(VALUES))
@@ -209,8 +211,70 @@ def test_an_unknown_key_ends_the_process_and_help_does_not_care(run: Run) -> Non
     assert done.status == 2
     assert done.stderr == (
         f"bigcode: error[settings]: {folder}/config.toml: modle: there is no such option\n"
+        "hint: did you mean model?\n"
     )
     assert run("complete", "--help").status == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        pytest.param("max_tokens = 8", "did you mean max-tokens?", id="underscore"),
+        pytest.param("[complete]\nseed = 1", "outside of [tables]", id="table"),
+        pytest.param("zzzzz = 1", None, id="like-nothing"),
+    ],
+)
+def test_a_wrong_key_comes_with_advice(text: str, hint: str | None, config: Path) -> None:
+    config.write_text(text, "utf-8")
+    with pytest.raises(SettingsError) as caught:
+        _parse()
+    assert (caught.value.hint or "").endswith(hint or "")
+    assert (caught.value.hint is None) == (hint is None)
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        pytest.param(
+            "BIGCODE_MAXTOKENS", "no such option; did you mean BIGCODE_MAX_TOKENS?", id="typo"
+        ),
+        pytest.param("BIGCODE_ZZZ", "there is no such option", id="like-nothing"),
+        pytest.param(
+            "BIGCODE_IN_PLACE", "--in-place is taken from the command line alone", id="alone"
+        ),
+        pytest.param("BIGCODE_TAG_MODEL", None, id="of-another-command"),
+        pytest.param("BIGCODE_SEED", None, id="of-this-command"),
+    ],
+)
+def test_a_variable_that_sets_nothing_is_noted(variable: str, said: str | None, run: Run) -> None:
+    call = ("complete", "--max-tokens=1")
+    done = run(*call, input=b"x", env={variable: "5"})
+    assert done.status == 0
+    if said is None:
+        assert done.stderr == ""
+    else:
+        assert done.stderr.startswith(f"bigcode: note: {variable} is ignored: ")
+        assert done.stderr.endswith(f"{said}\n")
+    assert run(*call, "-q", input=b"x", env={variable: "5"}).stderr == ""
+
+
+def test_in_place_by_environment_leaves_the_file_alone(run: Run) -> None:
+    file = run.folder / "a.py"
+    file.write_text("x = \n", "utf-8")
+    done = run("infill", "--at=1:5", "--max-tokens=1", file, env={"BIGCODE_IN_PLACE": "1"})
+    assert (done.status, file.read_text("utf-8")) == (0, "x = \n")
+    assert done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("complete", "no-such-file"), ("complete", "--top-p=9"), ("tag", "no-such-file")],
+)
+def test_debugging_shows_where_every_error_arose(arguments: tuple[str, ...], run: Run) -> None:
+    done = run(*arguments, env={"BIGCODE_DEBUG": "1"})
+    assert done.status in {2, 3}
+    assert "Traceback (most recent call last):" in done.stderr
+    assert "\nbigcode: error[" in done.stderr
 
 
 @pytest.mark.parametrize("env", [{}, {"XDG_CONFIG_HOME": "."}, {"XDG_CONFIG_HOME": ""}])
@@ -230,17 +294,16 @@ def test_the_config_lies_where_the_platform_keeps_it(config: Path) -> None:
 def test_what_changes_files_or_names_a_place_comes_from_the_command_line_alone(
     command: str, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = set(signature(function_of(command)).parameters) - set(all_options(command))
-    alone -= {"file", "paths"}
-    expected = COMMAND_LINE_ALONE & set(signature(function_of(command)).parameters)
-    assert expected <= alone
+    options = all_options(command)
+    alone = [name for name in options if not is_setting(options[name])]
+    assert set(alone) >= COMMAND_LINE_ALONE & set(options)
     for name in alone:
         monkeypatch.setenv(environment_name(name), "1")
     defaults = {name: signature(function_of(command)).parameters[name].default for name in alone}
     assert {name: _parse(name=command)[name] for name in alone} == defaults
     for name in alone:
         config.write_text(f"{name.replace('_', '-')} = true\n", "utf-8")
-        with pytest.raises(SettingsError, match="there is no such option"):
+        with pytest.raises(SettingsError, match="is taken from the command line alone"):
             _parse(name=command)
 
 
@@ -252,6 +315,7 @@ def test_every_option_is_called_as_its_parameter(capfd: pytest.CaptureFixture[st
     for name, annotation in all_options().items():
         # What other jobs than writing set apart is called alike on a command line.
         plain = {"classify_model": "model", "tag_model": "model", "tag_baseline": "baseline"}
+        plain["prompt_tokens"] = "context"
         flag = f"--{plain.get(name, name).replace('_', '-')}"
         assert flag in shown
         assert isclass(annotation) is False

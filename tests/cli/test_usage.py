@@ -43,7 +43,7 @@ def test_values_out_of_range(option: str, value: str, capfd: pytest.CaptureFixtu
     assert stderr.startswith("bigcode: error[usage]: ")
     assert f"{option}: " in stderr
     assert RANGES[option][0] in stderr
-    assert stderr.endswith("\nhint: bigcode complete --help shows how to call it\n")
+    assert stderr.endswith("\nhint: try 'bigcode complete --help'\n")
 
 
 def test_too_many_stop_texts(capfd: pytest.CaptureFixture[str]) -> None:

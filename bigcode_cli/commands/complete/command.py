@@ -3,8 +3,6 @@
 Knows nothing of how options are parsed or how errors are shown.
 """
 
-from dataclasses import replace
-
 from bigcode_cli.commands.complete.draft_model import load_draft
 from bigcode_cli.commands.complete.prefix_cache import kept_prefixes
 from bigcode_cli.commands.complete.presenter import Presenter
@@ -13,7 +11,6 @@ from bigcode_cli.framework.options import (
     GenerationOptions,
     InputFile,
     KeptModelOptions,
-    NoHealing,
     OutputFormat,
     ReportOptions,
 )
@@ -28,7 +25,6 @@ def complete(
     *,
     generation: GenerationOptions,
     echo: Echo = False,
-    no_healing: NoHealing = False,
     model: KeptModelOptions,
     report: ReportOptions,
 ) -> None:
@@ -43,7 +39,7 @@ def complete(
     notes = Notes(quiet=report.quiet, verbose=report.verbose)
     found = find_model(model.model)
     source = text_input.read_text(file, whole=echo)
-    options = replace(completion_options(generation, source), heal=not no_healing)
+    options = completion_options(generation, source)
     text_model = load_text_model(found, model, notes)
     load_draft(text_model, generation, model, notes)
     presenter = Presenter(source=source, format=report.format, echo=echo, notes=notes)

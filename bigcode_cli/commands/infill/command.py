@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING
 from bigcode_cli.commands.complete.draft_model import load_draft
 from bigcode_cli.commands.complete.prefix_cache import kept_prefixes
 from bigcode_cli.commands.infill.cursor import check_way, find_place
-from bigcode_cli.commands.infill.options import (
-    AnswerOptions,
-    OrderOptions,
-    PlaceOptions,
-    Shown,
-)
+from bigcode_cli.commands.infill.options import AnswerOptions, PlaceOptions, Shown
 from bigcode_cli.commands.infill.presenter import InfillPresenter
 from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.framework.options import (
@@ -34,13 +29,12 @@ if TYPE_CHECKING:
     from gpt_bigcode.completion.text_model import CompletionOptions, InfillOptions, TextModel
 
 
-def infill(  # noqa: PLR0913  # one dataclass for each group of options
+def infill(
     file: InputFile = None,
     *,
     place: PlaceOptions,
     answer: AnswerOptions,
     generation: GenerationOptions,
-    order: OrderOptions,
     model: KeptModelOptions,
     report: ReportOptions,
 ) -> None:
@@ -56,7 +50,7 @@ def infill(  # noqa: PLR0913  # one dataclass for each group of options
     notes = Notes(quiet=report.quiet, verbose=report.verbose)
     found = find_model(model.model)
     gap = find_place(file, place, target)
-    options = _infill_options(completion_options(generation, gap.source), answer, order)
+    options = _infill_options(completion_options(generation, gap.source), answer)
     text_model = load_text_model(found, model, notes)
     load_draft(text_model, generation, model, notes)
     presenter = InfillPresenter(
@@ -109,13 +103,10 @@ def _check_answer(
         raise UsageFailure(f"{option} needs one FILE, not --prefix-file and --suffix-file")
 
 
-def _infill_options(
-    options: "CompletionOptions", answer: AnswerOptions, order: OrderOptions
-) -> "InfillOptions":
+def _infill_options(options: "CompletionOptions", answer: AnswerOptions) -> "InfillOptions":
     from gpt_bigcode.completion.fim import InfillOrder
     from gpt_bigcode.completion.text_model import InfillOptions
 
     shared = {field.name: getattr(options, field.name) for field in fields(options)}
-    shared["heal"] = not order.no_healing
-    chosen = InfillOrder(order.order.value) if order.order else None
-    return InfillOptions(**shared, order=chosen, trim=not answer.no_trim)
+    order = InfillOrder(answer.order.value) if answer.order else None
+    return InfillOptions(**shared, order=order, trim=not answer.no_trim)

@@ -10,9 +10,8 @@ import typer
 
 from bigcode_cli.framework import option_types
 from bigcode_cli.framework.option_types import choice, switch, whole, words
-from bigcode_cli.framework.options import PROMPT
 
-PLACE, ANSWER = "Where the gap is (exactly one)", "Answer"
+PLACE, INFILLING = "Where the gap is (exactly one)", "Infilling"
 
 _AT = re.compile(r"[1-9]\d{0,8}:[1-9]\d{0,8}", re.ASCII)
 
@@ -132,7 +131,7 @@ class AnswerOptions:
         choice(
             "Print the answer alone, the whole file, or a unified diff.",
             Shown,
-            panel=ANSWER,
+            panel=INFILLING,
             shown_default="middle",
             command_line_only=True,
         ),
@@ -142,30 +141,22 @@ class AnswerOptions:
         switch(
             "Write the answer into FILE; text output prints nothing.",
             "--in-place",
-            panel=ANSWER,
+            panel=INFILLING,
             command_line_only=True,
         ),
     ] = False
     no_trim: Annotated[
         bool,
-        switch("Do not cut the answer where it repeats what follows.", "--no-trim", panel=ANSWER),
+        switch(
+            "Do not cut the answer where it repeats what follows.", "--no-trim", panel=INFILLING
+        ),
     ] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderOptions:
-    """How the prompt is built from both sides of the gap."""
-
     order: Annotated[
         Order | None,
         choice(
             "What the model reads first: the text before the gap (psm) or after it (spm).",
             Order,
-            panel=PROMPT,
+            panel=INFILLING,
             shown_default="chosen per model",
         ),
     ] = None
-    no_healing: Annotated[
-        bool,
-        switch("Disable token healing, which spm order needs.", "--no-healing", panel=PROMPT),
-    ] = False
