@@ -64,14 +64,15 @@ class LoadingPolicy:
         cache_folder: where quantized weights are kept for the next start; None: nowhere.
         detail: is told what was chosen and why.
         note: is told what could not be had.
-        cuda_graphs: on a CUDA device, write with captured steps (see `backends.cuda_graph`).
+        cuda_graphs: on a CUDA device, decode with captured graphs (see `backends.cuda_graph`). They
+            have not been run on a GPU yet.
     """
 
     job: Job = Job.GENERATION
     cache_folder: Path | None = None
     detail: Callable[[str], None] = _ignore
     note: Callable[[str], None] = _ignore
-    cuda_graphs: bool = True
+    cuda_graphs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

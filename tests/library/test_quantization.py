@@ -1,10 +1,15 @@
 """Layers of 8 and 4 bits against the float product, and their laws."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 from gpt_bigcode.errors import NonFiniteError
+from gpt_bigcode.quantization import int8_kernel
 from gpt_bigcode.quantization import linear as quantization
 from gpt_bigcode.quantization.linear import (
     GROUP,
@@ -151,16 +156,45 @@ def test_shapes_for_int4(shape: tuple[int, int], fits: bool) -> None:  # noqa: F
 
 
 def test_operators_that_are_missing_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert quantization.has_int8()
+    assert int8_kernel.has_int8()
     assert quantization.has_int4()
 
     def missing(*_: object) -> None:
         raise RuntimeError("no such operator")
 
-    monkeypatch.setattr(quantization, "_pack_int8", missing)
+    monkeypatch.setattr(torch, "_make_per_channel_quantized_tensor", missing)
     monkeypatch.setattr(quantization, "_pack_int4", missing)
-    assert not quantization.has_int8()
+    assert not int8_kernel.has_int8()
     assert not quantization.has_int4()
+
+
+WITHOUT_FAST_CALLS = """
+import sys, torch
+from pathlib import Path
+del torch._C.DisableTorchFunctionSubclass
+from gpt_bigcode.backends.torch_decoder import TorchDecoder
+from gpt_bigcode.backends.torch_loading import load_computable
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.hardware import LoadingPolicy
+folder = Path(sys.argv[1])
+config = GPTBigCodeConfig.from_json_file(folder / "config.json")
+model = load_computable(folder, config, precision="int8", policy=LoadingPolicy(note=print))
+decoder = TorchDecoder(model)
+decoder.prefill([[1, 2, 3]])
+print(decoder.decode([4]).argmax(), decoder.extend([5, 6]).argmax(-1).tolist())
+"""
+
+
+def test_a_pytorch_without_fast_calls_computes_the_same_and_says_so(tiny_checkpoint: Path) -> None:
+    def lines(program: str) -> list[str]:
+        command = [sys.executable, "-c", program, str(tiny_checkpoint)]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+
+    note, *tokens = lines(WITHOUT_FAST_CALLS)
+    assert note.startswith("int8 layers are slower with PyTorch ")
+    assert tokens == lines(WITHOUT_FAST_CALLS.replace("\ndel ", "\nassert "))
 
 
 def test_a_stored_table_gives_float32_rows() -> None:

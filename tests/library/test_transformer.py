@@ -1,6 +1,7 @@
 """Laws of the forward pass that need no reference, and what it refuses."""
 
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -343,3 +344,21 @@ def test_the_trunk_alone_returns_states() -> None:
     with torch.no_grad():
         got = trunk(token_ids(1, 3), output_hidden_states=True)
     assert torch.equal(got.last_hidden_state, got.hidden_states[-1])
+
+
+@torch.inference_mode()
+def test_states_between_blocks_live_no_longer_than_they_are_needed() -> None:
+    model = make_ours(tiny_fields(n_layer=4)).eval()
+    states: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+
+    def look(_module: Any, arguments: tuple[Any, ...]) -> None:
+        states.append(weakref.ref(arguments[0]))
+        alive.append(sum(state() is not None for state in states))
+
+    for block in model.transformer.h:
+        block.register_forward_pre_hook(look)
+    model(token_ids(1, 5))
+    assert alive == [1, 1, 1, 1]
+    model(token_ids(1, 5), output_hidden_states=True)
+    assert alive[4:] == [1, 2, 3, 4]

@@ -20,7 +20,8 @@ from gpt_bigcode.hardware import (
     choose_for_processor,
     cpu_flags,
 )
-from gpt_bigcode.quantization.linear import has_int4, has_int8
+from gpt_bigcode.quantization.int8_kernel import CALLS_ARE_FAST, has_int8
+from gpt_bigcode.quantization.linear import has_int4
 from gpt_bigcode.quantization.loading import load_quantized
 
 
@@ -54,6 +55,10 @@ def load_computable(
     policy.detail(f"{choice.precision} on {target}: {choice.reason}")
     with memory_errors("the model's weights"):
         if choice.precision in QUANTIZED:
+            if not CALLS_ARE_FAST:
+                policy.note(
+                    f"int8 layers are slower with PyTorch {torch.__version__} than they could be"
+                )
             return load_quantized(directory, choice.precision, task=task, policy=policy)
         dtype = choose_precision(choice.precision, target)
         return load_model(directory, task=task, dtype=dtype, device=target)

@@ -15,10 +15,10 @@ from gpt_bigcode.errors import ContextError
 from gpt_bigcode.modeling.activations import look_up
 from gpt_bigcode.modeling.kv_cache import KeyValueCache
 from gpt_bigcode.modeling.transformer import GPTBigCodeBlock, GPTBigCodeModel
+from gpt_bigcode.quantization.int8_kernel import fast_calls
 from gpt_bigcode.quantization.linear import (
     ENLARGED,
     Int8Linear,
-    ObjectArguments,
     int8_rows_are_exact,
 )
 
@@ -196,7 +196,7 @@ class Int8Step:
             not finite.
         """
         try:
-            with ObjectArguments():
+            with fast_calls():
                 self._compute(hidden, cache)
         except RuntimeError:  # the operator's, where all of a row is NaN
             if self._is_finite(hidden):

@@ -238,9 +238,10 @@ class GPTBigCodeModel(nn.Module):
         shared.cache = past_key_values
         shared.explicit = output_attentions or head_mask is not None
         self._share_encoder(shared, encoder_hidden_states, encoder_attention_mask)
-        states = []
+        states: list[Tensor] = []
         for block in self.h:
-            states.append(hidden)
+            if output_hidden_states:
+                states.append(hidden)
             if wanted_tokens is not None and block is self.h[-1]:
                 shared.narrow(wanted_tokens, new, past)
             hidden = block(hidden, shared)

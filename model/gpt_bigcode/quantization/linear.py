@@ -1,21 +1,19 @@
-"""Linear layers whose weights have 8 or 4 bits; they stand where `nn.Linear` stood.
+"""Linear layers with int8 or int4 weights, which replace `nn.Linear` after loading.
 
-Knows matrices, no checkpoint and no transformer. int8: each row of the matrix (an output) has a
-scale, each row of the input is quantized when it arrives, so that a token computes the same in
-every batch. int4: groups of 64 weights have a scale and an offset, the input is bfloat16.
+int8: each row of the matrix (an output) has a scale, and each row of the input is quantized by
+itself, so that a token computes the same in every batch. int4: groups of 64 weights have a scale
+and an offset, and the input is rounded to bfloat16.
 """
 
-import warnings
-from collections.abc import Callable
 from functools import cache
 from math import isfinite, nan
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from gpt_bigcode.errors import NonFiniteError
+from gpt_bigcode.quantization.int8_kernel import PackedInt8, fast_calls
 
 GROUP = 64
 # The packed formats of 4 bits have whole blocks of 32 or 64 rows.
@@ -31,24 +29,16 @@ ENLARGED = 4096.0
 # From so many rows on, unpacking a matrix once is cheaper than the product of packed weights.
 _INT4_ROWS_UNPACKED = 48
 _INT8_ROWS_UNPACKED = 128
-_ENGINE = "fbgemm"
-# Packed weights are no tensors: each call would ask them for a `__torch_function__` of their own,
-# which they answer with an exception that takes as long as the product of a small matrix.
-ObjectArguments = torch._C.DisableTorchFunctionSubclass  # noqa: SLF001 - its name
-
-
-def has_int8() -> bool:
-    """Whether PyTorch has the operators that `Int8Linear` needs, on this processor."""
-    return _ENGINE in torch.backends.quantized.supported_engines and _works(
-        lambda: Int8Linear(*quantize_int8(torch.ones(8, 8)))(torch.ones(1, 8))
-    )
 
 
 def has_int4() -> bool:
-    """Whether PyTorch has those that `Int4Linear` needs."""
-    return _works(
-        lambda: Int4Linear(*quantize_int4(torch.ones(INT4_ROWS, GROUP)))(torch.ones(1, GROUP))
-    )
+    """Whether PyTorch has the operators that `Int4Linear` needs, on this processor."""
+    try:
+        with torch.inference_mode():
+            layer = Int4Linear(*quantize_int4(torch.ones(INT4_ROWS, GROUP)))
+            return bool(layer(torch.ones(1, GROUP)).isfinite().all())
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
 
 
 @cache
@@ -57,14 +47,6 @@ def int8_rows_are_exact() -> bool:
     numbers = torch.arange(64 * 256, dtype=torch.float32).sin_().view(64, 256)
     layer, rows = Int8Linear(*quantize_int8(numbers)), numbers[:9].cos()
     return torch.equal(layer(rows), torch.cat([layer(row.unsqueeze(0)) for row in rows]))
-
-
-def _works(attempt: Callable[[], Tensor]) -> bool:
-    try:
-        with torch.inference_mode():
-            return bool(attempt().isfinite().all())
-    except (RuntimeError, AttributeError, NotImplementedError):
-        return False
 
 
 def fits_int4(outputs: int, inputs: int) -> bool:
@@ -143,17 +125,13 @@ class Int8Linear(nn.Module):
         """
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        self._packed = _pack_int8(weight)
+        self._packed = PackedInt8(weight)
         self._weight = weight if keep else None
         # Copies: a view of a mapped file would keep all of it in memory.
         self._scale, self._sums = scale.clone(), (sums / scale).round_()
         # A tensor: a number would be turned into one at each product.
         self._enlarged, self._enlarged_scale = torch.tensor(ENLARGED), scale / ENLARGED
         self._bias = torch.zeros_like(scale) if bias is None else bias
-        operators = torch.ops.quantized
-        # Below the call in Python, which looks through all arguments for fake ones.
-        self._multiply_row = operators.linear_dynamic.default._op  # noqa: SLF001
-        self._multiply = operators.linear_with_input_q_dq_qweight_dq_output_fp32.default
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[..., I] -> [..., O], float32."""
@@ -161,7 +139,7 @@ class Int8Linear(nn.Module):
             enlarged = hidden * self._enlarged
             if not isfinite(enlarged.sum().item()):  # the operator takes NaN for a number
                 return torch.full_like(self._bias, nan).expand(*hidden.shape[:-1], -1)
-            with ObjectArguments():
+            with fast_calls():
                 return self.multiply(enlarged)
         rows = hidden.reshape(-1, self.in_features)
         if self._weight is not None and len(rows) >= _INT8_ROWS_UNPACKED:
@@ -174,14 +152,14 @@ class Int8Linear(nn.Module):
     def multiply(self, enlarged: Tensor, *, out: Tensor | None = None) -> Tensor:
         """One finite row, multiplied by `ENLARGED` before: [..., I] -> [..., O], float32.
 
-        Fast within `ObjectArguments` only.
+        Fast within `fast_calls` only.
         """
-        product = self._multiply_row(enlarged, self._packed, True)
+        product = self._packed.times_row(enlarged)
         return torch.addcmul(self._bias, product, self._enlarged_scale, out=out)
 
     @torch.no_grad()  # results that are written into a buffer have no gradient
     def _multiply_rows(self, rows: Tensor) -> Tensor:
-        """[T, I] -> [T, O], each row as `_multiply_row` would compute it alone."""
+        """[T, I] -> [T, O], each row as `multiply` would compute it alone."""
         low = rows.amin(1, keepdim=True).clamp_(max=0).mul_(self._enlarged).double()
         high = rows.amax(1, keepdim=True).clamp_(min=0).mul_(self._enlarged)
         step = ((high - low) / _LEVELS).clamp_(min=_TINY).float()
@@ -190,8 +168,8 @@ class Int8Linear(nn.Module):
         # Fused multiplication and addition, as there; the operator rounds. Two factors that are
         # the same for a whole row would take five times as long as one.
         numbers = zero.expand_as(rows).contiguous().addcmul_(rows, self._enlarged / step)
-        with ObjectArguments():
-            product = self._multiply(numbers, 1.0, 0, self._packed)
+        with fast_calls():
+            product = self._packed.times_numbers(numbers)
         product.addcmul_(zero, self._sums, value=-1).mul_(step)
         return torch.addcmul(self._bias, product, self._enlarged_scale, out=product)
 
@@ -261,19 +239,6 @@ class StoredEmbedding(nn.Embedding):
     def forward(self, ids: Tensor) -> Tensor:
         """[...] -> [..., E], float32."""
         return super().forward(ids).float()
-
-
-def _pack_int8(weight: Tensor) -> Any:
-    """int8 [O, I] for the operators, with scales of 1, so that integers come out."""
-    with warnings.catch_warnings():
-        # Deprecated, but the only way to these operators; `has_int8` asks whether it is still open.
-        warnings.simplefilter("ignore", UserWarning)
-        zeros = torch.zeros(len(weight), dtype=torch.long)
-        ones = torch.ones(len(weight), dtype=torch.double)
-        make = torch._make_per_channel_quantized_tensor  # noqa: SLF001 - its name
-        matrix = make(weight, ones, zeros, 0)
-        torch.backends.quantized.engine = _ENGINE
-        return torch.ops.quantized.linear_prepack(matrix, None)
 
 
 def _pack_int4(numbers: Tensor) -> Tensor:
