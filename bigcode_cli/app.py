@@ -25,7 +25,8 @@ SUMMARIES: Mapping[str, str] = MappingProxyType(
     {
         "complete": "Continue the text of FILE or standard input.",
         "infill": "Fill a gap in FILE or standard input.",
-        "score": "Tell how surprising files are to a model, in bits per byte.",
+        "score": "Score how predictable files are to a model, in bits per byte (higher = more"
+        " surprising).",
         "classify": "Tell which label files have: with the built-in model, their programming"
         " language.",
         "tag": "Find personal data and secrets in files, or take them out.",

@@ -63,25 +63,28 @@ _bigcode() {
         " infill:--suffix-file") return ;;
         " infill:--column-unit") COMPREPLY=($(compgen -W "character utf-16 byte" -- "$current")); return ;;
         " infill:--print") COMPREPLY=($(compgen -W "middle file diff" -- "$current")); return ;;
-        " infill:--order") COMPREPLY=($(compgen -W "psm spm" -- "$current")); return ;;
         " infill:--until") COMPREPLY=($(compgen -W "line block function file" -- "$current")); return ;;
         " infill:--context") return ;;
         " infill:--draft") return ;;
+        " infill:--order") COMPREPLY=($(compgen -W "psm spm" -- "$current")); return ;;
         " infill:--model"|" infill:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " infill:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
         " infill:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
         " infill:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
         " infill:--at"|" infill:--marker"|" infill:--offset"|" infill:--max-tokens"|" infill:--temperature"|" infill:--samples"|" infill:--seed"|" infill:--top-k"|" infill:--top-p"|" infill:--min-p"|" infill:--repetition-penalty"|" infill:--stop"|" infill:--time-budget"|" infill:--min-confidence"|" infill:--threads") compopt +o default +o bashdefault; return ;;
         " score:--baseline") return ;;
+        " score:--format") COMPREPLY=($(compgen -W "text json jsonl csv" -- "$current")); return ;;
+        " score:--html") return ;;
+        " score:--window") COMPREPLY=($(compgen -W "strided disjoint full" -- "$current")); return ;;
         " score:--model"|" score:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " score:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
         " score:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
-        " score:--html") return ;;
-        " score:--window"|" score:--stride"|" score:--max-bits-per-byte"|" score:--min-tokens"|" score:--max-rise"|" score:--threads"|" score:--format") compopt +o default +o bashdefault; return ;;
+        " score:--max-bits-per-byte"|" score:--max-rise"|" score:--min-tokens"|" score:--worst"|" score:--stride"|" score:--threads") compopt +o default +o bashdefault; return ;;
         " classify:--model"|" classify:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " classify:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
         " classify:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
-        " classify:--top"|" classify:--expect"|" classify:--min-score"|" classify:--threads"|" classify:--format") compopt +o default +o bashdefault; return ;;
+        " classify:--format") COMPREPLY=($(compgen -W "text json jsonl csv" -- "$current")); return ;;
+        " classify:--top"|" classify:--expect"|" classify:--min-score"|" classify:--threads") compopt +o default +o bashdefault; return ;;
         " tag:--baseline") return ;;
         " tag:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
         " tag:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
@@ -107,9 +110,9 @@ _bigcode() {
     esac
     case "$called" in
         "") words="--version --help -h" commands="complete infill score classify tag bench models" ;;
-        " complete") words="--until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --echo --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
-        " infill") words="--at --marker --offset --prefix-file --suffix-file --column-unit --print --in-place --no-trim --order --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
-        " score") words="--staged --window --stride --lines --tokens --max-bits-per-byte --min-tokens --baseline --max-rise --exit-zero --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --no-cache --heatmap --html --help -h" commands="" ;;
+        " complete") words="--until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-prefix-cache --draft --no-speculation --echo --no-healing --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " infill") words="--at --marker --offset --prefix-file --suffix-file --column-unit --print --in-place --no-trim --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-prefix-cache --draft --no-speculation --order --no-healing --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " score") words="--staged --max-bits-per-byte --baseline --max-rise --min-tokens --strict --exit-zero --quiet -q --verbose -v --offline --format --no-cache --worst --sort --heatmap --html --lines --tokens --window --stride --model -m --device --precision --threads --no-weights-cache --help -h" commands="" ;;
         " classify") words="--top --windows --expect --min-score --exit-zero --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --no-cache --help -h" commands="" ;;
         " tag") words="--staged --labels --min-score --exit-zero --baseline --update-baseline --allow --exclude --salt --redact --in-place --device --precision --threads --model -m --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " bench") words="--shape --context --repeat --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --help -h" commands="" ;;

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from typing import BinaryIO
@@ -76,6 +76,15 @@ def git_failure(complaint: bytes) -> Failure:
     return Failure("git", reason[:_LONGEST_REASON])
 
 
+def top_folder() -> str:
+    """The top of the work tree, from which staged files are named.
+
+    Raises:
+        Failure: `git`: not a repository.
+    """
+    return os.fsdecode(run_git("rev-parse", "--show-toplevel").removesuffix(b"\n"))
+
+
 ALL_LINES = (range(1, sys.maxsize),)
 _FILE_MODES = frozenset({b"100644", b"100755"})
 _LIST = (
@@ -120,9 +129,14 @@ def staged_sources(paths: Sequence[str]) -> list[Source]:
     for file in files:
         added = ALL_LINES if file.before is None else added_lines(file.before, file.blob)
         if added:
-            opened = partial(_open_blob, file.blob)
-            sources.append(Source(path=file.path, open=opened, added=added))
+            before = None if file.before is None else _blob_source(file.path, file.before)
+            sources.append(replace(_blob_source(file.path, file.blob), added=added, past=before))
     return sources
+
+
+def _blob_source(path: str, blob: str) -> Source:
+    """An object as a text; nobody named it: a binary one is skipped even if it is the only one."""
+    return Source(path=path, open=partial(_open_blob, blob), named=False)
 
 
 def parse_raw(output: bytes) -> list[StagedFile]:

@@ -1,16 +1,13 @@
-"""The options that commands on many texts share.
-
-Knows nothing of what a command does with them.
-"""
+"""The options of commands that work on many files."""
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
-
-import typer
+from pathlib import Path
+from typing import Annotated, TypeAlias
 
 from bigcode_cli.framework import option_types
-from bigcode_cli.framework.options import GENERAL, MessageOptions, NoCache
+from bigcode_cli.framework.option_types import argument, choice, switch
+from bigcode_cli.framework.options import COMMON, GATES, GENERAL, MessageOptions, NoCache
 
 
 class TableFormat(StrEnum):
@@ -22,18 +19,35 @@ class TableFormat(StrEnum):
     CSV = "csv"
 
 
+InputPaths: TypeAlias = Annotated[
+    list[Path] | None,
+    argument(
+        "Files and folders; standard input if it is - or missing.",
+        option_types.path,
+        metavar="PATH",
+    ),
+]
+Staged: TypeAlias = Annotated[
+    bool,
+    switch("Read git's index instead of files; judge only added lines.", "--staged", panel=COMMON),
+]
+Strict: TypeAlias = Annotated[
+    bool,
+    switch(
+        "Exit with status 3 if a file was skipped, or if there was nothing to compare.",
+        "--strict",
+        panel=GATES,
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TableOptions(MessageOptions):
     """How the results of many files and messages are shown."""
 
-    format: Annotated[
-        TableFormat,
-        typer.Option(
-            parser=option_types.one_of(TableFormat),
-            rich_help_panel=GENERAL,
-            help="How the result is written.",
-        ),
-    ] = TableFormat.TEXT
+    format: Annotated[TableFormat, choice("Output format.", TableFormat, panel=GENERAL)] = (
+        TableFormat.TEXT
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

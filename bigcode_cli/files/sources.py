@@ -41,6 +41,7 @@ class Source:
         named: the user gave this very name, it was not found in a folder.
         added: ranges of line numbers, from 1, that are to be judged; None: all.
         repeatable: it can be read more than once, unlike a pipe.
+        past: the same file before a change, for what is staged; None: it is new.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Source:
     named: bool = True
     added: tuple[range, ...] | None = None
     repeatable: bool = True
+    past: "Source | None" = None
 
     def pieces(self, read: Callable[[int], None]) -> Iterator[str]:
         """Check the text, then give it piece by piece.

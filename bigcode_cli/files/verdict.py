@@ -16,6 +16,7 @@ class Verdict(StrEnum):
     PASS = "pass"  # noqa: S105  # no password
     FAIL = "fail"
     TOO_SHORT = "too-short"
+    NOT_COMPARED = "not-compared"
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,14 @@ def csv_rows(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
 
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n", restval="")
-    writer.writerows(rows)
+    writer.writerows({name: _harmless(cell) for name, cell in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _harmless(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula; numbers and `-` stay what they are."""
+    formula = isinstance(cell, str) and len(cell) > 1 and cell[0] in "=+-@\t\r"
+    return f"'{cell}" if formula else cell
 
 
 def _is_no_text(path: str) -> bool:

@@ -216,7 +216,7 @@ def test_tokens_tile_the_file(score: Score, run: Run) -> None:
     assert [token["line"] for token in tokens] == [1, 1, 1, 2, 2, 2, 2]
     assert [token["logprob"] for token in tokens] == pytest.approx([-math.log(VOCABULARY)] * 7)
     shown = score("a.py", "--tokens").stdout.decode().splitlines()
-    assert shown[0] == "a.py:1: bytes 0-1: logprob -5.617"
+    assert shown[0] == "a.py:1: bytes 0-1: 8.10 bits"
 
 
 def test_csv_tables(score: Score, run: Run) -> None:
@@ -347,3 +347,42 @@ def test_f2_every_engine_gives_the_same_values(score: Score, expect: Score, run:
         assert entry["tokens"] == plain["tokens"]
         assert entry["nll"] == pytest.approx(plain["nll"], rel=0.05)
     assert "bigcode: note: model " in score("a.py", "--verbose").stderr
+
+
+def test_the_worst_lines_come_with_their_text_and_blank_ones_do_not(score: Score, run: Run) -> None:
+    _write(run, "a.py", "\n\n\nx = 1\n    \t     \nvalue = 'é'\n")
+    _write(run, "b.py", "zzzzzzzzzzzz\n")
+    done = score("a.py", "b.py", "--worst", "2")
+    lines = done.stdout.decode().splitlines()
+    assert [line.replace("8.103", "8.104") for line in lines[2:4]] == [
+        "a.py:6: 8.104 bits/byte: value = 'é'",
+        "b.py:1: 8.104 bits/byte: zzzzzzzzzzzz",
+    ]
+    worst = score("a.py", "b.py", "--worst", "5", "--format", "json").json["summary"]["worst"]
+    assert [(line["path"], line["line"], line["text"]) for line in worst] == [
+        ("a.py", 6, "value = 'é'"),
+        ("b.py", 1, "zzzzzzzzzzzz"),
+    ]
+    table = score("a.py", "b.py", "--worst", "1", "--format", "csv").stdout.decode().splitlines()
+    assert table[0].endswith(",bits_per_byte,text")
+    assert len(table) == 2
+    assert score("a.py", "--worst", "1", "--format", "jsonl").status == 2
+
+
+def test_sort_puts_the_most_surprising_first(run: Run, checkpoint: Path) -> None:
+    for name, text in {"a": numbered_lines(4), "b": "@@@@@@@@\n\n~\n", "c": "\0"}.items():
+        _write(run, name, text)
+    done = run("score", "-m", checkpoint, "a", "b", "c", "--sort", "--lines", "--format", "json")
+    assert [entry["path"] for entry in done.json["files"]] == ["b", "a", "c"]
+    lines = done.json["files"][0]["lines"]
+    assert [line["line"] for line in lines] in ([1, 3], [3, 1])
+    bits = [line["bits_per_byte"] for line in lines]
+    assert bits == sorted(bits, reverse=True)
+
+
+def test_no_cell_of_a_csv_is_a_formula(score: Score, run: Run) -> None:
+    for name in ("=1+1", "@x", "+a", "-b"):
+        _write(run, name, "x = 1\n")
+    done = score("--format", "csv", "--", "=1+1", "@x", "+a", "-b", "-", input=b"x")
+    cells = [row["path"] for row in csv.DictReader(io.StringIO(done.stdout.decode()))]
+    assert cells == ["'=1+1", "'@x", "'+a", "'-b", "-"]

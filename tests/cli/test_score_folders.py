@@ -76,11 +76,11 @@ def test_gitignore_counts_outside_of_a_repository_too(run: Run, uniform: Path) -
     assert _paths(_score(run, uniform, "d")) == ["d/a.py"]
 
 
-def test_binaries_in_folders_are_skipped_in_silence(run: Run, uniform: Path) -> None:
+def test_binaries_in_folders_are_skipped_and_counted(run: Run, uniform: Path) -> None:
     _make(run.folder, "d/a.py")
     (run.folder / "d" / "image.png").write_bytes(b"\x89PNG\0")
     done = _score(run, uniform, "d")
-    assert (done.status, done.stderr) == (0, "")
+    assert (done.status, done.stderr) == (0, "bigcode: note: 1 of 2 files skipped (1 binary)\n")
     assert [entry["status"] for entry in done.json["files"]] == ["ok", "skipped"]
     assert "d/image.png: skipped: NUL byte" in _score(run, uniform, "-v", "d").stderr
 
@@ -89,7 +89,7 @@ def test_an_empty_folder_and_one_that_is_gone(run: Run, uniform: Path) -> None:
     (run.folder / "d").mkdir()
     done = _score(run, uniform, "d")
     assert (done.status, done.json["files"]) == (0, [])
-    assert done.stderr == "bigcode: note: there are no files here\n"
+    assert done.stderr == "bigcode: note: no files to score\n"
     assert _score(run, uniform, "gone").status == 3
 
 

@@ -67,7 +67,7 @@ def test_f4_the_gate_fails_exactly_the_files_above_it(expect: Score, run: Run) -
     assert verdicts == {"a.py": "pass", "b.py": "fail", "c.py": "pass", "short": "too-short"}
     assert (done.status, done.json["summary"]["failed"]) == (1, 1)
     shown = expect(*arguments).stdout.decode().splitlines()
-    assert shown[1].endswith(" bits/byte is above 1")
+    assert shown[1].endswith("; above the limit of 1")
     assert ["above" in line for line in shown] == [False, True, False, False, False]
     assert expect("a.py", "c.py", "--max-bits-per-byte", "1").status == 0
     assert expect(*arguments, "--min-tokens", "3").status == 1
@@ -98,8 +98,10 @@ def test_f4_a_file_that_got_worse_than_in_an_earlier_report(
     done = expect(*gate)
     assert done.status == 1
     verdicts = {path: entry["verdict"] for path, entry in _entries(done).items()}
-    assert verdicts == {"a.py": "pass", "b.py": "fail", "new.py": "pass"}
-    assert "above the baseline's 0.000" in _entries(done)["b.py"]["findings"][0]
+    assert verdicts == {"a.py": "pass", "b.py": "fail", "new.py": "not-compared"}
+    assert "above the baseline (0.000)" in _entries(done)["b.py"]["findings"][0]
+    assert done.json["summary"]["compared"] == 2
+    assert "note: 1 of 3 files not in the baseline" in done.stderr
     assert expect(*gate, "--max-rise", str(rise + 0.01)).status == 0
     assert expect(*gate, "--max-rise", str(rise - 0.01)).status == 1
 
@@ -123,3 +125,67 @@ def test_h3_a_baseline_that_is_none(text: str, score: Score, run: Run) -> None:
         assert (done.status, done.stdout) == (3, b"")
         assert "error[baseline]: report: is " in done.stderr
     assert score("a.py", "--baseline", "no-such-file").status == 3
+
+
+@pytest.mark.parametrize("made_in", ["", "src"])
+def test_a_file_is_the_same_file_however_its_path_is_spelled(
+    made_in: str, expect: Score, run: Run
+) -> None:
+    """`made_in`: the folder that the report was made in; its paths start from there."""
+    source = run.folder / "src"
+    source.mkdir()
+    _write(run, "src/a.py", GOOD)
+    (run.folder / "link").symlink_to("src")
+    made = expect("." if made_in else "src", "--format", "json", cwd=run.folder / made_in)
+    _write(run, "base.json", made.stdout)
+    _write(run, "src/a.py", BAD)
+    spellings = {
+        ".": [".", "src", "./src/a.py", "src/../src/a.py", "link/a.py", str(source)],
+        "src": [".", "a.py", str(source / "a.py"), "../link"],
+        "/": [str(source)],
+    }
+    for folder, paths in spellings.items():
+        for path in paths:
+            baseline = f"--baseline={run.folder / 'base.json'}"
+            done = expect(baseline, "--format", "json", path, cwd=run.folder / folder)
+            assert (done.status, done.json["summary"]["failed"]) == (1, 1), (folder, path)
+
+
+def test_a_baseline_that_compares_nothing_says_so(expect: Score, run: Run) -> None:
+    _write(run, "a.py", GOOD)
+    _write(run, "b.py", BAD)
+    _write(run, "base.json", expect("a.py", "--format", "json").stdout)
+    done = expect("b.py", "--baseline", "base.json")
+    assert done.status == 0
+    assert "note: nothing was compared: no file is in the baseline" in done.stderr
+    done = expect("b.py", "--baseline", "base.json", "--strict")
+    assert done.status == 3
+    assert "error[not-judged]: --strict: nothing was compared" in done.stderr
+    assert expect("a.py", "b.py", "--baseline", "base.json", "--strict").status == 0
+    done = expect("a.py", "--max-rise", "1")
+    assert "note: --max-rise: nothing is compared without --baseline" in done.stderr
+
+
+def test_strict_refuses_files_that_were_skipped_but_not_empty_ones(expect: Score, run: Run) -> None:
+    _write(run, "a.py", GOOD)
+    _write(run, "empty.py", "")
+    assert expect(".", "--max-bits-per-byte", "1", "--strict").status == 0
+    _write(run, "latin.py", b"\xe9")
+    done = expect(".", "--max-bits-per-byte", "1", "--strict")
+    assert done.status == 3
+    assert "error[not-judged]: --strict: 1 of 3 files skipped (1 input-encoding)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 400, "-1", "true", '"3"', "[]"]
+)
+def test_a_baseline_holds_finite_numbers(value: str, expect: Score, run: Run) -> None:
+    _write(run, "a.py", GOOD)
+    entry = f'{{"path": "a.py", "status": "ok", "bits_per_byte": {value}}}'
+    for text in (f'{{"files": [{entry}]}}', entry):
+        _write(run, "base.json", text)
+        done = expect("a.py", "--baseline", "base.json")
+        assert (done.status, done.stdout) == (3, b"")
+        assert "error[baseline]: base.json: is not a report of bigcode score" in done.stderr
+        assert len(done.stderr) < 400
+    assert expect("a.py", "--baseline", "/dev/zero").status == 3

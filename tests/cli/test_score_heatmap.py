@@ -128,7 +128,7 @@ def test_what_does_not_go_with_it(arguments: list[str], heatmap: Heatmap, run: R
     (run.folder / "a.py").write_text(GOOD, "utf-8")
     done = heatmap("a.py", *arguments)
     assert (done.status, done.stdout) == (2, b"")
-    assert "error[usage]: --heatmap " in done.stderr
+    assert "error[usage]: --heatmap: " in done.stderr
 
 
 def _score(lines: list[tuple[int, int]], tokens: list[tuple[int, int, float]]) -> Score:

@@ -301,3 +301,46 @@ def test_an_object_that_is_not_there_is_an_error_of_its_file(
     assert done.status == 3
     assert [entry["status"] for entry in done.json["files"]] == ["error", "ok"]
     assert "error[git]: a.py: " in done.stderr
+
+
+def test_max_rise_compares_added_lines_with_the_file_in_head(
+    run: Run, model: Path, repository: Repository
+) -> None:
+    def gate(*arguments: str) -> Outcome:
+        options = ("--staged", "--max-rise", "3", "--format", "json", *arguments)
+        return run("score", "-m", model, *options, env=ENVIRONMENT)
+
+    repository.stage("good.py", GOOD)
+    repository.stage("strange.csv", BAD * 3)
+    repository.stage("new.py", GOOD)
+    repository.git("rm", "--quiet", "--cached", "new.py")
+    repository.commit()
+    repository.stage("good.py", GOOD + BAD)
+    repository.stage("strange.csv", BAD * 4)
+    repository.stage("new.py", BAD)
+    done = gate()
+    entries = {entry["path"]: entry for entry in done.json["files"]}
+    verdicts = {path: entry["verdict"] for path, entry in entries.items()}
+    assert verdicts == {"good.py": "fail", "strange.csv": "pass", "new.py": "not-compared"}
+    assert done.status == 1
+    assert " above the file in HEAD (0.000); at most 3" in entries["good.py"]["findings"][0]
+    assert entries["good.py"]["baseline_bits_per_byte"] < 0.01
+    assert done.json["summary"]["compared"] == 2
+    assert done.stderr == "bigcode: note: 1 of 3 files not in HEAD\n"
+    assert gate("strange.csv", "--strict").status == 0
+    done = gate("new.py", "--strict")
+    assert done.status == 3
+    assert "error[not-judged]: --strict: nothing was compared: no file is in HEAD" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x89PNG\0\0", b"caf\xe9", b"version https://git-lfs.github.com/spec/v1\n"]
+)
+def test_a_staged_file_that_is_no_text_does_not_block_a_commit(
+    staged: Any, repository: Repository, data: bytes
+) -> None:
+    repository.stage("logo.png", data)
+    done = staged()
+    assert (done.status, done.json["files"][0]["status"]) == (0, "skipped")
+    assert "note: 1 of 1 file skipped (" in done.stderr
+    assert staged("--strict").status == 3

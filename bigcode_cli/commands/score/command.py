@@ -1,7 +1,4 @@
-"""`bigcode score`: how surprising files are to a model.
-
-Knows nothing of how options are parsed, texts are read or results are shown.
-"""
+"""`bigcode score`: how predictable files are to a model."""
 
 import os
 from pathlib import Path
@@ -10,18 +7,11 @@ import typer
 
 from bigcode_cli.commands.score.gates import Gates
 from bigcode_cli.commands.score.html_page import Page
-from bigcode_cli.commands.score.options import (
-    GateOptions,
-    InputPaths,
-    ScoringOptions,
-    Staged,
-    ViewOptions,
-    Window,
-)
+from bigcode_cli.commands.score.options import GateOptions, ScoringOptions, ViewOptions, Window
 from bigcode_cli.commands.score.run import ScoreRun
-from bigcode_cli.files import sources
-from bigcode_cli.files.options import TableFormat
-from bigcode_cli.files.walk import find_sources
+from bigcode_cli.files.inputs import find_texts
+from bigcode_cli.files.options import InputPaths, Staged, TableFormat
+from bigcode_cli.files.sources import Source
 from bigcode_cli.framework.errors import ExitStatus, UsageFailure
 from bigcode_cli.framework.options import KeptModelOptions
 from bigcode_cli.framework.output import Notes
@@ -33,35 +23,30 @@ def score(
     paths: InputPaths = None,
     *,
     staged: Staged = False,
-    scoring: ScoringOptions,
     gates: GateOptions,
-    model: KeptModelOptions,
     table: ViewOptions,
+    scoring: ScoringOptions,
+    model: KeptModelOptions,
 ) -> None:
-    """Tell how surprising files are to a model, in bits per byte.
+    """Score how predictable files are to a model, in bits per byte (higher = more surprising).
 
-    Folders are searched, without hidden files and what .gitignore excludes. Each token is scored
-    once, after an end-of-text token that is not. What is no text is skipped, unless it is the only
-    file. With --staged the files in git's index are read, and only their added lines are judged.
+    Every token is scored exactly once; an end-of-text token is prepended as context and not scored.
+    Folders are searched without hidden files and files that git ignores. Non-text files are
+    skipped, unless given alone. With --staged, git's index is read and only added lines are judged:
+    `--staged --max-rise 2` compares them with the same file in HEAD.
     """
     _refuse_contradictions(scoring, table)
     page = None if table.html is None else Page.prepare(table.html)
     set_numpy_threads(1)  # the threads take one row each
-    limits = Gates.of(gates)
+    limits = Gates.of(gates, staged=staged)
     found = find_model(model.model)
     limits.check_model(found.name)
-    if staged:
-        texts = _staged(paths or [])
-    elif paths:
-        texts = list(find_sources(paths))
-    else:
-        sources.refuse_terminal()
-        texts = [sources.file_source(sources.STANDARD_INPUT)]
+    texts = find_texts(paths or [], "score", staged=staged)
     if page is not None and not staged:
         texts = _without_page(texts, page.file)
     notes = Notes(quiet=table.quiet, verbose=table.verbose)
     if not texts and not staged:
-        notes.note("there are no files here")
+        notes.note("no files to score")
     run = ScoreRun(
         options=scoring,
         gates=limits,
@@ -71,14 +56,15 @@ def score(
         model=model,
         page=page,
     )
-    status = run.execute(texts, lambda: load_text_scorer(found, model, notes))
-    if status is ExitStatus.FINDINGS and gates.exit_zero:
-        status = ExitStatus.DONE
+    if gates.max_rise is not None and not limits.compare:
+        notes.note("--max-rise: nothing is compared without --baseline FILE or --staged")
+    totals = run.execute(texts, lambda: load_text_scorer(found, model, notes))
+    status = totals.exit_status(strict=gates.strict, exit_zero=gates.exit_zero)
     if status is not ExitStatus.DONE:
         raise typer.Exit(status)
 
 
-def _without_page(texts: list[sources.Source], page: Path) -> list[sources.Source]:
+def _without_page(texts: list[Source], page: Path) -> list[Source]:
     """Leave out the page of an earlier call that was found in a folder.
 
     Raises:
@@ -96,19 +82,18 @@ def _is_same(path: str, page: Path) -> bool:
 
 def _refuse_contradictions(scoring: ScoringOptions, table: ViewOptions) -> None:
     if scoring.stride is not None and scoring.window is not Window.STRIDED:
-        raise UsageFailure(f"--stride: --window {scoring.window} has none")
+        raise UsageFailure(f"--stride: does not go with --window {scoring.window}")
     if table.format is TableFormat.CSV and scoring.lines and scoring.tokens:
-        raise UsageFailure("--format csv: one table holds --lines or --tokens, not both")
+        raise UsageFailure("--format csv: one table has either --lines or --tokens")
     if table.heatmap and table.format is not TableFormat.TEXT:
-        raise UsageFailure(f"--heatmap is a text: it does not go with --format {table.format}")
+        raise UsageFailure(f"--heatmap: is text and does not go with --format {table.format}")
     if table.heatmap and (scoring.lines or scoring.tokens):
-        raise UsageFailure("--heatmap shows lines and tokens: it goes without --lines and --tokens")
-
-
-def _staged(paths: list[Path]) -> list[sources.Source]:
-    from bigcode_cli.files.git_staged import staged_sources
-
-    names = list(map(str, paths))
-    if sources.STANDARD_INPUT in names:
-        raise UsageFailure("--staged: reads git's index, not standard input")
-    return staged_sources(names)
+        raise UsageFailure("--heatmap: shows lines and tokens itself; drop --lines and --tokens")
+    if table.worst is not None and table.format is TableFormat.JSONL:
+        raise UsageFailure("--worst: is about all files, and jsonl has no summary; use json or csv")
+    if (
+        table.worst is not None
+        and table.format is TableFormat.CSV
+        and (scoring.lines or scoring.tokens)
+    ):
+        raise UsageFailure("--worst: is a table of its own; drop --lines and --tokens")

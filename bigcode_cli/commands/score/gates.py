@@ -1,18 +1,15 @@
-"""When a file is too surprising: above a limit, or worse than in an earlier report.
+"""When a file is too surprising: above a limit, or worse than an earlier report or HEAD."""
 
-Knows nothing of how values are computed or shown.
-"""
-
-import json
 import math
-import os
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bigcode_cli.commands.score.options import GateOptions
+from bigcode_cli.commands.score.baseline import ScoreBaseline
+from bigcode_cli.commands.score.options import DEFAULT_MAX_RISE, GateOptions
+from bigcode_cli.files.results import plural
 from bigcode_cli.files.verdict import Judgement, Verdict
-from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.framework.errors import UsageFailure
 
 if TYPE_CHECKING:
     from gpt_bigcode.scoring.results import Surprise
@@ -25,34 +22,42 @@ class Gates:
     Attributes:
         max_bits_per_byte: see `GateOptions`.
         min_tokens: files with fewer are not judged.
-        baseline: path -> bits per byte of an earlier report; None: there is none.
-        max_rise: how much worse a file may have become.
-        model: what made the baseline, where it says so.
+        baseline: an earlier report; None: there is none.
+        head: added lines are compared with the file as it is in HEAD.
+        max_rise: the largest increase that passes, in bits per byte.
     """
 
     max_bits_per_byte: float | None = None
     min_tokens: int = 0
-    baseline: dict[str, float] | None = None
-    max_rise: float = 0.0
-    model: str | None = field(default=None)
+    baseline: ScoreBaseline | None = None
+    head: bool = False
+    max_rise: float = DEFAULT_MAX_RISE
 
     @classmethod
-    def of(cls, options: GateOptions) -> "Gates":
+    def of(cls, options: GateOptions, *, staged: bool) -> "Gates":
         """The gates of a command line.
 
         Raises:
             Failure: `baseline`: the file cannot be read or is no report.
         """
-        baseline, model = None, None
-        if options.baseline is not None:
-            baseline, model = _read_baseline(options.baseline)
+        baseline = None if options.baseline is None else ScoreBaseline.read(options.baseline)
+        if baseline is not None and staged:
+            from bigcode_cli.files.git_staged import top_folder
+
+            baseline = baseline.within(top_folder())  # what is staged is named from there
+        rise = DEFAULT_MAX_RISE if options.max_rise is None else options.max_rise
         return cls(
             max_bits_per_byte=options.max_bits_per_byte,
             min_tokens=options.min_tokens,
             baseline=baseline,
-            max_rise=options.max_rise,
-            model=model,
+            head=staged and baseline is None and options.max_rise is not None,
+            max_rise=rise,
         )
+
+    @property
+    def compare(self) -> bool:
+        """Whether files are compared with something that not each of them may have."""
+        return self.baseline is not None or self.head
 
     def check_model(self, name: str) -> None:
         """Refuse to compare the values of two models.
@@ -60,59 +65,60 @@ class Gates:
         Raises:
             UsageFailure: the baseline says that another one made it.
         """
-        if self.model is not None and self.model != name:
-            raise UsageFailure(f"--baseline: was made with the model {self.model}, this is {name}")
+        made_with = None if self.baseline is None else self.baseline.model
+        if made_with is not None and made_with != name:
+            raise UsageFailure(f"--baseline: was made with the model {made_with}, this is {name}")
 
-    def judge(self, path: str, judged: "Surprise", whole: "Surprise") -> Judgement | None:
-        """The verdict on a file; None if there are no gates.
+    def known(self, path: str, past: "Surprise | None") -> float | None:
+        """The bits per byte that a file is compared with; None if there are none.
 
         Args:
             path: its name in the report.
-            judged: the value of what is to be judged, such as its added lines.
-            whole: the value of the file, which a baseline has.
+            past: the value of the file in HEAD, where it was asked for.
         """
-        if self.max_bits_per_byte is None and self.baseline is None:
+        if self.baseline is not None:
+            return self.baseline.get(path)
+        return None if past is None else past.bits_per_byte
+
+    def judge(self, judged: "Surprise", whole: "Surprise", known: float | None) -> Judgement | None:
+        """The verdict on a file; None if there are no gates.
+
+        Args:
+            judged: the value of what is judged: the file, or its added lines.
+            whole: the value of the file.
+            known: see `known`.
+        """
+        if self.max_bits_per_byte is None and not self.compare:
             return None
         if judged.tokens < self.min_tokens:
             return Judgement(Verdict.TOO_SHORT)
-        findings = []
-        value = judged.bits_per_byte
+        findings = tuple(self._findings(judged, whole, known))
+        if findings:
+            return Judgement(Verdict.FAIL, findings)
+        unknown = known is None and self.max_bits_per_byte is None
+        return Judgement(Verdict.NOT_COMPARED if unknown else Verdict.PASS)
+
+    def unknown_files(self, count: int, files: int) -> str:
+        """Say that files were not compared.
+
+        Args:
+            count: how many there was nothing to compare with.
+            files: of how many.
+        """
+        where = "in the baseline" if self.baseline is not None else "in HEAD"
+        if count == files:
+            return f"nothing was compared: no file is {where}"
+        return f"{count:,} of {plural(files, 'file')} not {where}"
+
+    def _findings(
+        self, judged: "Surprise", whole: "Surprise", known: float | None
+    ) -> Iterator[str]:
+        bits = judged.bits_per_byte
         limit = math.inf if self.max_bits_per_byte is None else self.max_bits_per_byte
-        if value is not None and value > limit:
-            findings.append(f"{value:.3f} bits/byte is above {limit:g}")
-        known = (self.baseline or {}).get(os.path.normpath(path))
-        value = whole.bits_per_byte
-        if known is not None and value is not None and value - known > self.max_rise:
-            findings.append(f"{value - known:.3f} bits/byte above the baseline's {known:.3f}")
-        verdict = Verdict.FAIL if findings else Verdict.PASS
-        return Judgement(verdict, tuple(findings))
-
-
-def _read_baseline(path: Path) -> tuple[dict[str, float], str | None]:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "is not UTF-8"
-        raise Failure("baseline", f"{path}: {reason}") from None
-    try:
-        entries, model = _parse_report(text)
-        values = {
-            os.path.normpath(entry["path"]): float(entry["bits_per_byte"])
-            for entry in entries
-            if entry["status"] == "ok" and entry["bits_per_byte"] is not None
-        }
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        hint = "bigcode score --format json PATH... > FILE makes one"
-        raise Failure("baseline", f"{path}: is no report of bigcode score", hint=hint) from None
-    return values, model
-
-
-def _parse_report(text: str) -> tuple[list[dict[str, Any]], str | None]:
-    """The files of a report in JSON or JSONL, and the model that it names."""
-    try:
-        document = json.loads(text)
-    except ValueError:
-        return [json.loads(line) for line in text.splitlines() if line.strip()], None
-    if "files" in document:
-        return document["files"], document.get("summary", {}).get("model")
-    return [document], None
+        if bits is not None and bits > limit:
+            yield f"above the limit of {limit:g}"
+        now = bits if self.head else whole.bits_per_byte
+        if known is None or now is None or now - known <= self.max_rise:
+            return
+        what = "the file in HEAD" if self.head else "the baseline"
+        yield f"{now - known:.3f} above {what} ({known:.3f}); at most {self.max_rise:g} is allowed"

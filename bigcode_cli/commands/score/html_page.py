@@ -12,8 +12,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.commands.score.reports import Entry, describe
-from bigcode_cli.commands.score.views import LEVEL_BITS, ShownLine, shown_lines
+from bigcode_cli.commands.score.reports import ScoreEntry, describe
+from bigcode_cli.commands.score.views import LEVEL_BITS, ShownLine, most_surprising, shown_lines
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import safe
 from bigcode_cli.io import atomic_files
@@ -36,7 +36,7 @@ _STRIP_BITS = 4.0  # bits per byte of a full bar, unless one is higher; also of 
 class _File:
     """A file on the page: its entry, what is kept of its lines, and its finished source."""
 
-    entry: Entry
+    entry: ScoreEntry
     number: int
     top: tuple[tuple[ShownLine, str], ...]  # with where it is
     source: str
@@ -76,7 +76,7 @@ class Page:
             raise Failure("output", f"{file}: is there and is not such a page", hint=hint)
         return cls(file, target)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: ScoreEntry) -> None:
         """Take the result for a file, with its text."""
         number, lines, hidden = len(self._files) + 1, [], 0
         if entry.score is not None and entry.text is not None:
@@ -84,7 +84,7 @@ class Page:
             lines = list(shown_lines(entry.text, entry.score)) if room else []
             hidden = len(entry.score.lines) - len(lines)
             self._characters += len(entry.text)
-        top = _most_surprising(lines)[:_TOP_OF_FILE]
+        top = most_surprising(lines)[:_TOP_OF_FILE]
         ranks = {line.score.line: rank for rank, line in enumerate(top, 1)}
         source = "".join(_source(lines, f"f{number}", ranks, hidden))
         placed = tuple((line, f"f{number}-l{line.score.line}") for line in top)
@@ -178,16 +178,16 @@ def _table(files: Sequence[_File]) -> Iterator[str]:
     yield "</tbody>\n</table>\n</nav>\n"
 
 
-def _judged(entry: Entry) -> "Surprise | None":
+def _judged(entry: ScoreEntry) -> "Surprise | None":
     return entry.score if entry.added is None else entry.added
 
 
-def _judged_bits(entry: Entry) -> float | None:
+def _judged_bits(entry: ScoreEntry) -> float | None:
     part = _judged(entry)
     return None if part is None else part.bits_per_byte
 
 
-def _verdict(entry: Entry) -> str:
+def _verdict(entry: ScoreEntry) -> str:
     if entry.fault is not None:
         return f"{entry.status}: {_text(entry.fault.reason)}"
     if entry.judgement is None:
@@ -240,11 +240,6 @@ def _item(line: ShownLine, place: str, name: str, anchor: str = "") -> str:
         f'<li{anchor}><a href="#{place}">{name}</a>, {line.bits_per_byte:.2f} bits per byte:'
         f" <code>{''.join(shown)}</code></li>\n"
     )
-
-
-def _most_surprising(lines: Sequence[ShownLine]) -> list[ShownLine]:
-    telling = [line for line in lines if line.telling and line.bits_per_byte > 0]
-    return sorted(telling, key=lambda line: (-line.bits_per_byte, line.score.line))
 
 
 def _source(

@@ -1,18 +1,19 @@
-"""The options of `bigcode score`.
-
-Knows nothing of what the command does with them.
-"""
+"""The options of `bigcode score`."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
-import typer
-
-from bigcode_cli.files.options import KeepingOptions
+from bigcode_cli.files.options import KeepingOptions, Strict
 from bigcode_cli.framework import option_types
-from bigcode_cli.framework.options import ExitZero
+from bigcode_cli.framework.option_types import choice, number, switch, whole, words
+from bigcode_cli.framework.options import GATES, ExitZero
+
+SCORING, VIEWS = "Scoring", "Views"
+DEFAULT_MAX_RISE = 0.05
+"""Bits per byte that a file may rise above a baseline."""
+_MOST_BITS = 1000.0
 
 
 class Window(StrEnum):
@@ -23,132 +24,99 @@ class Window(StrEnum):
     FULL = "full"
 
 
-SCORING, GATES, VIEWS = "Scoring", "Gates", "Views"
-_MOST_BITS = 1000.0
-
-InputPaths: TypeAlias = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="PATH",
-        show_default=False,
-        parser=option_types.path,
-        help="Files and folders to score; - or nothing reads standard input.",
-    ),
-]
-Staged: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--staged",
-        rich_help_panel=SCORING,
-        help="Score what is staged in git instead of files, and judge only added lines.",
-    ),
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoringOptions:
-    """How files are scored."""
-
-    window: Annotated[
-        Window,
-        typer.Option(
-            parser=option_types.one_of(Window),
-            rich_help_panel=SCORING,
-            help="How a long file is cut: overlapping windows, windows side by side (the numbers"
-            " of lm-eval), or not at all.",
-        ),
-    ] = Window.STRIDED
-    stride: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=1_000_000,
-            parser=option_types.bounded(int, low=1, high=1_000_000),
-            rich_help_panel=SCORING,
-            help="Tokens from one strided window to the next (default: half of the context).",
-        ),
-    ] = None
-    lines: Annotated[
-        bool,
-        typer.Option("--lines", rich_help_panel=SCORING, help="Give the value of each line too."),
-    ] = False
-    tokens: Annotated[
-        bool,
-        typer.Option("--tokens", rich_help_panel=SCORING, help="Give the value of each token too."),
-    ] = False
-
-
 @dataclass(frozen=True, kw_only=True)
 class GateOptions:
     """When the exit status says that files are too surprising."""
 
     max_bits_per_byte: Annotated[
         float | None,
-        typer.Option(
-            metavar="X",
-            min=0,
-            max=_MOST_BITS,
-            parser=option_types.bounded(float, low=0.0, high=_MOST_BITS),
-            rich_help_panel=GATES,
-            help="Exit with 1 if a file is above this.",
+        number("Exit with status 1 if a file is above this limit.", 0, _MOST_BITS, panel=GATES),
+    ] = None
+    baseline: Annotated[
+        Path | None,
+        words(
+            "Compare with an earlier report (JSON or JSONL); exit with status 1 if a file got"
+            " worse.",
+            option_types.path,
+            panel=GATES,
+            metavar="FILE",
+        ),
+    ] = None
+    max_rise: Annotated[
+        float | None,
+        number(
+            "Largest allowed increase over the baseline, in bits per byte. With --staged and"
+            " without --baseline, of added lines over the same file in HEAD.",
+            0,
+            _MOST_BITS,
+            panel=GATES,
+            shown_default=f"{DEFAULT_MAX_RISE} over a baseline; HEAD is not compared",
         ),
     ] = None
     min_tokens: Annotated[
         int,
-        typer.Option(
-            metavar="N",
-            min=0,
-            max=1_000_000_000,
-            parser=option_types.bounded(int, low=0, high=1_000_000_000),
-            rich_help_panel=GATES,
-            help="Judge no file that has fewer tokens.",
-        ),
+        whole("Do not judge files with fewer tokens.", 0, 1_000_000_000, panel=GATES),
     ] = 10
-    baseline: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            parser=option_types.path,
-            rich_help_panel=GATES,
-            help="An earlier report in JSON or JSONL; exit with 1 if a file got worse.",
-        ),
-    ] = None
-    max_rise: Annotated[
-        float,
-        typer.Option(
-            metavar="X",
-            min=0,
-            max=_MOST_BITS,
-            parser=option_types.bounded(float, low=0.0, high=_MOST_BITS),
-            rich_help_panel=GATES,
-            help="How many bits per byte above the baseline are still right.",
-        ),
-    ] = 0.05
+    strict: Strict = False
     exit_zero: ExitZero = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewOptions(KeepingOptions):
-    """What else shows the surprise of files."""
+    """What else is shown of the files."""
 
+    worst: Annotated[
+        int | None,
+        whole("Show the N most surprising lines of all files, with text.", 1, 10_000, panel=VIEWS),
+    ] = None
+    sort: Annotated[
+        bool,
+        switch("Show the most surprising files and --lines first.", "--sort", panel=VIEWS),
+    ] = False
     heatmap: Annotated[
         bool,
-        typer.Option(
+        switch(
+            "Print the source with surprising tokens coloured. Without colours (NO_COLOR,"
+            " TERM=dumb, no terminal), digits 1 to 4 below a token mark at least 3, 6, 9 and 12"
+            " bits.",
             "--heatmap",
-            rich_help_panel=VIEWS,
-            help="Show the source with surprising tokens coloured; without colours (NO_COLOR,"
-            " TERM=dumb, not a terminal) digits 1 to 4 under them mark at least 3, 6, 9 and"
-            " 12 bits.",
+            panel=VIEWS,
         ),
     ] = False
     html: Annotated[
         Path | None,
-        typer.Option(
+        words(
+            "Also write a page with the coloured source and the most surprising lines.",
+            option_types.path,
+            panel=VIEWS,
             metavar="FILE",
-            envvar=[],
-            parser=option_types.path,
-            rich_help_panel=VIEWS,
-            help="Also write a page with the coloured source and its most surprising lines.",
+            command_line_only=True,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions:
+    """How files are scored."""
+
+    lines: Annotated[bool, switch("Report every line as well.", "--lines", panel=VIEWS)] = False
+    tokens: Annotated[bool, switch("Report every token as well.", "--tokens", panel=VIEWS)] = False
+    window: Annotated[
+        Window,
+        choice(
+            "How a long file is cut: overlapping windows, adjacent windows (as lm-eval does), or"
+            " not at all.",
+            Window,
+            panel=SCORING,
+        ),
+    ] = Window.STRIDED
+    stride: Annotated[
+        int | None,
+        whole(
+            "Tokens from one strided window to the next.",
+            1,
+            1_000_000,
+            panel=SCORING,
+            shown_default="half of the context",
         ),
     ] = None

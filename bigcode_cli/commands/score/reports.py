@@ -1,19 +1,21 @@
-"""How scores are shown: a line a file, JSON, JSONL or CSV.
-
-Knows nothing of how they were computed or judged.
-"""
+"""How scores are shown: a line for each file, JSON, JSONL or CSV."""
 
 from dataclasses import asdict, dataclass
+from heapq import nlargest
+from math import log
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.commands.score.heatmap import Heatmap
-from bigcode_cli.commands.score.options import ViewOptions
-from bigcode_cli.files.file_errors import Fault
+from bigcode_cli.commands.score.options import ScoringOptions, ViewOptions
+from bigcode_cli.commands.score.views import ShownLine, most_surprising, shown_lines
 from bigcode_cli.files.options import TableFormat
-from bigcode_cli.files.verdict import Judgement, bytes_of_name, csv_rows
-from bigcode_cli.framework.output import Result, safe
+from bigcode_cli.files.results import Entry, Report, plural
+from bigcode_cli.framework.output import safe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bigcode_cli.commands.score.html_page import Page
     from gpt_bigcode.scoring.results import LineScore, Score, Surprise, TokenScore
 
 FILE_COLUMNS = (
@@ -21,44 +23,47 @@ FILE_COLUMNS = (
     *("windows", "verdict"),
 )
 LINE_COLUMNS = ("path", "line", "start", "end", "tokens", "bytes", "nll", "bits_per_byte")
+WORST_COLUMNS = (*LINE_COLUMNS, "text")
 TOKEN_COLUMNS = ("path", "line", "start", "end", "id", "logprob")
+_LONGEST_SHOWN = 160
+"""Characters of a line that are shown in a list."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ScoreEntry(Entry):
     """What is reported of one file.
 
     Attributes:
-        path: its name, as the system spells it.
         score: its values; None if there are none.
-        fault: why.
         added: those of its added lines, where only they are judged.
-        judgement: what the gates say.
+        known: the bits per byte that the file is compared with.
         text: what was read, or its beginning, where it is to be shown.
     """
 
-    path: str
     score: "Score | None" = None
-    fault: Fault | None = None
     added: "Surprise | None" = None
-    judgement: Judgement | None = None
+    known: float | None = None
     text: str | None = None
 
     @property
-    def status(self) -> str:
-        """One of ok, skipped, error."""
-        return "ok" if self.fault is None else self.fault.status
+    def judged(self) -> "Surprise | None":
+        """What the gates look at."""
+        return self.score if self.added is None else self.added
+
+    @property
+    def bits(self) -> float:
+        """The bits per byte of what is judged, to sort by; -1.0 where nothing was scored."""
+        bits = None if self.judged is None else self.judged.bits_per_byte
+        return -1.0 if bits is None else bits
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the report."""
-        values: dict[str, Any] = {"path": self.path, "status": self.status}
-        values |= bytes_of_name(self.path)
-        if self.fault is not None:
-            values |= {"reason": self.fault.reason, "detail": self.fault.detail}
-        values |= surprise_values(self.score)
+        values = super().to_dict() | surprise_values(self.score)
         values["windows"] = 0 if self.score is None else self.score.windows
         if self.added is not None:
             values["added"] = surprise_values(self.added)
+        if self.known is not None:
+            values["baseline_bits_per_byte"] = self.known
         if self.judgement is not None:
             values["verdict"] = self.judgement.verdict.value
             values["findings"] = list(self.judgement.findings)
@@ -78,83 +83,115 @@ def surprise_values(part: "Surprise | None") -> dict[str, Any]:
     }
 
 
-class Report:
-    """Writes entries as they come, or all together where the format asks for it."""
+class ScoreReport(Report[ScoreEntry]):
+    """Writes entries as they come; with --sort the most surprising first, at the end."""
 
-    def __init__(self, table: ViewOptions, *, lines: bool, tokens: bool) -> None:
-        self._format = table.format
-        self._lines, self._tokens = lines, tokens
-        self._result = Result()
-        self._heatmap = Heatmap(self._result) if table.heatmap else None
-        self._files: list[dict[str, Any]] = []
-        if table.format is TableFormat.CSV:
-            columns = LINE_COLUMNS if lines else TOKEN_COLUMNS if tokens else FILE_COLUMNS
-            self._columns = columns
-            self._write_rows([dict(zip(columns, columns, strict=True))])
+    def __init__(
+        self, options: ScoringOptions, table: ViewOptions, page: "Page | None" = None
+    ) -> None:
+        columns: Sequence[str] = FILE_COLUMNS
+        if options.lines or options.tokens:
+            columns = LINE_COLUMNS if options.lines else TOKEN_COLUMNS
+        if table.worst is not None:
+            columns = WORST_COLUMNS
+        super().__init__(table.format, columns)
+        self._page = page
+        self._lines, self._tokens = options.lines, options.tokens
+        self._heatmap = Heatmap(self.result) if table.heatmap else None
+        self._sort, self._most = table.sort, table.worst
+        self._waiting: list[ScoreEntry] = []
+        self._worst: list[tuple[float, str, ShownLine]] = []
 
-    def add(self, entry: Entry) -> None:
-        """Take what is to be reported of a file."""
-        match self._format:
-            case TableFormat.TEXT:
-                self._write_text(entry)
-            case TableFormat.JSON:
-                self._files.append(self._document(entry))
-            case TableFormat.JSONL:
-                self._result.write_json(self._document(entry), indent=None)
-            case TableFormat.CSV:
-                self._write_rows(self._rows(entry))
+    def add(self, entry: ScoreEntry) -> None:
+        """See `Report`."""
+        if self._page is not None:
+            self._page.add(entry)
+        if self._most is not None and entry.score is not None and entry.text is not None:
+            lines = most_surprising(shown_lines(entry.text, entry.score))[: self._most]
+            found = [(line.bits_per_byte, entry.path, line) for line in lines]
+            self._worst = nlargest(self._most, self._worst + found, key=lambda one: one[0])
+        if self._sort:
+            self._waiting.append(entry)
+        else:
+            super().add(entry)
 
     def close(self, summary: dict[str, Any]) -> None:
-        """Write what belongs at the end."""
-        if self._format is TableFormat.JSON:
-            self._result.write_json({"files": self._files, "summary": summary}, indent=2)
-        elif self._format is TableFormat.TEXT and summary["scored"] > 1:
-            self._result.write(f"{summary['scored']} files: {numbers(summary)}\n")
-        self._result.close()
+        """See `Report`."""
+        if self._page is not None:
+            self._page.write(summary)
+        for entry in sorted(self._waiting, key=lambda entry: -entry.bits):
+            super().add(entry)
+        worst = [_worst_values(path, line) for _, path, line in self._worst]
+        if self._most is not None and self._format == TableFormat.CSV:
+            self.write_rows(worst)
+        elif self._most is not None:
+            summary = summary | {"worst": worst}
+        super().close(summary)
 
-    def _document(self, entry: Entry) -> dict[str, Any]:
+    def document(self, entry: ScoreEntry) -> dict[str, Any]:
+        """See `Report`."""
         values = entry.to_dict()
         if self._lines and entry.score is not None:
-            values["lines"] = [_line_values(line) for line in entry.score.lines]
+            values["lines"] = [_line_values(line) for line in self._chosen_lines(entry)]
         if self._tokens and entry.score is not None:
             values["token_scores"] = [asdict(token) for token in entry.score.token_scores]
         return values
 
-    def _rows(self, entry: Entry) -> list[dict[str, Any]]:
+    def rows(self, entry: ScoreEntry) -> list[dict[str, Any]]:
+        """See `Report`."""
         path = {"path": entry.path}
+        if self._most is not None:
+            return []
         if self._lines:
-            lines = entry.score.lines if entry.score is not None else ()
-            return [path | _line_values(line) for line in lines]
+            return [path | _line_values(line) for line in self._chosen_lines(entry)]
         if self._tokens:
             tokens = entry.score.token_scores if entry.score is not None else ()
             return [path | asdict(token) for token in tokens]
         return [entry.to_dict()]
 
-    def _write_rows(self, rows: list[dict[str, Any]]) -> None:
-        self._result.write(csv_rows(self._columns, rows))
-
-    def _write_text(self, entry: Entry) -> None:
+    def write_text(self, entry: ScoreEntry) -> None:
+        """See `Report`."""
         if entry.score is None:
             return
         path = safe(entry.path)
         if self._heatmap is not None and entry.text is not None:
-            self._result.write(f"{path}\n")
+            self.result.write(f"{path}\n")
             self._heatmap.write(entry.text, entry.score)
         if self._lines:
-            for line in entry.score.lines:
-                self._result.write(f"{path}:{line.line}: {_line_text(line)}\n")
+            for line in self._chosen_lines(entry):
+                self.result.write(f"{path}:{line.line}: {_line_text(line)}\n")
         if self._tokens:
             for token in entry.score.token_scores:
-                self._result.write(f"{path}:{token.line}: {_token_text(token)}\n")
-        self._result.write(f"{path}: {describe(entry)}\n")
+                self.result.write(f"{path}:{token.line}: {_token_text(token)}\n")
+        self.result.write(f"{path}: {describe(entry)}\n")
+
+    def write_end(self, summary: dict[str, Any]) -> None:
+        """See `Report`."""
+        for bits, path, line in self._worst:
+            text = safe(_shortened(line))
+            self.result.write(f"{safe(path)}:{line.score.line}: {bits:.3f} bits/byte: {text}\n")
+        if summary["scored"] > 1:
+            self.result.write(f"{summary['scored']} files: {numbers(summary)}\n")
+
+    def _chosen_lines(self, entry: ScoreEntry) -> "Sequence[LineScore]":
+        """All lines; with --sort those that are not blank, the most surprising first."""
+        lines = () if entry.score is None else entry.score.lines
+        if not self._sort:
+            return lines
+        data = (entry.text or "").encode()
+        telling = [line for line in lines if line.end > len(data) or not _is_blank(data, line)]
+        return sorted(telling, key=lambda line: -(line.bits_per_byte or 0.0))
 
 
-def describe(entry: Entry) -> str:
-    """What came out for a file that was scored, as half a sentence."""
-    judged = entry.score if entry.added is None else entry.added
+def _is_blank(data: bytes, line: "LineScore") -> bool:
+    return not data[line.start : line.end].strip()
+
+
+def describe(entry: ScoreEntry) -> str:
+    """The result of a file that was scored, as half a sentence."""
     what = "" if entry.added is None else "added lines: "
     findings = () if entry.judgement is None else entry.judgement.findings
-    return "; ".join([f"{what}{numbers(surprise_values(judged))}", *findings])
+    return "; ".join([f"{what}{numbers(surprise_values(entry.judged))}", *findings])
 
 
 def numbers(values: dict[str, Any]) -> str:
@@ -162,9 +199,9 @@ def numbers(values: dict[str, Any]) -> str:
     if values["bits_per_byte"] is None:
         return "nothing to score"
     perplexity = values["perplexity"]
-    shown = "beyond measure" if perplexity is None else f"{perplexity:.4g}"
+    shown = "too large to show" if perplexity is None else f"{perplexity:.4g}"
     bits = f"{values['bits_per_byte']:.3f} bits/byte"
-    return f"{bits}, perplexity {shown}, {values['tokens']} tokens"
+    return f"{bits}, perplexity {shown}, {plural(values['tokens'], 'token')}"
 
 
 def _line_values(line: "LineScore") -> dict[str, Any]:
@@ -179,11 +216,21 @@ def _line_values(line: "LineScore") -> dict[str, Any]:
     }
 
 
+def _worst_values(path: str, line: ShownLine) -> dict[str, Any]:
+    return {"path": path} | _line_values(line.score) | {"text": line.text}
+
+
+def _shortened(line: ShownLine) -> str:
+    text = line.text.strip()
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]} ..."
+
+
 def _line_text(line: "LineScore") -> str:
     bits = line.bits_per_byte
-    shown = "nothing to score" if bits is None else f"{bits:.3f} bits/byte"
-    return f"{shown}, nll {line.nll:.3f}, {line.tokens} tokens"
+    if bits is None:
+        return "nothing to score"
+    return f"{bits:.3f} bits/byte, {line.nll / log(2):.2f} bits, {plural(line.tokens, 'token')}"
 
 
 def _token_text(token: "TokenScore") -> str:
-    return f"bytes {token.start}-{token.end}: logprob {token.logprob:.3f}"
+    return f"bytes {token.start}-{token.end}: {-token.logprob / log(2):.2f} bits"

@@ -1,24 +1,20 @@
-"""Scores texts one after the other: hands them to the model, judges and reports what comes back.
+"""Scores texts one after the other, judges them and reports the results."""
 
-Knows nothing of the command line.
-"""
-
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from bigcode_cli.commands.score.baseline import DIRECTORY, report_directory
 from bigcode_cli.commands.score.gates import Gates
 from bigcode_cli.commands.score.html_page import Page
 from bigcode_cli.commands.score.options import ScoringOptions, ViewOptions, Window
-from bigcode_cli.commands.score.reports import Entry, Report, surprise_values
-from bigcode_cli.commands.score.views import keep_text
+from bigcode_cli.commands.score.reports import ScoreEntry, ScoreReport, surprise_values
+from bigcode_cli.commands.score.views import KeptSource, keep_text
 from bigcode_cli.files.file_errors import Fault
 from bigcode_cli.files.progress import Progress
 from bigcode_cli.files.result_cache import Memory, Remembered, ResultCache, model_scope
+from bigcode_cli.files.results import Entry, Totals, report_all
 from bigcode_cli.files.sources import Source
-from bigcode_cli.files.verdict import Verdict
-from bigcode_cli.framework.errors import ExitStatus
 from bigcode_cli.framework.options import KeptModelOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.resolve import Found
@@ -50,8 +46,8 @@ class ScoreRun:
     model: KeptModelOptions
     page: Page | None = None
 
-    def execute(self, texts: Sequence[Source], load: Callable[[], "TextScorer"]) -> ExitStatus:
-        """Score the texts and write the report; an error beats a finding.
+    def execute(self, texts: Sequence[Source], load: Callable[[], "TextScorer"]) -> "ScoreTotals":
+        """Score the texts and write the report.
 
         Args:
             texts: what to score.
@@ -59,36 +55,41 @@ class ScoreRun:
         """
         origin = self._origin()
         progress = Progress(sum(text.size for text in texts), quiet=self.table.quiet)
-        kept = [keep_text(text) for text in texts] if self._shows_texts else []
-        outcomes = self._outcomes(kept or texts, load, progress)
-        report = Report(self.table, lines=self.options.lines, tokens=self.options.tokens)
-        total = _Total()
-        try:
-            for place, outcome in enumerate(outcomes):
-                text = texts[place]
-                entry = self._entry(text, outcome, alone=len(texts) == 1)
-                if kept:
-                    entry = replace(entry, text=kept[place].take())
-                progress.clear()
-                if entry.fault is not None:
-                    entry.fault.explain(text, self.notes)
-                report.add(entry)
-                total.add(entry)
-                if self.page is not None:
-                    self.page.add(entry)
-        finally:
-            progress.clear()
+        shown = [keep_text(text) for text in texts] if self._keeps_texts else list(texts)
+        pasts = [text.past if self.gates.head else None for text in texts]
+        # A file is scored right after its version in HEAD, if it is compared with that.
+        work = [one for pair in zip(pasts, shown, strict=True) for one in pair if one is not None]
+        outcomes = self._outcomes(work, load, progress)
+        totals = ScoreTotals(self.gates)
+        entries = self._entries(shown, pasts, iter(outcomes))
+        report = ScoreReport(self.options, self.table, self.page)
+        report_all(texts, entries, report, totals, self.notes, progress)
         if outcomes.found:
-            self.notes.detail(f"{outcomes.found} of {len(texts)} files had been scored before")
-        summary = total.to_dict() | origin
-        if self.page is not None:
-            self.page.write(summary)
-        report.close(summary)
-        return total.status
+            self.notes.detail(f"{outcomes.found} of {len(work)} files had been scored before")
+        report.close(totals.to_dict() | origin)
+        return totals
+
+    def _entries(
+        self,
+        texts: Sequence[Source],
+        pasts: Sequence[Source | None],
+        outcomes: Iterator["Score | Exception"],
+    ) -> Iterator[ScoreEntry]:
+        for text, past in zip(texts, pasts, strict=True):
+            before = None if past is None else next(outcomes)
+            old = None if isinstance(before, Exception) else before
+            entry = self._entry(text, next(outcomes), old, alone=len(texts) == 1)
+            yield replace(entry, text=text.take()) if isinstance(text, KeptSource) else entry
 
     @property
     def _shows_texts(self) -> bool:
         return self.table.heatmap or self.page is not None
+
+    @property
+    def _keeps_texts(self) -> bool:
+        """Whether the text of lines is needed as well."""
+        listed = self.options.lines and self.table.sort
+        return self._shows_texts or self.table.worst is not None or listed
 
     def _outcomes(
         self, texts: Sequence[Source], load: Callable[[], "TextScorer"], progress: Progress
@@ -96,7 +97,7 @@ class ScoreRun:
         details = {
             # Added lines are judged by the values of lines.
             "lines": self.options.lines
-            or self._shows_texts
+            or self._keeps_texts
             or any(text.added is not None for text in texts),
             "tokens": self.options.tokens or self._shows_texts,
         }
@@ -124,24 +125,25 @@ class ScoreRun:
 
         return Remembered(texts, Memory(cache, asdict, _unpack), compute, progress.advance)
 
-    def _entry(self, text: Source, outcome: "Score | Exception", *, alone: bool) -> Entry:
+    def _entry(
+        self, text: Source, outcome: "Score | Exception", past: "Score | None", *, alone: bool
+    ) -> ScoreEntry:
         if isinstance(outcome, Exception):
-            return Entry(path=text.path, fault=Fault.of(text, outcome, alone=alone))
-        return self._judged(text, outcome)
-
-    def _judged(self, text: Source, score: "Score") -> Entry:
+            return ScoreEntry(path=text.path, fault=Fault.of(text, outcome, alone=alone))
         from gpt_bigcode.scoring.results import Surprise
 
-        added, shown = None, score
+        added, shown = None, outcome
         if text.added is not None:
-            lines = tuple(line for line in score.lines if _is_in(line.line, text.added))
-            tokens = tuple(one for one in score.token_scores if _is_in(one.line, text.added))
-            added, shown = Surprise.pooled(lines), replace(score, lines=lines, token_scores=tokens)
-        return Entry(
-            path=text.path,
-            score=shown,
-            added=added,
-            judgement=self.gates.judge(text.path, score if added is None else added, score),
+            lines = tuple(line for line in outcome.lines if _is_in(line.line, text.added))
+            tokens = tuple(one for one in outcome.token_scores if _is_in(one.line, text.added))
+            added, shown = (
+                Surprise.pooled(lines),
+                replace(outcome, lines=lines, token_scores=tokens),
+            )
+        known = self.gates.known(text.path, past)
+        judgement = self.gates.judge(outcome if added is None else added, outcome, known)
+        return ScoreEntry(
+            path=text.path, score=shown, added=added, known=known, judgement=judgement
         )
 
     def _origin(self) -> dict[str, Any]:
@@ -162,6 +164,7 @@ class ScoreRun:
             "window": self.options.window.value,
             "stride": plan.step if self.options.window is Window.STRIDED else None,
             "context_length": context,
+            DIRECTORY: report_directory(),
         }
 
 
@@ -176,34 +179,39 @@ def _is_in(number: int, ranges: Iterable[range]) -> bool:
     return any(number in lines for lines in ranges)
 
 
-class _Total:
+class ScoreTotals(Totals):
     """What all files come to."""
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+    def __init__(self, gates: Gates) -> None:
+        super().__init__("scored")
+        self._gates = gates
+        self._unknown = 0
         self._sum: Surprise | None = None
 
-    @property
-    def status(self) -> ExitStatus:
-        """An error beats a finding."""
-        if self.counts["error"]:
-            return ExitStatus.FAILED
-        return ExitStatus.FINDINGS if self.counts[Verdict.FAIL] else ExitStatus.DONE
-
     def add(self, entry: Entry) -> None:
-        self.counts[entry.status] += 1
-        if entry.judgement is not None:
-            self.counts[entry.judgement.verdict] += 1
-        if entry.score is not None:
-            part = entry.score if entry.added is None else entry.added
+        """See `Totals`."""
+        super().add(entry)
+        part = entry.judged if isinstance(entry, ScoreEntry) else None
+        if part is not None:
             self._sum = part.pooled([part] if self._sum is None else [self._sum, part])
+        self._unknown += isinstance(entry, ScoreEntry) and part is not None and entry.known is None
+
+    def close(self, notes: Notes) -> None:
+        """See `Totals`."""
+        if self._gates.compare and self._unknown:
+            sentence = self._gates.unknown_files(self._unknown, self.counts["ok"])
+            if self._unknown == self.counts["ok"]:
+                self.not_judged.append(sentence)
+            else:
+                notes.note(sentence)
+        super().close(notes)
 
     def to_dict(self) -> dict[str, Any]:
+        """See `Totals`."""
+        compared = self.counts["ok"] - self._unknown if self._gates.compare else None
         return {
-            "files": self.counts["ok"] + self.counts["skipped"] + self.counts["error"],
-            "scored": self.counts["ok"],
-            "skipped": self.counts["skipped"],
-            "errors": self.counts["error"],
-            "failed": self.counts[Verdict.FAIL],
+            **super().to_dict(),
+            "failed": self.counts["failed"],
+            **({} if compared is None else {"compared": compared}),
             **surprise_values(self._sum),
         }

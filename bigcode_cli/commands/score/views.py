@@ -1,9 +1,6 @@
-"""A text as it is shown: each of its lines in runs of characters, with the surprise of their token.
+"""A text as it is shown: its lines in runs of characters, each with the bits of its token."""
 
-Knows neither terminals nor pages.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from math import log
@@ -16,7 +13,7 @@ if TYPE_CHECKING:
     from gpt_bigcode.scoring.results import LineScore, Score, TokenScore
 
 SHOWN_CHARACTERS = 10**6
-"""Lines behind this many characters of a file are not shown."""
+"""Lines after this many characters of a file are not shown."""
 LEVEL_BITS = (3, 6, 9, 12)
 """From how many bits on a token has level 1 to 4: a probability of 1 in 8, 64, 512, 4,096."""
 
@@ -80,6 +77,17 @@ class ShownLine:
     def bits_per_byte(self) -> float:
         """0.0 without bytes."""
         return self.score.bits_per_byte or 0.0
+
+    @property
+    def text(self) -> str:
+        """The whole line."""
+        return "".join(run.text for run in self.runs)
+
+
+def most_surprising(lines: Iterable[ShownLine]) -> list[ShownLine]:
+    """The telling lines, the most surprising first; blank and very short lines are left out."""
+    telling = [line for line in lines if line.telling and line.text.strip()]
+    return sorted(telling, key=lambda line: (-line.bits_per_byte, line.score.line))
 
 
 def keep_text(source: Source) -> KeptSource:

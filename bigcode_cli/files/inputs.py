@@ -1,0 +1,35 @@
+"""Which texts a command line names: files and folders, standard input, or what is staged in git."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source, refuse_terminal
+from bigcode_cli.files.walk import find_sources
+from bigcode_cli.framework.errors import UsageFailure
+
+
+def find_texts(
+    paths: Sequence[Path], command: str, *, staged: bool = False, hidden: bool = False
+) -> list[Source]:
+    """The texts of a command line.
+
+    Args:
+        paths: files and folders; none, or `-`: standard input.
+        command: what the hint names.
+        staged: take them from git's index; only these paths if there are any.
+        hidden: hidden files in folders too.
+
+    Raises:
+        UsageFailure: standard input is a terminal, or is to be staged.
+        Failure: see `git_staged.staged_sources`.
+    """
+    names = [str(path) for path in paths]
+    if staged:
+        from bigcode_cli.files.git_staged import staged_sources
+
+        if STANDARD_INPUT in names:
+            raise UsageFailure("--staged: reads git's index, not standard input")
+        return staged_sources(names)
+    if not names or STANDARD_INPUT in names:
+        refuse_terminal(command)
+    return list(find_sources(paths, hidden=hidden)) if names else [file_source(STANDARD_INPUT)]
