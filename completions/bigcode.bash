@@ -63,10 +63,10 @@ _bigcode() {
         " infill:--suffix-file") return ;;
         " infill:--column-unit") COMPREPLY=($(compgen -W "character utf-16 byte" -- "$current")); return ;;
         " infill:--print") COMPREPLY=($(compgen -W "middle file diff" -- "$current")); return ;;
+        " infill:--order") COMPREPLY=($(compgen -W "psm spm" -- "$current")); return ;;
         " infill:--until") COMPREPLY=($(compgen -W "line block function file" -- "$current")); return ;;
         " infill:--context") return ;;
         " infill:--draft") return ;;
-        " infill:--order") COMPREPLY=($(compgen -W "psm spm" -- "$current")); return ;;
         " infill:--model"|" infill:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " infill:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
         " infill:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
@@ -110,8 +110,8 @@ _bigcode() {
     esac
     case "$called" in
         "") words="--version --help -h" commands="complete infill score classify tag bench models" ;;
-        " complete") words="--until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-prefix-cache --draft --no-speculation --echo --no-healing --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
-        " infill") words="--at --marker --offset --prefix-file --suffix-file --column-unit --print --in-place --no-trim --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-prefix-cache --draft --no-speculation --order --no-healing --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " complete") words="--until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --echo --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " infill") words="--at --marker --offset --prefix-file --suffix-file --column-unit --print --in-place --no-trim --order --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " score") words="--staged --max-bits-per-byte --baseline --max-rise --min-tokens --strict --exit-zero --quiet -q --verbose -v --offline --format --no-cache --worst --sort --heatmap --html --lines --tokens --window --stride --model -m --device --precision --threads --no-weights-cache --help -h" commands="" ;;
         " classify") words="--top --windows --expect --min-score --exit-zero --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --no-cache --help -h" commands="" ;;
         " tag") words="--staged --labels --min-score --exit-zero --baseline --update-baseline --allow --exclude --salt --redact --in-place --device --precision --threads --model -m --quiet -q --verbose -v --offline --format --help -h" commands="" ;;

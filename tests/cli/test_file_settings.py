@@ -49,12 +49,10 @@ VALUES: dict[str, dict[str, Row]] = {
         "format": FORMAT,
     },
     "classify": {
-        "staged": SWITCH,
         "top": (None, ("5", 5), ("6", 6), ("7", 7)),
         "windows": SWITCH,
         "expect": ([], ("a b", ["a b"]), ("Vim", ["Vim"]), ('["C", "D"]', ["C", "D"])),
         "min_score": (None, ("0.5", 0.5), ("1", 1.0), ("0", 0.0)),
-        "strict": SWITCH,
         "exit_zero": SWITCH,
         "no_cache": SWITCH,
         "classify_model": (None, ("a", "a"), ("./b", "./b"), ('"c/d@e"', "c/d@e")),
@@ -65,7 +63,6 @@ VALUES: dict[str, dict[str, Row]] = {
         "staged": SWITCH,
         "labels": ([], ("KEY=0.5", ["KEY=0.5"]), ("A,B", ["A,B"]), ('["A", "B"]', ["A", "B"])),
         "min_score": (0.5, ("0.25", 0.25), ("1", 1.0), ("0", 0.0)),
-        "strict": SWITCH,
         "exit_zero": SWITCH,
         "tag_baseline": (None, ("a b", Path("a b")), ("c", Path("c")), ('"d"', Path("d"))),
         "allow": ([], ("^a b$", ["^a b$"]), ("c d", ["c d"]), ('["x", "y"]', ["x", "y"])),
@@ -99,9 +96,7 @@ def test_the_table_has_every_option_that_others_do_not_have(command: str) -> Non
 @pytest.mark.parametrize(
     ("command", "name"), [(command, name) for command, table in VALUES.items() for name in table]
 )
-def test_who_wins(
-    command: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_who_wins(command: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv(environment_name(name), raising=False)
     config = tmp_path / "bigcode" / "config.toml"
