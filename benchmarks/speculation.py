@@ -30,10 +30,11 @@ import numpy as np
 import pocket_coder
 from gpt_bigcode.backends.interfaces import StepDecoder
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
-from gpt_bigcode.completion.text_model import CompletionOptions, InfillOptions, TextModel
+from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
+from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.generation import loop, speculative
-from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.stopping.scope import Scope
 from speculation_texts import KINDS, Gap
 
 if TYPE_CHECKING:
@@ -110,16 +111,17 @@ class Case:
 def measure(model: TextModel, gap: Gap, arguments: argparse.Namespace, seed: int) -> Case:
     """Write behind or into one text in both ways, in turns."""
     case = Case()
-    sampler = Sampler.build(temperature=arguments.temperature)
+    temperature = arguments.temperature
     for turn in range(arguments.repeat):
         done: dict[bool, Completion] = {}
         for speculate in (turn % 2 == 1, turn % 2 == 0):
-            how: dict[str, Any] = {"max_tokens": TOKENS, "speculate": speculate, "sampler": sampler}
+            how: dict[str, Any] = {"max_tokens": TOKENS, "speculate": speculate, "seed": seed}
+            how |= {"temperature": temperature, "until": Scope.FILE}
             before, behind = gap
             done[speculate] = (
-                model.infill(before, behind, InfillOptions(seed=seed, **how))
+                model.infill(before, behind, InfillOptions(**how))
                 if behind
-                else model.complete(before, CompletionOptions(seed=seed, **how))
+                else model.complete(before, CompletionOptions(**how))
             )
         plain, fast = done[False], done[True]
         case.plain.append(plain.timings.decode_seconds)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.options import ComputeOptions, GenerationOptions, KeptModelOptions
@@ -17,7 +17,8 @@ from bigcode_cli.io.text_input import InputText, read_context_file
 from bigcode_cli.models.resolve import BUILT_IN, Found
 
 if TYPE_CHECKING:
-    from gpt_bigcode.completion.text_model import CompletionOptions, TextModel
+    from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
+    from gpt_bigcode.completion.text_model import TextModel
     from gpt_bigcode.hardware import LoadingPolicy
     from gpt_bigcode.labeling.text_classifier import ClassifierDescription, TextClassifier
     from gpt_bigcode.scoring.text_scorer import TextScorer
@@ -130,32 +131,43 @@ def _classifier_errors(found: Found) -> Iterator[None]:
 
 def completion_options(options: GenerationOptions, source: InputText) -> "CompletionOptions":
     """Translate the options of a command line for the library; reads the --context files."""
-    files = [(path, read_context_file(path).text) for path in options.context or []]
-    from gpt_bigcode.completion.prompt import ContextFile
-    from gpt_bigcode.completion.text_model import CompletionOptions
-    from gpt_bigcode.generation.sampling import Sampler
+    from gpt_bigcode.completion.options import CompletionOptions
 
-    return CompletionOptions(
-        max_tokens=options.max_tokens,
-        sampler=Sampler.build(
-            temperature=options.temperature,
-            top_k=options.top_k,
-            top_p=options.top_p,
-            min_p=options.min_p,
-            repetition_penalty=options.repetition_penalty,
-        ),
-        seed=options.seed,
-        stop=tuple(options.stop or ()),
-        until=options.until,
-        time_budget_seconds=options.time_budget,
-        samples=options.samples,
-        min_confidence=options.min_confidence,
-        truncate=not options.no_truncate,
-        heal=not options.no_healing,
-        speculate=not options.no_speculation,
-        context_files=tuple(ContextFile(_shown_path(path), text) for path, text in files),
-        path=_shown_path(source.path) if files and source.path is not None else None,
-    )
+    return CompletionOptions(**_generation_values(options, source))
+
+
+def infill_options(
+    options: GenerationOptions, source: InputText, *, order: str | None, trim: bool
+) -> "InfillOptions":
+    """The same for a gap."""
+    from gpt_bigcode.completion.options import InfillOptions
+
+    return InfillOptions(**_generation_values(options, source), order=order, trim=trim)
+
+
+def _generation_values(options: GenerationOptions, source: InputText) -> dict[str, Any]:
+    files = [(path, read_context_file(path).text) for path in options.context or []]
+    from gpt_bigcode.completion.options import ContextFile
+
+    return {
+        "max_tokens": options.max_tokens,
+        "temperature": options.temperature,
+        "top_k": options.top_k,
+        "top_p": options.top_p,
+        "min_p": options.min_p,
+        "repetition_penalty": options.repetition_penalty,
+        "seed": options.seed,
+        "stop": tuple(options.stop or ()),
+        "until": options.until,
+        "time_budget_seconds": options.time_budget,
+        "samples": options.samples,
+        "min_confidence": options.min_confidence,
+        "truncate": not options.no_truncate,
+        "heal": not options.no_healing,
+        "speculate": not options.no_speculation,
+        "context_files": tuple(ContextFile(_shown_path(path), text) for path, text in files),
+        "path": _shown_path(source.path) if files and source.path is not None else None,
+    }
 
 
 def _shown_path(path: Path) -> str:

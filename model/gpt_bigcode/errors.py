@@ -68,6 +68,16 @@ class NonFiniteError(CheckpointError):
 
     slug = "model-nonfinite"
 
+    @classmethod
+    def computed(cls, *, float16: bool = False) -> Self:
+        """What was computed is no number; in float16 sound weights may give too large ones."""
+        if float16:
+            return cls(
+                "the model computed NaN or infinity: its numbers are too large for float16",
+                hint="--precision bfloat16 or float32 holds them",
+            )
+        return cls("the model computed NaN or infinity: its weights are damaged")
+
 
 class UnsafeCheckpointError(CheckpointError):
     """The weights exist only as a pickle, which can run code when it is loaded."""

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpt_bigcode.backends.interfaces import Row
 from gpt_bigcode.backends.numpy_heads import NumpyScorer
-from gpt_bigcode.completion.fim import InfillOrder
-from gpt_bigcode.completion.text_model import CompletionOptions, InfillOptions, TextModel
+from gpt_bigcode.completion.options import CompletionOptions, InfillOptions, InfillOrder
+from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.scoring.text_scorer import TextScorer
 from gpt_bigcode.stopping.scope import Scope
 from training.baselines import LineCopier, NgramWriter

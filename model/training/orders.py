@@ -13,8 +13,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_bigcode.completion.fim import InfillOrder
-from gpt_bigcode.completion.text_model import InfillOptions, TextModel
+from gpt_bigcode.completion.options import InfillOptions, InfillOrder
+from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.stopping.scope import Scope
 from training.documents import read_records
 from training.evaluate import LINE_TOKENS, journal_of, measured_files

@@ -44,7 +44,7 @@ def test_c8_an_empty_answer_is_an_answer(infill: Infill) -> None:
 )
 def test_trim_and_no_trim(text: str, written: str, trimmed: str, infill: Infill) -> None:
     assert infill(text, written).stdout.decode() == trimmed
-    assert infill(text, written, "--no-trim").stdout.decode() == written
+    assert infill(text, written, "--no-trim", "--until=file").stdout.decode() == written
     choice = infill(text, written, "--format=json").json["choices"][0]
     assert choice["text"] == trimmed
     assert choice["finish_reason"] == ("suffix" if trimmed != written else "stop")
@@ -208,8 +208,8 @@ def test_sampling_options(infill: Infill, run: Run) -> None:
 
 def test_a_time_budget_returns_what_there_is(run: Run, checkpoint: Path) -> None:
     (run.folder / "a.py").write_text("#\n", "utf-8")
-    arguments = ("--time-budget=0.2", "--max-tokens=8000", "--format=json", "--at=1:2", "a.py")
-    choice = run("infill", "-m", checkpoint, *arguments).json["choices"][0]
+    arguments = ("--time-budget=0.2", "--max-tokens=8000", "--format=json", "--at=1:2")
+    choice = run("infill", "-m", checkpoint, *arguments, "--until=file", "a.py").json["choices"][0]
     assert choice["finish_reason"] == "time"
     assert 0 < choice["completion_tokens"] < 8000
     assert choice["text"] in numbered_lines(600)
@@ -277,7 +277,8 @@ def test_an_answer_is_shown_as_it_arises(run: Run, checkpoint: Path) -> None:
     (run.folder / "a.py").write_text("#\n", "utf-8")
     script = '"$0" "$@" | head -c 20; status=${PIPESTATUS[0]}; echo; echo $status'
     program = ("bash", "-c", script, BIGCODE)
-    done = run("infill", "-m", checkpoint, "--max-tokens=8000", "--at=1:2", "a.py", program=program)
+    arguments = ("--max-tokens=8000", "--until=file", "--at=1:2", "a.py")
+    done = run("infill", "-m", checkpoint, *arguments, program=program)
     text, status = done.stdout.decode().rsplit("\n", 2)[:2]
     assert text in numbered_lines(600)
     assert (status, done.stderr) == ("141", "")

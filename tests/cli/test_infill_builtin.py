@@ -5,7 +5,8 @@ import subprocess
 import pytest
 
 from bigcode_cli.models.resolve import find_model
-from gpt_bigcode.completion.text_model import InfillOptions, TextModel
+from gpt_bigcode.completion.options import InfillOptions
+from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.stopping.finish_reason import FinishReason
 from gpt_bigcode.stopping.scope import Scope
 from infill_program import Infill

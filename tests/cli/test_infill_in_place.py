@@ -184,7 +184,7 @@ def test_a_marker_goes_only_with_an_answer(infill: Infill, run: Run, model: Path
 def test_line_ends_and_byte_order_mark_stay(infill: Infill, run: Run) -> None:
     data = b"\xef\xbb\xbfx = \r\ny = 2\r\n"
     path = infill.write(data)
-    assert _fill(run, infill.model("1\nz = 3", data)).status == 0
+    assert _fill(run, infill.model("1\nz = 3", data), "a.py", "--until=file").status == 0
     assert path.read_bytes() == b"\xef\xbb\xbfx = 1\r\nz = 3\r\ny = 2\r\n"
 
 

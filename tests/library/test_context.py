@@ -4,13 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gpt_bigcode.completion.prompt import (
-    ContextFile,
-    PromptLayout,
-    build_prompt,
-    has_crlf,
-    relative_path,
-)
+from gpt_bigcode.completion import prompt as prompts
+from gpt_bigcode.completion.options import CompletionOptions, ContextFile
+from gpt_bigcode.completion.prompt import ModelSpace, Prompt, has_crlf, relative_path
 from gpt_bigcode.errors import ContextError, InputError
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
@@ -27,13 +23,18 @@ def plain(tiny_plain_checkpoint: Path) -> CodeTokenizer:
     return CodeTokenizer.from_file(tiny_plain_checkpoint / "tokenizer.json")
 
 
-def layout(context_length: int = 128, max_tokens: int = 28, **fields: object) -> PromptLayout:
-    return PromptLayout(
-        context_length=context_length,
-        max_tokens=max_tokens,
-        start_id=0,
-        **fields,  # type: ignore[arg-type]
-    )
+Layout = tuple[CompletionOptions, ModelSpace]
+
+
+def layout(context_length: int = 128, max_tokens: int = 28, **fields: object) -> Layout:
+    if "files" in fields:
+        fields["context_files"] = fields.pop("files")
+    options = CompletionOptions(max_tokens=max_tokens, **{"heal": False, **fields})  # type: ignore[arg-type]
+    return options, ModelSpace(context_length, 0)
+
+
+def build_prompt(tokenizer: CodeTokenizer, text: str, layout: Layout) -> Prompt:
+    return prompts.build_prompt(tokenizer, text, *layout)
 
 
 def test_a_document_begins_with_the_end_of_the_one_before(tokenizer: CodeTokenizer) -> None:
@@ -58,7 +59,7 @@ def test_a_byte_order_mark_is_not_read(tokenizer: CodeTokenizer) -> None:
 def test_sentinels_in_the_text_are_text(tokenizer: CodeTokenizer) -> None:
     text = "a <fim_middle> b <|endoftext|>"
     prompt = build_prompt(tokenizer, text, layout())
-    assert tokenizer.end_ids.isdisjoint(prompt.ids[1:])
+    assert tokenizer.control_ids.isdisjoint(prompt.ids[1:])
     assert tokenizer.decode_bytes(prompt.ids) == text.encode()
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpt_bigcode.completion.text_model import CompletionOptions, TextModel
-from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.completion.options import CompletionOptions
+from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.generation.token_healing import Healing
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
@@ -86,8 +86,8 @@ def test_any_cut_is_continued_exactly(tokenizer: CodeTokenizer, temperature: flo
     ids = tokenizer.encode(SAMPLE)
     writer = Writer(ids, [len(tokenizer.token_bytes(token)) for token in ids], tokenizer)
     model = TextModel(writer, tokenizer)
-    sampler = Sampler.build(temperature=temperature, top_k=1 if temperature else 0)
-    options = CompletionOptions(max_tokens=1000, sampler=sampler, seed=1)
+    top_k = 1 if temperature else 0
+    options = CompletionOptions(max_tokens=1000, temperature=temperature, top_k=top_k, seed=1)
     healed = 0
     for place in range(1, len(SAMPLE)):
         prompt = SAMPLE[:place]

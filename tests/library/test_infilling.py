@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gpt_bigcode.completion.fim import SENTINELS, Gap, InfillOrder, build_infill_prompt
-from gpt_bigcode.completion.prompt import ContextFile, Prompt, PromptLayout
+from gpt_bigcode.completion.fim import SENTINELS, Gap, build_infill_prompt
+from gpt_bigcode.completion.options import ContextFile, InfillOptions, InfillOrder
+from gpt_bigcode.completion.prompt import ModelSpace, Prompt
 from gpt_bigcode.errors import ContextError, InfillUnsupportedError, OptionError
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from training import documents
@@ -13,8 +14,19 @@ from training import documents
 ORDERS = tuple(InfillOrder)
 
 
-def _layout(context: int = 4096, max_tokens: int = 16, **more: object) -> PromptLayout:
-    return PromptLayout(context_length=context, max_tokens=max_tokens, start_id=0, **more)  # type: ignore[arg-type]
+Layout = tuple[InfillOptions, ModelSpace]
+
+
+def _layout(context: int = 4096, max_tokens: int = 16, **more: object) -> Layout:
+    if "files" in more:
+        more["context_files"] = more.pop("files")
+    options = InfillOptions(max_tokens=max_tokens, **{"heal": False, **more})  # type: ignore[arg-type]
+    return options, ModelSpace(context, 0)
+
+
+def room_of(layout: Layout) -> int:
+    options, space = layout
+    return space.room(options)
 
 
 def _load(folder: Path) -> CodeTokenizer:
@@ -30,11 +42,11 @@ def _build(
     tokenizer: CodeTokenizer,
     prefix: str,
     suffix: str,
-    layout: PromptLayout | None = None,
+    layout: Layout | None = None,
     order: InfillOrder = InfillOrder.PSM,
 ) -> Prompt:
     gap = Gap(prefix=prefix, suffix=suffix)
-    return build_infill_prompt(tokenizer, gap, layout or _layout(), order=order)
+    return build_infill_prompt(tokenizer, gap, *(layout or _layout()), order=order)
 
 
 def _sides(tokenizer: CodeTokenizer, prompt: Prompt, order: InfillOrder) -> tuple[str, str]:
@@ -162,8 +174,8 @@ def test_d2_what_is_next_to_the_gap_is_kept_and_counted(
     assert SUFFIX.startswith(after)
     assert "last line before " in before
     assert " first l" in after
-    room = layout.room - SENTINELS
-    assert len(prompt.ids) <= layout.room
+    room = room_of(layout) - SENTINELS
+    assert len(prompt.ids) <= room_of(layout)
     kept_before, kept_after = _tokens(tokenizer, before), _tokens(tokenizer, after)
     assert kept_before + kept_after == len(prompt.ids) - SENTINELS
     assert prompt.dropped_tokens == _tokens(tokenizer, PREFIX) - kept_before
@@ -176,18 +188,18 @@ def test_d2_what_is_next_to_the_gap_is_kept_and_counted(
 @pytest.mark.parametrize("size", [0, 1, 5])
 def test_what_one_side_does_not_need_is_the_other_s(tokenizer: CodeTokenizer, size: int) -> None:
     layout = _layout(200, 20)
-    room = layout.room - SENTINELS
+    room = room_of(layout) - SENTINELS
     line = "x = 1; " * 400  # no line to cut at
     short = "x = 1; " * size
     needed = _tokens(tokenizer, short)
     long_prefix = _build(tokenizer, line, short, layout)
     assert _sides(tokenizer, long_prefix, InfillOrder.PSM)[1] == short
-    assert len(long_prefix.ids) == layout.room
+    assert len(long_prefix.ids) == room_of(layout)
     assert long_prefix.dropped_tokens == _tokens(tokenizer, line) - (room - needed)
     assert long_prefix.dropped_suffix_tokens == 0
     long_suffix = _build(tokenizer, short, line, layout)
     assert _sides(tokenizer, long_suffix, InfillOrder.PSM)[0] == short
-    assert len(long_suffix.ids) == layout.room
+    assert len(long_suffix.ids) == room_of(layout)
     assert long_suffix.dropped_tokens == 0
     assert long_suffix.dropped_suffix_tokens == _tokens(tokenizer, line) - (room - needed)
 
@@ -196,19 +208,19 @@ def test_without_lines_the_shares_are_exact(tokenizer: CodeTokenizer) -> None:
     layout = _layout(203, 100)
     prompt = _build(tokenizer, "a " * 400, "b " * 400, layout)
     before, after = _sides(tokenizer, prompt, InfillOrder.PSM)
-    assert layout.room - SENTINELS == 100
+    assert room_of(layout) - SENTINELS == 100
     assert (_tokens(tokenizer, before), _tokens(tokenizer, after)) == (75, 25)
 
 
 @pytest.mark.parametrize("context", range(1, 12))
 def test_d1_no_context_is_too_small_to_say_so(tokenizer: CodeTokenizer, context: int) -> None:
     layout = _layout(context, 4)
-    if layout.room < SENTINELS:
+    if room_of(layout) < SENTINELS:
         with pytest.raises(ContextError, match="too small"):
             _build(tokenizer, "a" * 50, "b" * 50, layout)
         return
     prompt = _build(tokenizer, "a" * 50, "b" * 50, layout)
-    assert len(prompt.ids) <= layout.room
+    assert len(prompt.ids) <= room_of(layout)
 
 
 def test_no_truncation_is_an_error_with_both_numbers(tokenizer: CodeTokenizer) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from gpt_bigcode.completion.prompt import ContextFile
+from gpt_bigcode.completion.options import CompletionOptions, ContextFile
 from gpt_bigcode.completion.results import Completion
-from gpt_bigcode.completion.text_model import CompletionOptions, CompletionStream, TextModel
+from gpt_bigcode.completion.text_model import CompletionStream, TextModel
 from gpt_bigcode.errors import (
     CheckpointMissingError,
+    ConfigError,
     ContextError,
     DeviceError,
     MemoryLimitError,
@@ -23,7 +26,7 @@ from gpt_bigcode.errors import (
     OptionError,
     TokenizerError,
 )
-from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.scoring.text_scorer import TextScorer
 from gpt_bigcode.stopping.finish_reason import FinishReason
 from gpt_bigcode.stopping.scope import Scope
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
@@ -157,7 +160,7 @@ def test_a_stream_can_be_left(typing: Callable[..., TextModel]) -> None:
 def test_no_special_token_is_ever_text(
     typing: Callable[..., TextModel], tokenizer: CodeTokenizer
 ) -> None:
-    for special in tokenizer.end_ids:
+    for special in tokenizer.control_ids:
         ids = [*tokenizer.encode("return x\n"), special, *tokenizer.encode("junk")]
         choice = typing(ids).complete("def f(x):\n    ").choices[0]
         assert (choice.text, choice.finish_reason) == ("return x\n", FinishReason.STOP)
@@ -258,15 +261,94 @@ def test_options_out_of_range_are_refused(fields: dict[str, object]) -> None:
         CompletionOptions(**fields)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("config", "generation", "ends"),
+    [
+        ({}, None, set()),
+        ({"eos_token_id": [0, 300]}, None, {300}),
+        ({"eos_token_id": 300}, {"eos_token_id": 301}, {300, 301}),
+        ({"eos_token_id": 0}, {"eos_token_id": [301, 401, 10**6]}, {301}),  # ids it does not have
+        ({"eos_token_id": None}, {"eos_token_id": None}, set()),
+    ],
+)
+def test_every_configured_end_token_ends_the_text(
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    config: dict[str, object],
+    generation: dict[str, object] | None,
+    ends: set[int],
+) -> None:
+    """An ordinary token of the vocabulary too; files of fine-tuned models name such ones."""
+    shutil.copytree(tiny_checkpoint, tmp_path, dirs_exist_ok=True)
+    values = json.loads((tmp_path / "config.json").read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({**values, **config}))
+    if generation is not None:
+        (tmp_path / "generation_config.json").write_text(json.dumps(generation))
+    model = TextModel.load(tmp_path)
+    assert set(model.end_ids) == model.tokenizer.control_ids | ends
+    for end in ends:
+        model.decoder = Typist([*model.tokenizer.encode("x = 1"), end, 290])
+        choice = model.complete("\n", CompletionOptions(heal=False)).choices[0]
+        assert (choice.text, choice.finish_reason) == ("x = 1", FinishReason.STOP)
+
+
+@pytest.mark.parametrize("ends", ["0", [0, "1"], {}, True, 1.5])
+def test_end_tokens_that_are_none_are_refused(
+    tiny_checkpoint: Path, tmp_path: Path, ends: object
+) -> None:
+    shutil.copytree(tiny_checkpoint, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
+    with pytest.raises(ConfigError, match=r"generation_config\.json: eos_token_id"):
+        TextModel.load(tmp_path)
+
+
+def test_bytes_that_make_no_character_are_never_written(
+    typing: Callable[..., TextModel], tokenizer: CodeTokenizer
+) -> None:
+    """Whatever the model wants; nor does its end token count inside a character."""
+    byte = {tokenizer.token_bytes(token): token for token in range(tokenizer.vocabulary_size)}
+    lone = [byte[bytes([value])] for value in (0x80, 0xBF, 0xC0, 0xFF) if bytes([value]) in byte]
+    half = [byte[b"\xe4"], 0, byte[b"\xb8"], byte[b"A"], byte[b"\xad"]]
+    for script in ([*lone, *half] * 5, half[:1] * 30, lone * 10):
+        choice = typing(script).complete("x", CompletionOptions(max_tokens=20)).choices[0]
+        assert "\ufffd" not in choice.text
+        assert choice.completion_tokens == 20 or choice.finish_reason is FinishReason.STOP
+    # A prompt whose last token is spelled again may be cut inside a character by that.
+    model = typing([])
+    healed = TextModel(model.decoder, tokenizer).complete("x = '中").choices[0]
+    assert "\ufffd" not in healed.text
+
+
+def test_numbers_too_large_for_float16_say_so(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Sound weights: bfloat16 computes them, float16 overflows."""
+    shutil.copytree(tiny_checkpoint, tmp_path, dirs_exist_ok=True)
+    tensors = load_file(tmp_path / "model.safetensors")
+    for name in [name for name in tensors if name.endswith("mlp.c_proj.weight")]:
+        tensors[name] *= 1e6
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    TextModel.load(tmp_path, precision="bfloat16").complete("x")
+    with pytest.raises(NonFiniteError, match="too large for float16") as caught:
+        TextModel.load(tmp_path, precision="float16").complete("x")
+    assert "--precision bfloat16" in str(caught.value.hint)
+    with pytest.raises(NonFiniteError, match="too large for float16"):
+        TextScorer.load(tmp_path, precision="float16").score("x = 1\n")
+
+
+def test_options_that_change_nothing_are_known() -> None:
+    assert CompletionOptions(samples=3).samples_are_alike
+    assert not CompletionOptions(samples=3, temperature=0.5).samples_are_alike
+    assert not CompletionOptions().samples_are_alike
+    assert CompletionOptions(top_k=5, seed=1).unused_sampling == ("top-k", "seed")
+    assert CompletionOptions(top_k=5, seed=1, temperature=1.0).unused_sampling == ()
+
+
 def test_several_samples_cannot_be_streamed(typing: Callable[..., TextModel]) -> None:
     with pytest.raises(OptionError, match="samples"):
         typing("x").stream("y", CompletionOptions(samples=2))
 
 
 def test_samples_are_the_same_for_any_number_of_them(model: TextModel) -> None:
-    options = CompletionOptions(
-        max_tokens=30, sampler=Sampler.build(temperature=0.8, top_p=0.95), seed=5, samples=6
-    )
+    options = CompletionOptions(max_tokens=30, temperature=0.8, top_p=0.95, seed=5, samples=6)
     many = model.complete("def area(", options).choices
     assert [choice.index for choice in many] == list(range(6))
     assert len({choice.text for choice in many}) > 3

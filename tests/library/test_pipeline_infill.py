@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpt_bigcode.completion.fim import InfillOrder
-from gpt_bigcode.completion.text_model import InfillOptions, TextModel
+from gpt_bigcode.completion.options import InfillOptions, InfillOrder
+from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.errors import ConfigError, ContextError, InfillUnsupportedError, OptionError
-from gpt_bigcode.generation.sampling import Sampler
 from gpt_bigcode.stopping.finish_reason import FinishReason
 from gpt_bigcode.stopping.scope import Scope
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
@@ -67,7 +66,11 @@ def test_c3_it_ends_where_the_suffix_begins(typing: Typing) -> None:
     completion = typing("a, b)\nbar(c)\n").infill("foo(", ")\n")
     choice = completion.choices[0]
     assert (choice.text, choice.finish_reason) == ("a, b", FinishReason.SUFFIX)
-    raw = typing("a, b)\nbar(c)\n").infill("foo(", ")\n", InfillOptions(trim=False)).choices[0]
+    raw = (
+        typing("a, b)\nbar(c)\n")
+        .infill("foo(", ")\n", InfillOptions(trim=False, until="file"))
+        .choices[0]
+    )
     assert (raw.text, raw.finish_reason) == ("a, b)\nbar(c)\n", FinishReason.STOP)
     assert choice.completion_tokens < raw.completion_tokens
 
@@ -131,7 +134,7 @@ def test_in_spm_order_the_last_token_is_spelled_anew(
     *kept, last = tokenizer.encode(text)
     again = tokenizer.token_bytes(last).decode()
     model = typing(again + "go(x)\nend(x)\n")
-    options = InfillOptions(order=InfillOrder.SPM)
+    options = InfillOptions(order=InfillOrder.SPM, until=Scope.FILE)
     newline = "\r\n" if "\r\n" in prefix else "\n"
     choice = model.infill(prefix, f"{newline}end(x){newline}", options).choices[0]
     assert isinstance(model.decoder, Typist)
@@ -154,7 +157,7 @@ def test_in_spm_order_the_end_token_waits_until_the_last_token_is_spelled(
 
 
 def test_c1_every_special_token_ends_the_text(typing: Typing, tokenizer: CodeTokenizer) -> None:
-    for special in tokenizer.end_ids:
+    for special in tokenizer.control_ids:
         ids = [*tokenizer.encode("return x\n"), special, *tokenizer.encode("junk")]
         choice = typing(ids).infill("def f(x):\n    ", "\n\nf(1)\n").choices[0]
         assert (choice.text, choice.finish_reason) == ("return x\n", FinishReason.STOP)
@@ -196,6 +199,29 @@ def test_crlf_comes_back_and_is_trimmed(typing: Typing) -> None:
     assert (choice.text, choice.finish_reason) == ("a\r\nb", FinishReason.SUFFIX)
     stops = InfillOptions(stop=("\r\n",))
     assert typing("a\nb\n").infill("x\r\n", "\r\ny\r\n", stops).choices[0].text == "a"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "expected"),
+    [
+        ("    if ", ":\n        return {}\n", "not x"),  # inside a line
+        ("x = ", "\n", "not x"),
+        ("", " + 1\n", "not x"),
+        ("def f(x):\n    ", "\n\nend()\n", "not x\n    y"),  # a line of its own
+        ("def f(x):\r\n    ", "\r\n\r\nend()\r\n", "not x\r\n    y"),
+        ("", "", "not x\n    y"),
+    ],
+)
+def test_the_gap_says_where_an_answer_ends(
+    typing: Typing, prefix: str, suffix: str, expected: str
+) -> None:
+    """With the line that the gap is in, or with the block on a line of its own."""
+    model = typing("not x\n    y\n\n\nz = 1\n\n\nw = 2\n")
+    choice = model.infill(prefix, suffix).choices[0]
+    assert (choice.text, choice.finish_reason) == (expected, FinishReason.STOP)
+    model = typing("not x\n    y\n\n\nz = 1\n\n\nw = 2\n")
+    whole = model.infill(prefix, suffix, InfillOptions(until="file", trim=False)).choices[0]
+    assert whole.text.endswith("w = 2" + ("\r\n" if "\r" in prefix else "\n"))
 
 
 def test_dropped_tokens_add_up(typing: Typing, tokenizer: CodeTokenizer) -> None:
@@ -241,10 +267,9 @@ def test_d1_real_checkpoints_stay_in_their_context(
     name: str, order: InfillOrder, request: pytest.FixtureRequest
 ) -> None:
     model = TextModel.load(request.getfixturevalue(name))
-    sampler = Sampler.build(temperature=1.0)
     for size in (0, 30, 125, 126, 127, 128, 129, 1280):
         for count in (1, 64, 128):
-            options = InfillOptions(max_tokens=count, order=order, sampler=sampler, seed=size)
+            options = InfillOptions(max_tokens=count, order=order, temperature=1.0, seed=size)
             completion = model.infill("x" * size, "y" * size, options)
             written = completion.choices[0].completion_tokens
             assert completion.prompt_tokens + written <= 128
@@ -252,6 +277,6 @@ def test_d1_real_checkpoints_stay_in_their_context(
 
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(OptionError, match="order"):
-        InfillOptions(order="mps")  # type: ignore[arg-type]
+        InfillOptions(order="mps")
     with pytest.raises(OptionError, match="max-tokens"):
         InfillOptions(max_tokens=0)

@@ -268,7 +268,7 @@ def test_special_tokens_in_a_text_are_data(model: TextScorer) -> None:
     text = "<|endoftext|><fim_middle>"
     score = _score(model, text, tokens=True)
     assert score.bytes == len(text)
-    assert not {token.id for token in score.token_scores} & model.tokenizer.end_ids
+    assert not {token.id for token in score.token_scores} & model.tokenizer.control_ids
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 10**6])

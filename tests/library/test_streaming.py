@@ -258,15 +258,38 @@ def test_crlf_is_given_back(text: str, expected: str) -> None:
     assert plain.feed(text) + plain.close() == text
 
 
+@pytest.mark.parametrize(
+    ("text", "stops", "until", "expected"),
+    [
+        ("x = 1\r\ny = 2\r\n", (), Scope.LINE, "x = 1"),
+        ("    x = 1\r\n    y = 2\r\nz = 3\r\n", (), Scope.BLOCK, "    x = 1\r\n    y = 2"),
+        ("x = 1\r\ny = 2", ("\n",), None, "x = 1"),
+        ("x = 1\r\ny = 2", ("y",), None, "x = 1\r\n"),
+        ("a\rb", ("b",), None, "a\r"),
+        ("a\r", (), None, "a"),
+        ("a\r\r\nb", (), Scope.LINE, "a\r"),
+    ],
+)
+def test_no_text_ends_between_cr_and_lf(
+    text: str, stops: tuple[str, ...], until: Scope | None, expected: str
+) -> None:
+    """Whatever ends it; also where the line ends of the prompt are LF."""
+    prompt = "def f():\r\n" if until is Scope.BLOCK else "\n"
+    for pieces in splits(text.encode()):
+        stop = TextStop(stops, ScopeRule(until, prompt) if until else None)
+        shown = [stop.feed(piece) for piece in pieces]
+        assert "".join([*shown, stop.close()]) == expected
+
+
 def test_light_modules_import_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "huggingface_hub", "rich")
     for module, more in [
-        ("streaming", ("numpy", "tokenizers", "safetensors")),
-        ("outcomes", ("numpy", "tokenizers", "safetensors")),
-        ("tokenizer", ("numpy", "safetensors")),
-        ("sampling", ("tokenizers", "safetensors")),
-        ("generation", ("tokenizers", "safetensors")),
-        ("pipeline", ()),
+        ("stopping.watcher", ("numpy", "tokenizers", "safetensors")),
+        ("completion.results", ("numpy", "tokenizers", "safetensors")),
+        ("tokenization.tokenizer", ("numpy", "safetensors")),
+        ("generation.sampling", ("tokenizers", "safetensors")),
+        ("generation.loop", ("tokenizers", "safetensors")),
+        ("completion.text_model", ()),
     ]:
         code = (
             f"import sys, gpt_bigcode.{module}\n"

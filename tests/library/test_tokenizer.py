@@ -63,7 +63,7 @@ def test_text_comes_back_byte_for_byte(tokenizer: CodeTokenizer) -> None:
         text = random_text(seed)
         ids = tokenizer.encode(text)
         assert tokenizer.decode_bytes(ids) == text.encode(), seed
-        assert tokenizer.end_ids.isdisjoint(ids)
+        assert tokenizer.control_ids.isdisjoint(ids)
 
 
 def test_every_character_comes_back(tokenizer: CodeTokenizer) -> None:
@@ -101,7 +101,7 @@ def test_a_literal_special_token_is_text(name: str, request: pytest.FixtureReque
     for content, special in tokenizer.special_ids.items():
         assert library.encode(f"x{content}y").ids.count(special) == 1  # what must not happen here
         ids = tokenizer.encode(f"x{content}y")
-        assert tokenizer.end_ids.isdisjoint(ids)
+        assert tokenizer.control_ids.isdisjoint(ids)
         assert tokenizer.decode_bytes(ids) == f"x{content}y".encode()
         assert tokenizer.decode_bytes([special]) == b""
 
@@ -118,7 +118,7 @@ def test_sentinels_are_found_by_content(
     assert santacoder.repository is None
     plain = CodeTokenizer.from_file(tiny_plain_checkpoint / "tokenizer.json")
     assert plain.infill is None
-    assert plain.end_ids == {0}
+    assert plain.control_ids == {0}
     with pytest.raises(InfillUnsupportedError):
         plain.require_infill()
 
@@ -140,7 +140,7 @@ def test_sentinels_that_the_file_does_not_mark_are_still_control_tokens(
 
     tokenizer = CodeTokenizer.from_file(changed(unmark))
     assert tokenizer.infill == InfillTokens(1, 2, 3, 4)
-    assert tokenizer.end_ids.isdisjoint(tokenizer.encode("<fim_middle><|endoftext|>"))
+    assert tokenizer.control_ids.isdisjoint(tokenizer.encode("<fim_middle><|endoftext|>"))
 
 
 def test_added_words_do_not_match_text_but_are_decoded(changed: Callable[..., Path]) -> None:
@@ -153,7 +153,7 @@ def test_added_words_do_not_match_text_but_are_decoded(changed: Callable[..., Pa
     tokenizer = CodeTokenizer.from_file(path)
     assert 400 not in tokenizer.encode("die größe")
     assert tokenizer.decode_bytes([400]) == "größe".encode()
-    assert 400 not in tokenizer.end_ids
+    assert 400 not in tokenizer.control_ids
 
 
 def test_settings_for_batches_in_the_file_change_nothing(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from gpt_bigcode.completion.fim import InfillOrder
+from gpt_bigcode.completion.options import InfillOrder
 from gpt_bigcode.config import GPTBigCodeConfig
 from training import ablate, documents, evaluate, mixture, orders, rate, train
 from training.ablate import Ablation, Adam, Variant, compared

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.checkpoint.loading import load_model
-from gpt_bigcode.completion.text_model import CompletionOptions, TextModel
+from gpt_bigcode.completion.options import CompletionOptions
+from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer

@@ -3,7 +3,6 @@
 Knows nothing of how options are parsed or how errors are shown.
 """
 
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from bigcode_cli.commands.complete.draft_model import load_draft
@@ -22,11 +21,12 @@ from bigcode_cli.framework.options import (
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.io import text_input
 from bigcode_cli.io.atomic_files import Target, atomic_write, in_place_target
-from bigcode_cli.models.load import completion_options, load_text_model, set_numpy_threads
+from bigcode_cli.models.load import infill_options, load_text_model, set_numpy_threads
 from bigcode_cli.models.resolve import find_model
 
 if TYPE_CHECKING:
-    from gpt_bigcode.completion.text_model import CompletionOptions, InfillOptions, TextModel
+    from gpt_bigcode.completion.options import InfillOptions
+    from gpt_bigcode.completion.text_model import TextModel
 
 
 def infill(
@@ -50,7 +50,12 @@ def infill(
     notes = Notes(quiet=report.quiet, verbose=report.verbose)
     found = find_model(model.model)
     gap = find_place(file, place, target)
-    options = _infill_options(completion_options(generation, gap.source), answer)
+    options = infill_options(
+        generation,
+        gap.source,
+        order=answer.order.value if answer.order else None,
+        trim=not answer.no_trim,
+    )
     text_model = load_text_model(found, model, notes)
     load_draft(text_model, generation, model, notes)
     presenter = InfillPresenter(
@@ -101,12 +106,3 @@ def _check_answer(
     if pair and (answer.in_place or answer.print is Shown.DIFF):
         option = "--in-place" if answer.in_place else "--print diff"
         raise UsageFailure(f"{option} needs one FILE, not --prefix-file and --suffix-file")
-
-
-def _infill_options(options: "CompletionOptions", answer: AnswerOptions) -> "InfillOptions":
-    from gpt_bigcode.completion.fim import InfillOrder
-    from gpt_bigcode.completion.text_model import InfillOptions
-
-    shared = {field.name: getattr(options, field.name) for field in fields(options)}
-    order = InfillOrder(answer.order.value) if answer.order else None
-    return InfillOptions(**shared, order=order, trim=not answer.no_trim)

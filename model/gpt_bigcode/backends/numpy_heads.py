@@ -171,12 +171,16 @@ def check_rows(rows: Sequence[Sequence[int]], context_length: int) -> None:
         raise ContextError(f"more tokens than the model's {context_length} positions")
 
 
-def finite(logits: Logits) -> Logits:
+def finite(logits: Logits, *, float16: bool = False) -> Logits:
     """The logits as they are.
+
+    Args:
+        logits: of any shape.
+        float16: whether they were computed in float16, for the message.
 
     Raises:
         NonFiniteError: NaN or infinity among them.
     """
     if not np.isfinite(logits).all():
-        raise NonFiniteError("the model computed NaN or infinity")
+        raise NonFiniteError.computed(float16=float16)
     return logits

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpt_bigcode.backends.devices import memory_errors
+from gpt_bigcode.backends.numpy_heads import finite
 from gpt_bigcode.backends.torch_single_row import MOST_TOKENS, RowTrunk, is_exact
 from gpt_bigcode.hardware import processor_name
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
@@ -192,4 +193,5 @@ class TorchDecoder:
 
     def _head(self, hidden: Tensor) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = self._model.lm_head(hidden).float().cpu().numpy()
-        return logits
+        # Only here is known what they were computed in; who chooses a token checks all others.
+        return finite(logits, float16=True) if self._dtype is torch.float16 else logits

@@ -89,7 +89,7 @@ class TorchScorer:
             ]
         )
         if not bool(scored.isfinite().all()):
-            raise NonFiniteError("the model computed NaN or infinity")
+            raise NonFiniteError.computed(float16=states.dtype is torch.float16)
         return np.asarray(scored.cpu().numpy(), np.float64)
 
 
@@ -154,13 +154,18 @@ class TorchLabeler:
     def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
         """See `labelers.Labeler`."""
         states = self._states(rows, last=True)[:, 0]
-        return [finite(logits) for logits in self._head(states)]
+        half = states.dtype is torch.float16
+        return [finite(logits, float16=half) for logits in self._head(states)]
 
     @torch.inference_mode()
     def token_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
         """See `labelers.Labeler`."""
         states = self._states(rows)
-        return [finite(self._head(states[place, : len(row)])) for place, row in enumerate(rows)]
+        half = states.dtype is torch.float16
+        return [
+            finite(self._head(states[place, : len(row)]), float16=half)
+            for place, row in enumerate(rows)
+        ]
 
     def _states(self, rows: Sequence[Sequence[int]], *, last: bool = False) -> Tensor:
         """[B, T, E], T of the longest row; with `last` of each row's last token only, [B, 1, E]."""

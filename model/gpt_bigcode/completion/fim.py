@@ -1,85 +1,59 @@
-"""From the text around a gap to the ids that a model reads to fill it; knows no model.
+"""From the text around a gap to the ids that a model reads to fill it.
 
 The forms are those of the family's training (Megatron-LM, `gpt_dataset.permute`): prefix, suffix
 and middle were tokenized apart, so they are here, and every control token comes in by its id.
 
 In SPM order nothing but an unusual token tells where the prefix ended in training, and the same
 tells where the middle ended. A prompt that ends with one invites the end token at once: the
-built-in model then left 57 of 60 gaps empty. So the prefix's last token is spelled anew there (see
-`healing`); in PSM order a control token stands at the border, and none is needed.
+built-in model then left 57 of 60 gaps empty. So the prefix's last token is regenerated there (see
+`token_healing`); in PSM order a control token marks the border, and none is needed.
 
 A checkpoint that is better in one of the orders says so in config.json:
 `"infilling": {"order": "spm"}`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Self
 
-from gpt_bigcode.completion.prompt import Prompt, PromptLayout, has_crlf, lay_out_files
-from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.errors import ConfigError, ContextError, OptionError
+from gpt_bigcode.completion.options import InfillOptions, InfillOrder
+from gpt_bigcode.completion.prompt import (
+    ModelSpace,
+    Prompt,
+    before_text,
+    has_crlf,
+    lay_out_files,
+)
+from gpt_bigcode.errors import ContextError
+from gpt_bigcode.stopping.scope import Scope
 from gpt_bigcode.tokenization.chunks import BYTE_ORDER_MARK
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer, InfillTokens
 
 SENTINELS = 3
 """Control tokens of a prompt."""
-FIELD = "infilling"
-"""The object in config.json."""
 
-# Of four tokens that do not all fit, three stand before the gap and one behind it.
+# Of four tokens that do not all fit, three are before the gap and one is after it.
 _PREFIX_SHARE, _SHARES = 3, 4
-
-
-class InfillOrder(StrEnum):
-    """In which order the model reads what surrounds the gap.
-
-    PSM: `<fim_prefix>` P `<fim_suffix>` S `<fim_middle>`.
-    SPM: `<fim_prefix>` `<fim_suffix>` S `<fim_middle>` P, the second variant of the training.
-    """
-
-    PSM = "psm"
-    SPM = "spm"
-
-    @classmethod
-    def parse(cls, name: str) -> Self:
-        """The order of that name.
-
-        Raises:
-            OptionError: there is none.
-        """
-        try:
-            return cls(name)
-        except ValueError:
-            raise OptionError(f"order: {name!r} is not one of {', '.join(cls)}") from None
-
-    @classmethod
-    def of(cls, config: GPTBigCodeConfig) -> Self:
-        """The order that a checkpoint fills best in, by its config.json; PSM if it says none.
-
-        Raises:
-            ConfigError: it says something else.
-        """
-        field: object = config.extra.get(FIELD, {})
-        name = field.get("order", cls.PSM) if isinstance(field, Mapping) else None
-        if name not in tuple(cls):
-            raise ConfigError(f'config.json: {FIELD}: not {{"order": "psm"}} or "spm"')
-        return cls(name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """A place in a text: what stands before it and what stands behind it; both may be empty."""
+    """A place in a text: what is before it and what is after it; both may be empty."""
 
     prefix: str
     suffix: str
+
+    @property
+    def scope(self) -> Scope:
+        """What an answer should end with: the line if the gap shares it, else the block."""
+        before = self.prefix[self.prefix.rfind("\n") + 1 :]
+        after = self.suffix.split("\n", 1)[0]
+        return Scope.LINE if before.strip() or after.strip() else Scope.BLOCK
 
 
 def build_infill_prompt(
     tokenizer: CodeTokenizer,
     gap: Gap,
-    layout: PromptLayout,
+    options: InfillOptions,
+    space: ModelSpace,
     *,
     order: InfillOrder = InfillOrder.PSM,
 ) -> Prompt:
@@ -88,7 +62,14 @@ def build_infill_prompt(
     What does not fit is cut at its far end: of the room that the control tokens leave, three
     quarters belong to the prefix and one to the suffix, and what one of them does not need is the
     other's. Files get at most half the room, and only what prefix and suffix leave. In SPM order
-    the prefix's last token is left to the model if the layout says so.
+    the prefix's last token is left to the model if the options say so.
+
+    Args:
+        tokenizer: makes ids of text.
+        gap: the place.
+        options: what was asked for; `order` is not read here.
+        space: what the model has room for.
+        order: in which order the model reads.
 
     Raises:
         InfillUnsupportedError: the vocabulary has no sentinels.
@@ -101,20 +82,19 @@ def build_infill_prompt(
     crlf = has_crlf(prefix + suffix)
     if crlf:
         prefix, suffix = (text.replace("\r\n", "\n") for text in (prefix, suffix))
-    room = layout.room - SENTINELS
+    whole = space.room(options)
+    room = whole - SENTINELS
     if room < 0:
-        raise ContextError(
-            f"a context of {layout.context_length} tokens is too small for infilling"
-        )
+        raise ContextError(f"a context of {space.context_length} tokens is too small for infilling")
     before, after, dropped = _share(tokenizer, Gap(prefix=prefix, suffix=suffix), room)
-    if any(dropped) and not layout.truncate:
+    if any(dropped) and not options.truncate:
         raise ContextError(
             f"the text has {len(before) + len(after) + sum(dropped)} tokens, the model has room "
-            f"for {room} beside {layout.context_length - layout.room} new ones"
+            f"for {room} beside {space.context_length - whole} new ones"
         )
-    left = 0 if any(dropped) else min(layout.room // 2, room - len(before) - len(after))
-    files, dropped_files = lay_out_files(tokenizer, layout, left)
-    heal = layout.heal and order is InfillOrder.SPM and bool(before)
+    left = 0 if any(dropped) else min(whole // 2, room - len(before) - len(after))
+    files, dropped_files = lay_out_files(tokenizer, options, left)
+    heal = options.heal and order is InfillOrder.SPM and bool(before)
     healed = tokenizer.token_bytes(before.pop()) if heal else b""
     return Prompt(
         ids=_arrange(sentinels, files + before, after, order),
@@ -122,6 +102,7 @@ def build_infill_prompt(
         suffix=suffix,
         crlf=crlf,
         healed=healed,
+        before=before_text(prefix, healed),
         dropped_tokens=dropped[0],
         dropped_suffix_tokens=dropped[1],
         dropped_context_tokens=dropped_files,

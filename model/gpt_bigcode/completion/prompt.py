@@ -1,4 +1,4 @@
-"""From text and files to the ids that a model reads, within its context; knows no model.
+"""From text and files to the ids that a model reads, within its context.
 
 `<|endoftext|>` goes in front of a prompt that begins a document: the family was trained on
 documents joined by it, so the first tokens of a document were always read after it. A prompt whose
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePosixPath, PureWindowsPath
 
+from gpt_bigcode.completion.options import CompletionOptions
 from gpt_bigcode.errors import ContextError
 from gpt_bigcode.tokenization.chunks import BYTE_ORDER_MARK
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
@@ -23,39 +24,23 @@ _DASHES = frozenset({"ada", "elm", "hs", "lua", "sql", "vhdl"})
 
 
 @dataclass(frozen=True)
-class ContextFile:
-    """Another file of the repository: its path relative to it, and its text."""
-
-    path: str
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptLayout:
-    """What a prompt is built by.
+class ModelSpace:
+    """What a model has room for.
 
     Attributes:
-        context_length: the most tokens that the model can hold.
-        max_tokens: new tokens wanted; room is kept for them, but at most half of the context.
+        context_length: the most tokens that it can hold.
         start_id: the token that begins a document.
-        truncate: drop the beginning of a prompt that does not fit, else raise.
-        heal: take the last token off, to be spelled again (see `healing`).
-        files: other files; the last one stands nearest to the prompt.
-        path: the prompt's own path, read only together with `files`.
     """
 
     context_length: int
-    max_tokens: int
     start_id: int
-    truncate: bool = True
-    heal: bool = False
-    files: tuple[ContextFile, ...] = ()
-    path: str | None = None
 
-    @property
-    def room(self) -> int:
-        """Tokens that the prompt may have, files and control tokens included."""
-        return self.context_length - min(self.max_tokens, self.context_length // 2)
+    def room(self, options: CompletionOptions) -> int:
+        """Tokens that a prompt may have, files and control tokens included.
+
+        Room is kept for the new tokens, but at most half of the context.
+        """
+        return self.context_length - min(options.max_tokens, self.context_length // 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +53,10 @@ class Prompt:
             was the dominant kind.
         crlf: whether it was; then what the model writes gets CRLF back.
         healed: the bytes of the last token, if it was taken off.
+        before: the last bytes of text before the first new token; they may end inside a character
+            if a token was taken off.
         suffix: the text after the cursor in the same form, when infilling.
-        dropped_tokens: tokens of the prompt that did not fit (see `outcomes.Completion`).
+        dropped_tokens: tokens of the prompt that did not fit (see `results.Completion`).
         dropped_suffix_tokens: the same for the text after the cursor.
         dropped_context_tokens: the same for the files.
     """
@@ -78,13 +65,16 @@ class Prompt:
     text: str
     crlf: bool
     healed: bytes = b""
+    before: bytes = b""
     suffix: str = ""
     dropped_tokens: int = 0
     dropped_suffix_tokens: int = 0
     dropped_context_tokens: int = 0
 
 
-def build_prompt(tokenizer: CodeTokenizer, text: str, layout: PromptLayout) -> Prompt:
+def build_prompt(
+    tokenizer: CodeTokenizer, text: str, options: CompletionOptions, space: ModelSpace
+) -> Prompt:
     """Lay out files and prompt; files get at most half the room, and only what the prompt leaves.
 
     Raises:
@@ -95,25 +85,34 @@ def build_prompt(tokenizer: CodeTokenizer, text: str, layout: PromptLayout) -> P
     crlf = has_crlf(text)
     if crlf:
         text = text.replace("\r\n", "\n")
-    ids, dropped = tokenizer.encode_tail(text, layout.room - 1)
-    if dropped and not layout.truncate:
+    most = space.room(options)
+    ids, dropped = tokenizer.encode_tail(text, most - 1)
+    if dropped and not options.truncate:
         raise ContextError(
-            f"the prompt has {len(ids) + dropped} tokens, the model has room for {layout.room - 1} "
-            f"beside {layout.context_length - layout.room} new ones"
+            f"the prompt has {len(ids) + dropped} tokens, the model has room for {most - 1} "
+            f"beside {space.context_length - most} new ones"
         )
-    room = 0 if dropped else min(layout.room // 2, layout.room - 1 - len(ids))
-    context, dropped_context = lay_out_files(tokenizer, layout, room)
-    start = [] if dropped and ids else [layout.start_id]
+    room = 0 if dropped else min(most // 2, most - 1 - len(ids))
+    context, dropped_context = lay_out_files(tokenizer, options, room)
+    start = [] if dropped and ids else [space.start_id]
     whole = [*start, *context, *ids]
-    heal = layout.heal and bool(ids) and len(whole) > 1
+    heal = options.heal and bool(ids) and len(whole) > 1
+    healed = tokenizer.token_bytes(ids[-1]) if heal else b""
     return Prompt(
         ids=tuple(whole[:-1] if heal else whole),
         text=text,
         crlf=crlf,
-        healed=tokenizer.token_bytes(ids[-1]) if heal else b"",
+        healed=healed,
+        before=before_text(text, healed),
         dropped_tokens=dropped,
         dropped_context_tokens=dropped_context,
     )
+
+
+def before_text(text: str, healed: bytes) -> bytes:
+    """The last bytes of a text without those of a token that was taken off."""
+    tail = text[-len(healed) - 4 :].encode("utf-8", "replace")
+    return tail[: len(tail) - len(healed)][-4:]
 
 
 def has_crlf(text: str) -> bool:
@@ -122,7 +121,7 @@ def has_crlf(text: str) -> bool:
 
 
 def lay_out_files(
-    tokenizer: CodeTokenizer, layout: PromptLayout, room: int
+    tokenizer: CodeTokenizer, options: CompletionOptions, room: int
 ) -> tuple[list[int], int]:
     """Ids of the files' part in front of the prompt, and the number of tokens left out.
 
@@ -130,12 +129,12 @@ def lay_out_files(
     before the prompt itself (an unknown path is left empty). Else each file under a comment that
     names it. A file that does not fit keeps its beginning; of several, the last ones are kept.
     """
-    if not layout.files:
+    if not options.context_files:
         return [], 0
-    own = _header(tokenizer, layout.path or "") if tokenizer.repository else []
+    own = _header(tokenizer, options.path or "") if tokenizer.repository else []
     left, dropped = room - len(own), 0
     parts: list[list[int]] = []
-    for file in reversed(layout.files):
+    for file in reversed(options.context_files):
         header = _header(tokenizer, file.path)
         body = file.text.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n").rstrip("\n")
         ids, missing = tokenizer.encode_head(body + "\n", max(left - len(header), 0))
@@ -149,7 +148,7 @@ def lay_out_files(
 
 
 def _header(tokenizer: CodeTokenizer, path: str) -> list[int]:
-    """What stands before a file's text."""
+    """What comes before a file's text."""
     name = relative_path(path)
     if tokenizer.repository is not None:
         return [tokenizer.repository.file, *tokenizer.encode(name + "\n")]

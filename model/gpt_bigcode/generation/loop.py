@@ -1,4 +1,4 @@
-"""Prefill and step-by-step decoding of a batch of token rows; NumPy only, knows no text, no torch.
+"""Prefill and step-by-step decoding of a batch of token rows.
 
 A `Decoder` gives logits, a `Sampler` chooses; `Generation` joins them and keeps the limits.
 """
@@ -154,7 +154,7 @@ def choose_token(
         NonFiniteError: NaN or infinity among the logits.
     """
     if not np.isfinite(logits).all():
-        raise NonFiniteError("the model computed NaN or infinity: its weights are damaged")
+        raise NonFiniteError.computed()
     token = sampler.choose(logits, written, generator)
     return GeneratedToken(0, token, log_probability(logits, token))
 

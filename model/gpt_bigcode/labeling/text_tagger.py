@@ -154,8 +154,7 @@ class TextTagger:
     ) -> Iterator[Tagging | Exception]:
         """Find the spans of texts that come in pieces; memory does not grow with their size.
 
-        Windows of similar length are read together, whichever text they belong to. Of a text that
-        is an `Excerpt` only windows that hold its lines are read: spans elsewhere are not found.
+        Windows of similar length are read together, whichever text they belong to.
 
         Yields:
             What `tag` gives, in the order of the texts. In the place of a text that cannot be read
@@ -208,8 +207,6 @@ class _SpanCollector:
     def add(self, tokens: WindowTokens, result: Logits) -> None:
         """Take the logits of the next window."""
         ids = tokens.ids[tokens.used]
-        if tokens.skipped:
-            self._keep(self._finder.skip(tokens.skipped))
         self._windows += 1
         self._tokens += len(ids)
         labels = self._reading.labels(result, len(tokens.ids))[tokens.used]

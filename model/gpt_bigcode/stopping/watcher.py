@@ -1,7 +1,6 @@
 """Token bytes in, text that may be shown out: whole characters, stop texts, scopes, loops.
 
-Knows no tokens, no model and no terminal; imports nothing heavy. However the bytes are cut into
-pieces, the joined output is the same.
+However the bytes are cut into pieces, the joined output is the same.
 """
 
 from collections.abc import Sequence
@@ -74,7 +73,8 @@ class TextStop:
     """Joins the parts: bytes in, text to show out, until one of the watchers ends it.
 
     `reason` is None while the text may go on. Of several ends, that one counts whose last
-    character came first.
+    character came first. No text ends between the two characters of a CRLF: the carriage return
+    waits for its line feed, and goes with it.
     """
 
     def __init__(
@@ -128,6 +128,8 @@ class TextStop:
 
     def _show(self, limit: int) -> str:
         size = max(limit - self._shown, 0)
+        if self._waiting[:size].endswith("\r") and self._waiting[size : size + 1] in ("", "\n"):
+            size -= 1
         piece, self._waiting = self._waiting[:size], self._waiting[size:]
         self._shown += len(piece)
         return piece

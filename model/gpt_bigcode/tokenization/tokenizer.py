@@ -1,4 +1,4 @@
-"""CodeTokenizer: tokenizer.json; text of the user never becomes a control token. Knows no model.
+"""CodeTokenizer: tokenizer.json; text of the user never becomes a control token.
 
 Text and tokens correspond byte for byte: what a byte-level BPE encodes it must give back, and a
 character that the vocabulary cannot spell is an error, not a gap.
@@ -20,6 +20,7 @@ from gpt_bigcode.tokenization.tokenizer_json import (
     INFILL_SPELLINGS,
     TokenizerDefinition,
 )
+from gpt_bigcode.tokenization.utf8 import Utf8Tokens
 
 # Longer texts are not tokenized whole where only one end is needed.
 WHOLE_CHARACTERS = 1 << 18
@@ -51,6 +52,7 @@ class CodeTokenizer:
 
     Attributes:
         special_ids: content -> id of every control token.
+        control_ids: their ids; each of them ends a text.
         end_of_text_id: the token between documents.
         infill: the sentinels, or None.
         repository: the tokens for file names, or None.
@@ -62,7 +64,7 @@ class CodeTokenizer:
     def __init__(self, definition: TokenizerDefinition) -> None:
         self._definition = definition
         self.special_ids = definition.special_ids
-        self.end_ids = frozenset(self.special_ids.values())
+        self.control_ids = frozenset(self.special_ids.values())
         self.vocabulary_size = max(definition.contents) + 1
         spelled = {BYTE_OF[char] for char in BYTE_OF.keys() & definition.ordinary}
         self.missing_bytes = frozenset(range(256)) - spelled
@@ -102,7 +104,11 @@ class CodeTokenizer:
         Else `end_of_text_id`: published files often keep GPT-2's 50256, which is another token.
         """
         bos = config.bos_token_id
-        return bos if bos is not None and bos in self.end_ids else self.end_of_text_id
+        return bos if bos is not None and bos in self.control_ids else self.end_of_text_id
+
+    def has(self, token: int) -> bool:
+        """Whether the vocabulary has this id."""
+        return token in self._definition.contents
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, none of them special; `decode_bytes` gives back exactly its UTF-8.
@@ -125,7 +131,7 @@ class CodeTokenizer:
         pieces = [self.token_bytes(token) for token in ids]
         if b"".join(pieces) != raw:
             raise self._lossy(text)
-        if not self.end_ids.isdisjoint(ids):
+        if not self.control_ids.isdisjoint(ids):
             raise TokenizerError("tokenizer.json: ordinary text becomes a control token")
         return ids, pieces
 
@@ -194,6 +200,11 @@ class CodeTokenizer:
         """The bytes of every id, in order."""
         return tuple(map(self.token_bytes, range(self.vocabulary_size)))
 
+    @cached_property
+    def utf8(self) -> Utf8Tokens:
+        """Which ids may follow so that a text stays well-formed UTF-8."""
+        return Utf8Tokens.of(self.spellings)
+
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one id; may end inside a character."""
         known = self._bytes.get(token)
@@ -213,7 +224,7 @@ class CodeTokenizer:
 
     def _spell(self, token: int) -> bytes:
         content = self._definition.contents.get(token)
-        if content is None or token in self.end_ids:
+        if content is None or token in self.control_ids:
             return b""
         if token in self._definition.literal_ids:
             return content.encode()
