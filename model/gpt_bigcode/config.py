@@ -1,4 +1,4 @@
-"""GPTBigCodeConfig: what config.json says, checked before anything is built; knows no torch.
+"""GPTBigCodeConfig: what config.json says, checked before anything is built from it.
 
 Field names, defaults and aliases are those of the reference implementation (transformers 5.23).
 """
@@ -79,24 +79,17 @@ _HARMLESS = frozenset(
         *("_attn_implementation_autoset", "output_past", "max_new_tokens"),
     }
 )
+_SWITCHES = (
+    "scale_attn_weights",
+    "use_cache",
+    "attention_softmax_in_fp32",
+    "scale_attention_softmax_in_fp32",
+    "multi_query",
+    "add_cross_attention",
+    "tie_word_embeddings",
+)
 # Names of code and places that are not ours to pass on; model_type is always written.
 _DROPPED = frozenset({"auto_map", "trust_remote_code", "_name_or_path", "model_type"})
-
-
-def _int(low: int, high: int, default: int) -> Any:
-    return field(default=default, metadata={"kind": "int", "low": low, "high": high})
-
-
-def _real(low: float, high: float, default: float) -> Any:
-    return field(default=default, metadata={"kind": "real", "low": low, "high": high})
-
-
-def _flag(*, default: bool) -> Any:
-    return field(default=default, metadata={"kind": "flag"})
-
-
-def _token_id(default: int | None) -> Any:
-    return field(default=default, metadata={"kind": "token"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,57 +104,107 @@ class GPTBigCodeConfig:
         UnsupportedModelError: a field that changes numbers and is not implemented; it is named.
     """
 
-    vocab_size: int = _int(1, 1 << 20, 50257)
-    n_positions: int = _int(1, 1 << 20, 1024)
-    n_embd: int = _int(1, 1 << 16, 768)
-    n_layer: int = _int(1, 512, 12)
-    n_head: int = _int(1, 1 << 16, 12)
-    n_inner: int | None = field(
-        default=None, metadata={"kind": "int", "low": 1, "high": 1 << 20, "optional": True}
-    )
-    activation_function: str = field(default="gelu_pytorch_tanh", metadata={"kind": "activation"})
-    resid_pdrop: float = _real(0.0, 1.0, 0.1)
-    embd_pdrop: float = _real(0.0, 1.0, 0.1)
-    attn_pdrop: float = _real(0.0, 1.0, 0.1)
-    layer_norm_epsilon: float = _real(0.0, 1.0, 1e-5)
-    initializer_range: float = _real(0.0, 1e3, 0.02)
-    scale_attn_weights: bool = _flag(default=True)
-    use_cache: bool = _flag(default=True)
-    bos_token_id: int | None = _token_id(50256)
-    eos_token_id: int | tuple[int, ...] | None = field(
-        default=50256, metadata={"kind": "token", "several": True}
-    )
-    pad_token_id: int | None = _token_id(None)
-    attention_softmax_in_fp32: bool = _flag(default=True)
-    scale_attention_softmax_in_fp32: bool = _flag(default=True)
-    multi_query: bool = _flag(default=True)
-    add_cross_attention: bool = _flag(default=False)
-    tie_word_embeddings: bool = _flag(default=True)
-    num_labels: int | None = field(
-        default=None, metadata={"kind": "int", "low": 1, "high": 1 << 16, "optional": True}
-    )
-    id2label: Mapping[int, str] | None = field(default=None, metadata={"kind": "labels"})
-    problem_type: ProblemType | None = field(default=None, metadata={"kind": "problem"})
-    classifier_dropout: float | None = field(
-        default=None, metadata={"kind": "real", "low": 0.0, "high": 1.0, "optional": True}
-    )
-    hidden_dropout: float | None = field(
-        default=None, metadata={"kind": "real", "low": 0.0, "high": 1.0, "optional": True}
-    )
-    extra: Mapping[str, Any] = field(default_factory=dict, metadata={"kind": "extra"})
+    vocab_size: int = 50257
+    n_positions: int = 1024
+    n_embd: int = 768
+    n_layer: int = 12
+    n_head: int = 12
+    n_inner: int | None = None
+    activation_function: str = "gelu_pytorch_tanh"
+    resid_pdrop: float = 0.1
+    embd_pdrop: float = 0.1
+    attn_pdrop: float = 0.1
+    layer_norm_epsilon: float = 1e-5
+    initializer_range: float = 0.02
+    scale_attn_weights: bool = True
+    use_cache: bool = True
+    bos_token_id: int | None = 50256
+    eos_token_id: int | tuple[int, ...] | None = 50256
+    pad_token_id: int | None = None
+    attention_softmax_in_fp32: bool = True
+    scale_attention_softmax_in_fp32: bool = True
+    multi_query: bool = True
+    add_cross_attention: bool = False
+    tie_word_embeddings: bool = True
+    num_labels: int | None = None
+    id2label: Mapping[int, str] | None = None
+    problem_type: ProblemType | None = None
+    classifier_dropout: float | None = None
+    hidden_dropout: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for spec in fields(self):
-            _check(spec.name, getattr(self, spec.name), spec.metadata)
+        self._check_sizes()
+        self._check_rates()
+        self._check_switches()
+        self._check_tokens()
+        self._check_labels()
+        if self.num_labels is None:
+            object.__setattr__(self, "num_labels", len(self.id2label) if self.id2label else 2)
+
+    def _check_sizes(self) -> None:
+        _check_int("vocab_size", self.vocab_size, 1, 1 << 20)
+        _check_int("n_positions", self.n_positions, 1, 1 << 20)
+        _check_int("n_embd", self.n_embd, 1, 1 << 16)
+        _check_int("n_layer", self.n_layer, 1, 512)
+        _check_int("n_head", self.n_head, 1, 1 << 16)
+        if self.n_inner is not None:
+            _check_int("n_inner", self.n_inner, 1, 1 << 20)
         if self.n_embd % self.n_head:
             raise ConfigError(f"n_head: {self.n_head} does not divide n_embd {self.n_embd}")
+
+    def _check_rates(self) -> None:
+        _check_real("resid_pdrop", self.resid_pdrop, 1.0)
+        _check_real("embd_pdrop", self.embd_pdrop, 1.0)
+        _check_real("attn_pdrop", self.attn_pdrop, 1.0)
+        _check_real("layer_norm_epsilon", self.layer_norm_epsilon, 1.0)
+        _check_real("initializer_range", self.initializer_range, 1e3)
+        if self.classifier_dropout is not None:
+            _check_real("classifier_dropout", self.classifier_dropout, 1.0)
+        if self.hidden_dropout is not None:
+            _check_real("hidden_dropout", self.hidden_dropout, 1.0)
+
+    def _check_switches(self) -> None:
+        for name in _SWITCHES:
+            value = getattr(self, name)
+            if type(value) is not bool:
+                raise ConfigError(f"{name}: expected true or false, got {_short(value)}")
+        if not isinstance(self.activation_function, str) or (
+            self.activation_function not in ACTIVATIONS
+        ):
+            raise UnsupportedModelError(
+                f"activation_function: {_short(self.activation_function)} is not one of "
+                f"{', '.join(sorted(ACTIVATIONS))}"
+            )
         if self.add_cross_attention and self.multi_query:
             raise UnsupportedModelError(
                 "add_cross_attention: not defined for multi_query (the reference refuses it too)"
             )
-        if self.num_labels is None:
-            labels = len(self.id2label) if self.id2label else 2
-            object.__setattr__(self, "num_labels", labels)
+
+    def _check_tokens(self) -> None:
+        ends = self.eos_token_id if isinstance(self.eos_token_id, tuple) else [self.eos_token_id]
+        _check_token("bos_token_id", self.bos_token_id)
+        _check_token("pad_token_id", self.pad_token_id)
+        for token in ends:
+            _check_token("eos_token_id", token, optional=self.eos_token_id is None)
+
+    def _check_labels(self) -> None:
+        if self.num_labels is not None:
+            _check_int("num_labels", self.num_labels, 1, 1 << 16)
+        labels = self.id2label
+        if labels is not None and (not isinstance(labels, Mapping) or not labels):
+            raise ConfigError(
+                f"id2label: expected a mapping of numbers to names, got {_short(labels)}"
+            )
+        for index, label in (labels or {}).items():
+            if type(index) is not int or index < 0 or not isinstance(label, str):
+                raise ConfigError(f"id2label: expected numbers and names, got {_short(index)}")
+        if self.problem_type is not None and self.problem_type not in get_args(ProblemType):
+            raise ConfigError(
+                f"problem_type: {_short(self.problem_type)} is not one of {get_args(ProblemType)}"
+            )
+        if not isinstance(self.extra, Mapping):
+            raise ConfigError(f"extra: expected a mapping, got {_short(self.extra)}")
 
     @property
     def head_dim(self) -> int:
@@ -252,7 +295,7 @@ class GPTBigCodeConfig:
         # The reference derives num_labels from id2label and refuses to be given both.
         values.pop("num_labels", None)
         labels = {str(index): self.label(index) for index in range(self.label_count)}
-        if self.id2label or self.label_count != len(("LABEL_0", "LABEL_1")):
+        if self.id2label or self.label_count != 2:
             values["id2label"] = labels
             values["label2id"] = {name: int(index) for index, name in labels.items()}
         return values
@@ -312,76 +355,26 @@ def _check_consistency(config: GPTBigCodeConfig) -> None:
         )
 
 
-def _check(name: str, value: Any, rule: Mapping[str, Any]) -> None:
-    if value is None and (rule.get("optional") or rule["kind"] in ("token", "labels", "problem")):
-        return
-    _CHECKS[rule["kind"]](name, value, rule)
-
-
-def _check_int(name: str, value: Any, rule: Mapping[str, Any]) -> None:
+def _check_int(name: str, value: Any, low: int, high: int) -> None:
     if type(value) is not int:
         raise ConfigError(f"{name}: expected an integer, got {_short(value)}")
-    if not rule["low"] <= value <= rule["high"]:
-        raise ConfigError(f"{name}: {_short(value)} is not in {rule['low']}..{rule['high']}")
+    if not low <= value <= high:
+        raise ConfigError(f"{name}: {_short(value)} is not in {low}..{high}")
 
 
-def _check_real(name: str, value: Any, rule: Mapping[str, Any]) -> None:
+def _check_real(name: str, value: Any, high: float) -> None:
     if type(value) not in (int, float):
         raise ConfigError(f"{name}: expected a number, got {_short(value)}")
-    if not rule["low"] <= value <= rule["high"]:
-        raise ConfigError(f"{name}: {_short(value)} is not in {rule['low']}..{rule['high']}")
+    if not 0.0 <= value <= high:
+        raise ConfigError(f"{name}: {_short(value)} is not in 0.0..{high}")
 
 
-def _check_flag(name: str, value: Any, _rule: Mapping[str, Any]) -> None:
-    if type(value) is not bool:
-        raise ConfigError(f"{name}: expected true or false, got {_short(value)}")
-
-
-def _check_token(name: str, value: Any, rule: Mapping[str, Any]) -> None:
-    listed = value if rule.get("several") and isinstance(value, tuple) else (value,)
-    for token in listed:
-        if type(token) is not int or not 0 <= token < 1 << 31:
-            raise ConfigError(f"{name}: expected a token id, got {_short(token)}")
-
-
-def _check_activation(name: str, value: Any, _rule: Mapping[str, Any]) -> None:
-    if not isinstance(value, str) or value not in ACTIVATIONS:
-        raise UnsupportedModelError(
-            f"{name}: {_short(value)} is not one of {', '.join(sorted(ACTIVATIONS))}"
-        )
-
-
-def _check_labels(name: str, value: Any, _rule: Mapping[str, Any]) -> None:
-    if not isinstance(value, Mapping) or not value:
-        raise ConfigError(f"{name}: expected a mapping of numbers to names, got {_short(value)}")
-    for index, label in value.items():
-        if type(index) is not int or index < 0 or not isinstance(label, str):
-            raise ConfigError(f"{name}: expected numbers and names, got {_short(index)}")
-
-
-def _check_problem(name: str, value: Any, _rule: Mapping[str, Any]) -> None:
-    if value not in get_args(ProblemType):
-        raise ConfigError(f"{name}: {_short(value)} is not one of {get_args(ProblemType)}")
-
-
-def _check_extra(name: str, value: Any, _rule: Mapping[str, Any]) -> None:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{name}: expected a mapping, got {_short(value)}")
+def _check_token(name: str, value: Any, *, optional: bool = True) -> None:
+    if value is None and optional:
+        return
+    if type(value) is not int or not 0 <= value < 1 << 31:
+        raise ConfigError(f"{name}: expected a token id, got {_short(value)}")
 
 
 def _short(value: Any) -> str:
     return repr(value)[:80]
-
-
-_CHECKS = MappingProxyType(
-    {
-        "int": _check_int,
-        "real": _check_real,
-        "flag": _check_flag,
-        "token": _check_token,
-        "activation": _check_activation,
-        "labels": _check_labels,
-        "problem": _check_problem,
-        "extra": _check_extra,
-    }
-)
