@@ -30,18 +30,30 @@ _GIT = (
 )
 # Everything else that git put into a hook's environment is kept: it says where the index is.
 _DROPPED = frozenset({"GIT_DIFF_OPTS", "GIT_EXTERNAL_DIFF", "GIT_PAGER", "GIT_TRACE"})
+_LOCATION = frozenset(
+    {
+        *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"),
+        *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE"),
+    }
+)
 _LONGEST_REASON = 200
 
 
 def start_git(
-    arguments: Sequence[str], *, stdin: int = subprocess.DEVNULL
+    arguments: Sequence[str], *, stdin: int = subprocess.DEVNULL, located: bool = True
 ) -> subprocess.Popen[bytes]:
     """Start a git command whose output is read as it comes.
+
+    Args:
+        arguments: of git.
+        stdin: see `subprocess`.
+        located: whether the environment says where the repository is, if it does.
 
     Raises:
         Failure: `git`: there is no git.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in _DROPPED}
+    dropped = _DROPPED if located else _DROPPED | _LOCATION
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
     # Objects of a partial clone that are not here are not fetched: this program uses no network.
     environment |= {"LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
     try:

@@ -1,124 +1,229 @@
-"""The files in folders, without what .gitignore excludes.
+"""The files that names on a command line mean: files, and what is in folders.
 
-Knows nothing of what is in the files. Hidden files, symbolic links and special files are left out,
-as by other tools that search source code; whoever names one gets it.
+In a git work tree git says what is ignored; elsewhere the .gitignore files do. Hidden files,
+symbolic links and special files in folders are left out, as by other tools that search source code;
+each of them is read if it is named.
 """
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
+from bigcode_cli.files.git_files import (
+    Listing,
+    is_ignored,
+    list_files,
+    repository_of,
+    tracked_files,
+    user_rules,
+)
+from bigcode_cli.files.ignore_rules import IgnoreRules, read_rules
 from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source
 from bigcode_cli.framework.errors import Failure
 
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
-
-_MOST_RULES_BYTES = 10**6
+_RULES_FILE = ".gitignore"
+_GIT_FOLDER = b".git"
 
 
-def find_sources(paths: Iterable[Path], *, hidden: bool = False) -> Iterator[Source]:
-    """The texts that are meant by names on a command line, folders in the order of their names.
+def find_sources(
+    paths: Iterable[Path],
+    *,
+    hidden: bool = False,
+    ignore: bool = True,
+    note: Callable[[str], None] | None = None,
+) -> Iterator[Source]:
+    """The texts that are meant by names on a command line, each file once.
 
     Args:
         paths: the names.
         hidden: hidden files in folders are meant too, but not what git keeps to itself.
+        ignore: leave out what git ignores.
+        note: told what went wrong with git; None: nobody is.
     """
+    walk = _Walk(hidden=hidden, ignore=ignore, note=note or _nothing)
+    seen: set[tuple[int, int] | str] = set()
     for path in map(str, paths):
         if path != STANDARD_INPUT and os.path.isdir(path):  # noqa: PTH112  # never raises
-            yield from _walk(path, hidden=hidden)
+            texts = walk.sources(path)
         else:
-            yield file_source(path)
+            texts = iter([file_source(path)])
+        for text in texts:
+            key = _identity(text.path)
+            if key not in seen:
+                seen.add(key)
+                yield text
 
 
+def _identity(path: str) -> tuple[int, int] | str:
+    """What is the same for every spelling of a name, but not for two hard links."""
+    if path == STANDARD_INPUT:
+        return path
+    with contextlib.suppress(OSError, ValueError):
+        status = os.stat(path)  # noqa: PTH116  # any bytes
+        alone = status.st_nlink == 1
+        return (status.st_dev, status.st_ino) if alone else os.path.realpath(path)
+    return path
+
+
+@dataclass(frozen=True)
 class _Rules:
-    """What the .gitignore files of a folder and those above it say; the nearest has the word."""
+    """The rules for what is in a folder.
 
-    def __init__(self, folder: str, above: "_Rules | None" = None) -> None:
-        self._folder = folder
-        self._above = above
-        # What a repository keeps to itself has less weight than its .gitignore: it comes first.
-        files = (".gitignore",) if above is not None else (".git/info/exclude", ".gitignore")
-        self._spec = _read_rules([Path(folder, name) for name in files])
+    Attributes:
+        name: the folder, relative to the topmost one that has rules, with a slash at its end; the
+            topmost one itself is empty.
+        files: from the nearest to the farthest, with the length of the name of their folder.
+    """
+
+    name: bytes = b""
+    files: tuple[tuple[int, IgnoreRules], ...] = ()
+
+    def within(self, folder: str) -> "_Rules":
+        """The same rules and those of the folder itself."""
+        found = read_rules(os.path.join(folder, _RULES_FILE))  # noqa: PTH118  # any bytes
+        files = ((len(self.name), found), *self.files) if len(found) else self.files
+        return _Rules(self.name, files)
+
+    def below(self, name: bytes, folder: str) -> "_Rules":
+        """The rules for a folder in this one."""
+        return _Rules(self.name + name + b"/", self.files).within(folder)
+
+    def ignore(self, name: bytes, *, is_folder: bool) -> bool:
+        """Whether an entry of this folder is ignored."""
+        path = self.name + name
+        for start, rules in self.files:
+            decided = rules.decide(path[start:], is_folder=is_folder)
+            if decided is not None:
+                return decided
+        return False
 
     @classmethod
-    def of(cls, folder: str) -> "_Rules":
-        """The rules for a folder that a walk begins in, from the top of its repository on."""
-        absolute = Path(os.path.realpath(folder))
-        top = next(
-            (
-                place
-                for place in (absolute, *absolute.parents)
-                if os.path.exists(place / ".git")  # noqa: PTH110  # never raises
-            ),
-            absolute,
-        )
-        rules = cls(str(top))
-        for name in absolute.relative_to(top).parts:
-            if rules.exclude(f"{name}/"):
-                return cls(str(absolute))  # whoever names an excluded folder wants what is in it
-            rules = rules.below(name)
+    def of(cls, folder: str, top: str | None) -> "_Rules":
+        """The rules for a folder that a walk begins in; in a repository from its top on."""
+        if top is None:
+            return cls().within(folder)
+        others = [read_rules(path, follow_links=True) for path in user_rules(top)]
+        rules = cls(files=tuple((0, one) for one in others)).within(top)
+        here = top
+        for name in Path(os.path.realpath(folder)).relative_to(top).parts:
+            here = os.path.join(here, name)  # noqa: PTH118
+            if rules.ignore(os.fsencode(name), is_folder=True):
+                return cls().within(folder)  # naming an ignored folder means what is in it
+            rules = rules.below(os.fsencode(name), here)
         return rules
 
-    def below(self, name: str) -> "_Rules":
-        """The rules for a folder in this one."""
-        return _Rules(os.path.join(self._folder, name), self)  # noqa: PTH118  # text, not Path
 
-    def exclude(self, name: str) -> bool:
-        """Whether an entry of this folder is excluded; the name of a folder ends with a slash."""
-        said = None if self._spec is None else self._spec.check_file(name).include
-        if said is None and self._above is not None:
-            # As the folder above would call it.
-            return self._above.exclude(f"{os.path.basename(self._folder)}/{name}")  # noqa: PTH119
-        return bool(said)
+@dataclass(frozen=True, kw_only=True)
+class _Walk:
+    """How folders are searched; see `find_sources`."""
 
+    hidden: bool
+    ignore: bool
+    note: Callable[[str], None]
 
-def _read_rules(paths: Iterable[Path]) -> "GitIgnoreSpec | None":
-    lines: list[str] = []
-    for path in paths:
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            data = file.read(_MOST_RULES_BYTES)
-            lines += data.decode("utf-8", "surrogateescape").splitlines()
-    if not lines:
-        return None
-    from pathspec import GitIgnoreSpec
+    def sources(self, folder: str) -> Iterator[Source]:
+        """The files of a folder, before those of the folders in it, each by their names."""
+        waiting = [self._entries(folder)]
+        while waiting:
+            for entry in waiting[-1]:
+                if isinstance(entry, str):
+                    waiting.append(self._entries(entry))
+                    break
+                yield entry
+            else:
+                waiting.pop()
 
-    return GitIgnoreSpec.from_lines(line for line in lines if _is_rule(line))
-
-
-def _is_rule(line: str) -> bool:
-    """Whether git understands a line; it passes over others in silence."""
-    from pathspec import GitIgnoreSpec
-
-    try:
-        GitIgnoreSpec.from_lines([line])
-    except ValueError:
-        return False
-    return True
-
-
-def _walk(folder: str, *, hidden: bool) -> Iterator[Source]:
-    waiting: list[tuple[str, _Rules]] = [(folder, _Rules.of(folder))]
-    while waiting:
-        here, rules = waiting.pop()
-        try:
-            entries = sorted(os.scandir(here), key=lambda entry: entry.name)
-        except OSError as error:
-            yield Source(path=here, open=partial(_fail, error.strerror or "cannot be read"))
-            continue
-        folders = []
-        for entry in entries:
-            if entry.name == ".git" or (entry.name.startswith(".") and not hidden):
+    def _entries(self, folder: str) -> Iterator[Source | str]:
+        """The files of a folder in their order, and the names of the repositories in it."""
+        listing = self._listing(folder)
+        entries: list[tuple[list[tuple[bool, bytes]], Source | str]] = []
+        for name in filter(self._is_wanted, listing.names | listing.unreadable.keys()):
+            path = os.path.join(folder, os.fsdecode(name.rstrip(b"/"))) if name else folder  # noqa: PTH118
+            if name in listing.unreadable:
+                failed = Source(path=path, open=partial(_fail, listing.unreadable[name]))
+                entries.append((_order(name, is_folder=True), failed))
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                if not rules.exclude(f"{entry.name}/"):
-                    folders.append((entry.path, rules.below(entry.name)))
-            elif entry.is_file(follow_symlinks=False) and not rules.exclude(entry.name):
-                yield file_source(entry.path, named=False)
-        waiting += reversed(folders)
+            with contextlib.suppress(OSError):
+                mode = os.lstat(path).st_mode  # any bytes
+                if stat.S_ISREG(mode):
+                    text = file_source(path, named=False)
+                    entries.append((_order(name, is_folder=False), text))
+                elif stat.S_ISDIR(mode) and _is_repository(path):
+                    entries.append((_order(name, is_folder=True), path))
+        yield from (entry for _, entry in sorted(entries, key=itemgetter(0)))
+
+    def _is_wanted(self, name: bytes) -> bool:
+        parts = name.split(b"/")
+        hides = not self.hidden and any(part.startswith(b".") for part in parts)
+        return not hides and _GIT_FOLDER not in parts
+
+    def _listing(self, folder: str) -> Listing:
+        top = repository_of(folder) if self.ignore else None
+        if top is None:
+            return self._list_by_rules(folder, _Rules().within(folder) if self.ignore else None)
+        try:
+            if not is_ignored(folder, top):
+                return list_files(folder)
+            tracked = tracked_files(folder).names
+        except Failure as failure:
+            tracked = self._tracked(folder, failure)
+        found = self._list_by_rules(folder, _Rules.of(folder, top))
+        return Listing(found.names | tracked, found.unreadable)
+
+    def _tracked(self, folder: str, failure: Failure) -> frozenset[bytes]:
+        """What is in the index, if git tells at least that."""
+        try:
+            return tracked_files(folder).names
+        except Failure:
+            why = f"git cannot be asked what is tracked ({failure})"
+            self.note(f"{folder}: {why}: .gitignore counts for every file")
+            return frozenset()
+
+    def _list_by_rules(self, folder: str, rules: _Rules | None) -> Listing:
+        """The files below a folder that no rules ignore; repositories in it are only named."""
+        names: set[bytes] = set()
+        unreadable: dict[bytes, str] = {}
+        waiting: list[tuple[bytes, _Rules | None]] = [(b"", rules)]
+        while waiting:
+            start, rules = waiting.pop()
+            try:
+                entries = list(os.scandir(os.path.join(os.fsencode(folder), start)))  # noqa: PTH118
+            except OSError as error:
+                unreadable[start] = error.strerror or "cannot be read"
+                continue
+            for entry in filter(lambda entry: self._is_wanted(entry.name), entries):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if rules is not None and rules.ignore(entry.name, is_folder=is_folder):
+                    continue
+                path = os.fsdecode(entry.path)
+                if not is_folder:
+                    names.add(start + entry.name)
+                elif rules is not None and _is_repository(path):
+                    names.add(start + entry.name + b"/")
+                else:
+                    inner = None if rules is None else rules.below(entry.name, path)
+                    waiting.append((start + entry.name + b"/", inner))
+        return Listing(frozenset(names), unreadable)
+
+
+def _is_repository(folder: str) -> bool:
+    return os.path.lexists(os.path.join(folder, os.fsdecode(_GIT_FOLDER)))  # noqa: PTH118
+
+
+def _order(name: bytes, *, is_folder: bool) -> list[tuple[bool, bytes]]:
+    """Files come before the folders beside them."""
+    *folders, last = name.rstrip(b"/").split(b"/")
+    return [*((True, folder) for folder in folders), (is_folder, last)]
+
+
+def _nothing(_: str) -> None:
+    pass
 
 
 def _fail(reason: str) -> BinaryIO:

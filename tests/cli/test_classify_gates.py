@@ -341,5 +341,5 @@ def test_nothing_heavy_before_the_model(run: Run) -> None:
     for arguments in (["classify", "--help"], ["classify", "-m", "no-such-model", "x"]):
         done = run(*arguments, program=program)
         imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-        heavy = {"torch", "numpy", "tokenizers", "safetensors", "rich", "pathspec", "pydantic"}
+        heavy = {"torch", "numpy", "tokenizers", "safetensors", "rich", "pydantic"}
         assert {name.partition(".")[0] for name in imported} & heavy == set()

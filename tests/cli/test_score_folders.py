@@ -99,8 +99,8 @@ def test_a_folder_that_may_not_be_read_does_not_stop_the_others(
     _make(tmp_path, "a.py", "locked/x.py")
     scan = os.scandir
 
-    def refuse(path: str) -> Any:
-        if path.endswith("locked"):
+    def refuse(path: bytes) -> Any:
+        if path.endswith(b"locked/"):
             raise PermissionError(13, "Permission denied")
         return scan(path)
 

@@ -30,7 +30,7 @@ _LENGTH, _STATUS = struct.Struct("!I"), struct.Struct("!i")
 _BUSY = threading.Lock()
 _DESCRIPTORS = 3
 _MODULES = (
-    *("numpy", "tokenizers", "safetensors.torch", "typer", "torch", "filelock", "pathspec"),
+    *("numpy", "tokenizers", "safetensors.torch", "typer", "torch", "filelock"),
     *("gpt_bigcode.completion.text_model", "gpt_bigcode.scoring.text_scorer"),
     *("gpt_bigcode.labeling.text_classifier", "gpt_bigcode.labeling.text_tagger"),
     *("gpt_bigcode.backends.torch_decoder", "gpt_bigcode.backends.torch_loading"),

@@ -3,17 +3,17 @@
 Knows nothing of models. Comments are found in any language, because only their words count.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bigcode_cli.files.ignore_rules import IgnoreRules
 from bigcode_cli.framework.errors import UsageFailure
 
 if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
-
     from gpt_bigcode.labeling.spans import Span
 
 _MARK = re.compile(
@@ -76,7 +76,7 @@ class Allowances:
     """
 
     expressions: tuple[re.Pattern[str], ...] = ()
-    excluded: "GitIgnoreSpec | None" = None
+    excluded: IgnoreRules | None = None
 
     @classmethod
     def of(cls, allow: Sequence[str], exclude: Sequence[str]) -> "Allowances":
@@ -102,18 +102,16 @@ class Allowances:
         if self.excluded is None:
             return False
         # Relative as far as it can be, as patterns are; above the folder only the name counts.
-        name = os.path.relpath(path)
+        name = path
+        with contextlib.suppress(OSError):  # the current folder has been removed
+            name = os.path.relpath(path)
         while name.startswith(os.pardir + os.sep):
             name = name[len(os.pardir + os.sep) :]
-        return bool(self.excluded.match_file(name))
+        return self.excluded.ignores_file(os.fsencode(name.lstrip(os.sep)))
 
 
-def _read_patterns(patterns: Sequence[str]) -> "GitIgnoreSpec | None":
-    if not patterns:
-        return None
-    from pathspec import GitIgnoreSpec
-
-    try:
-        return GitIgnoreSpec.from_lines(patterns)
-    except ValueError as error:
-        raise UsageFailure(f"--exclude: {str(error)[:200]}") from None
+def _read_patterns(patterns: Sequence[str]) -> IgnoreRules | None:
+    for pattern in patterns:
+        if not len(IgnoreRules([os.fsencode(pattern)])):
+            raise UsageFailure(f"--exclude: no file can match {pattern[:80]!r}")
+    return IgnoreRules(map(os.fsencode, patterns)) if patterns else None

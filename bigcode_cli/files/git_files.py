@@ -1,0 +1,111 @@
+"""Which files of a folder git keeps or would keep: asked of git, which knows all its rules."""
+
+import contextlib
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+
+from bigcode_cli.files.git_staged import git_failure, start_git
+from bigcode_cli.framework.errors import Failure
+
+WAIT_SECONDS = 2.0
+"""How long git may take; a .gitignore that is a named pipe would keep it for ever."""
+
+_LIST = ("ls-files", "-z", "--cached")
+_UNREADABLE = re.compile(rb"warning: could not open directory '(.+?)/?': (.+)")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What git says of a folder.
+
+    Attributes:
+        names: its files, relative to it, also those in folders below; a repository in it is only
+            named, like a file or with a slash at its end.
+        unreadable: folders that could not be read, and why.
+    """
+
+    names: frozenset[bytes]
+    unreadable: dict[bytes, str]
+
+
+def repository_of(folder: str) -> str | None:
+    """The top folder of the work tree that a folder lies in, links resolved; None outside one."""
+    try:
+        start = here = os.path.realpath(folder)
+    except OSError:  # the current folder has been removed
+        return None
+    while not os.path.lexists(os.path.join(here, ".git")):  # noqa: PTH118  # any bytes
+        if here == (above := os.path.dirname(here)):  # noqa: PTH120
+            return None
+        here = above
+    in_store = f"{start}/".startswith(f"{here.rstrip('/')}/.git/")
+    return None if in_store else here
+
+
+def list_files(folder: str) -> Listing:
+    """The files of a folder that git does not ignore: tracked ones, and new ones.
+
+    Raises:
+        Failure: `git`: there is none, it refuses this repository, or takes too long.
+    """
+    return _listing(folder, (*_LIST, "--others", "--exclude-standard"))
+
+
+def tracked_files(folder: str) -> Listing:
+    """The files of a folder that are in git's index, whatever its rules say.
+
+    Raises:
+        Failure: as for `list_files`.
+    """
+    return _listing(folder, _LIST)
+
+
+def is_ignored(folder: str, top: str) -> bool:
+    """Whether git's rules leave out a folder as a whole.
+
+    Raises:
+        Failure: as for `list_files`.
+    """
+    name = os.path.relpath(os.path.realpath(folder), top)
+    if name == os.curdir:
+        return False
+    status, _, complaint = _run(top, ("check-ignore", "-q", "--", name))
+    if status not in (0, 1):
+        raise git_failure(complaint)
+    return status == 0
+
+
+def user_rules(top: str) -> list[str]:
+    """The files of rules besides .gitignore: the repository's own one and the user's."""
+    found = []
+    with contextlib.suppress(Failure):
+        status, answer, _ = _run(top, ("rev-parse", "--git-path", "info/exclude"))
+        if status == 0:
+            found.append(os.path.join(top, os.fsdecode(answer.rstrip(b"\n"))))  # noqa: PTH118
+        status, answer, _ = _run(top, ("config", "--type=path", "--get", "core.excludesFile"))
+        home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+        usual = os.path.join(home, "git", "ignore")  # noqa: PTH118
+        found.append(os.fsdecode(answer.rstrip(b"\n")) if status == 0 else usual)
+    return found or [os.path.join(top, ".git", "info", "exclude")]  # noqa: PTH118
+
+
+def _listing(folder: str, arguments: tuple[str, ...]) -> Listing:
+    status, answer, complaint = _run(folder, arguments)
+    if status:
+        raise git_failure(complaint)
+    found = map(_UNREADABLE.fullmatch, complaint.splitlines())
+    unreadable = {match[1]: match[2].decode("utf-8", "replace") for match in found if match}
+    return Listing(frozenset(filter(None, answer.split(b"\0"))), unreadable)
+
+
+def _run(folder: str, arguments: tuple[str, ...]) -> tuple[int, bytes, bytes]:
+    # The folder says which repository is meant, not what git has told a hook that started us.
+    with start_git(("-C", folder, *arguments), located=False) as process:
+        try:
+            answer, complaint = process.communicate(timeout=WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise Failure("git", f"git took more than {WAIT_SECONDS:g} seconds") from None
+        return process.returncode, answer, complaint
