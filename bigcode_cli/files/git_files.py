@@ -30,20 +30,6 @@ class Listing:
     unreadable: dict[bytes, str]
 
 
-def repository_of(folder: str) -> str | None:
-    """The top folder of the work tree that a folder lies in, links resolved; None outside one."""
-    try:
-        start = here = os.path.realpath(folder)
-    except OSError:  # the current folder has been removed
-        return None
-    while not os.path.lexists(os.path.join(here, ".git")):  # noqa: PTH118  # any bytes
-        if here == (above := os.path.dirname(here)):  # noqa: PTH120
-            return None
-        here = above
-    in_store = f"{start}/".startswith(f"{here.rstrip('/')}/.git/")
-    return None if in_store else here
-
-
 def list_files(folder: str) -> Listing:
     """The files of a folder that git does not ignore: tracked ones, and new ones.
 

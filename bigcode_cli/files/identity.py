@@ -37,7 +37,10 @@ class FileNames:
 
 def repository_top(folder: str) -> str | None:
     """The top folder of the git work tree that a folder lies in, links resolved; None outside."""
-    here = os.path.realpath(folder)
+    try:
+        here = os.path.realpath(folder)
+    except OSError:  # the current folder has been removed
+        return None
     while not os.path.lexists(os.path.join(here, ".git")):  # noqa: PTH118  # any bytes
         if here == (above := os.path.dirname(here)):  # noqa: PTH120
             return None

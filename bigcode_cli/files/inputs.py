@@ -6,18 +6,27 @@ from pathlib import Path
 from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source, refuse_terminal
 from bigcode_cli.files.walk import find_sources
 from bigcode_cli.framework.errors import UsageFailure
+from bigcode_cli.framework.output import Notes
 
 
 def find_texts(
-    paths: Sequence[Path], command: str, *, staged: bool = False, hidden: bool = False
+    paths: Sequence[Path],
+    notes: Notes,
+    *,
+    command: str,
+    staged: bool = False,
+    hidden: bool = False,
+    ignore: bool = True,
 ) -> list[Source]:
     """The texts of a command line.
 
     Args:
         paths: files and folders; none, or `-`: standard input.
+        notes: told what git does not say.
         command: what the hint names.
         staged: take them from git's index; only these paths if there are any.
         hidden: hidden files in folders too.
+        ignore: leave out what git ignores in folders.
 
     Raises:
         UsageFailure: standard input is a terminal, or is to be staged.
@@ -32,4 +41,6 @@ def find_texts(
         return staged_sources(names)
     if not names or STANDARD_INPUT in names:
         refuse_terminal(command)
-    return list(find_sources(paths, hidden=hidden)) if names else [file_source(STANDARD_INPUT)]
+    if not names:
+        return [file_source(STANDARD_INPUT)]
+    return list(find_sources(paths, hidden=hidden, ignore=ignore, note=notes.note))

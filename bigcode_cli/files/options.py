@@ -39,6 +39,10 @@ Strict: TypeAlias = Annotated[
         panel=GATES,
     ),
 ]
+NoIgnore: TypeAlias = Annotated[
+    bool,
+    switch("Search files that git ignores, too.", "--no-ignore", panel=COMMON),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,7 @@ class TableOptions(MessageOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class KeepingOptions(TableOptions):
-    """Whether results are kept, too."""
+    """Which files in folders count, and whether results are kept, too."""
 
+    no_ignore: NoIgnore = False
     no_cache: NoCache = False

@@ -19,10 +19,10 @@ from bigcode_cli.files.git_files import (
     Listing,
     is_ignored,
     list_files,
-    repository_of,
     tracked_files,
     user_rules,
 )
+from bigcode_cli.files.identity import repository_top
 from bigcode_cli.files.ignore_rules import IgnoreRules, read_rules
 from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source
 from bigcode_cli.framework.errors import Failure
@@ -164,7 +164,7 @@ class _Walk:
         return not hides and _GIT_FOLDER not in parts
 
     def _listing(self, folder: str) -> Listing:
-        top = repository_of(folder) if self.ignore else None
+        top = _work_tree(folder) if self.ignore else None
         if top is None:
             return self._list_by_rules(folder, _Rules().within(folder) if self.ignore else None)
         try:
@@ -210,6 +210,14 @@ class _Walk:
                     inner = None if rules is None else rules.below(entry.name, path)
                     waiting.append((start + entry.name + b"/", inner))
         return Listing(frozenset(names), unreadable)
+
+
+def _work_tree(folder: str) -> str | None:
+    """The top of the work tree that a folder lies in; what git itself keeps is in none."""
+    top = repository_top(folder)
+    if top is None or f"{os.path.realpath(folder)}/".startswith(f"{top.rstrip('/')}/.git/"):
+        return None
+    return top
 
 
 def _is_repository(folder: str) -> bool:

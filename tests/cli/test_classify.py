@@ -192,7 +192,8 @@ def test_d4_what_is_no_text_is_refused_alone_and_skipped_among_others(
     assert where in alone.stderr
     entry = alone.json["files"][0]
     assert (entry["status"], entry["label"], entry["scores"]) == ("error", None, {})
-    many = classify("good.py", name, "good.py", "--format", "json")
+    _write(run, "other.py", "p")
+    many = classify("good.py", name, "other.py", "--format", "json")
     assert many.status == 0
     assert [entry["status"] for entry in many.json["files"]] == ["ok", "skipped", "ok"]
     assert many.json["files"][1]["reason"] == slug

@@ -96,7 +96,8 @@ def test_d4_what_is_no_text_is_refused_alone_and_skipped_among_others(
     assert f"error[{slug}]: {name}: " in alone.stderr
     assert where in alone.stderr
     assert alone.json["files"][0]["status"] == "error"
-    many = score("good.py", name, "good.py", "--format", "json")
+    _write(run, "other.py", "x = 1\n")
+    many = score("good.py", name, "other.py", "--format", "json")
     assert many.status == 0
     assert [entry["status"] for entry in many.json["files"]] == ["ok", "skipped", "ok"]
     assert many.json["files"][1]["reason"] == slug
@@ -341,7 +342,8 @@ def test_f2_every_engine_gives_the_same_values(score: Score, expect: Score, run:
     _write(run, "a.py", GOOD + BAD)
     plain = expect("a.py", "--format", "jsonl").json
     options = ("--device", "cpu", "--precision", "bfloat16", "--threads", "1", "--offline", "-q")
-    heavy = expect("a.py", "a.py", *options, "--format", "json")
+    _write(run, "b.py", GOOD + BAD)
+    heavy = expect("a.py", "b.py", *options, "--format", "json")
     assert (heavy.status, heavy.stderr) == (0, "")
     for entry in heavy.json["files"]:
         assert entry["tokens"] == plain["tokens"]

@@ -36,7 +36,8 @@ def _make(folder: Path, *names: str) -> None:
 
 
 def test_a_folder_is_searched_in_the_order_of_names(run: Run, uniform: Path) -> None:
-    _make(run.folder, "d/b.py", "d/a/z.py", "d/a/y.py", "d/.hidden", "d/.git/config", "d/c.py")
+    Repository.create(run.folder / "d")
+    _make(run.folder, "d/b.py", "d/a/z.py", "d/a/y.py", "d/.hidden", "d/c.py")
     (run.folder / "d" / "link.py").symlink_to("b.py")
     (run.folder / "d" / "loop").symlink_to(".")
     os.mkfifo(run.folder / "d" / "pipe")

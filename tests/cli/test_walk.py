@@ -10,6 +10,7 @@ import pytest
 
 from bigcode_cli.files.walk import find_sources
 from git_repository import Repository
+from program import Run
 
 
 @pytest.fixture(autouse=True)
@@ -205,3 +206,17 @@ def test_the_current_folder_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "gone").rmdir()
     assert not list(find_sources([Path()]))
     assert [text.path for text in find_sources([tmp_path / "a.py"])] == [str(tmp_path / "a.py")]
+
+
+@pytest.mark.parametrize("command", ["score", "classify", "tag"])
+def test_each_command_can_search_what_is_ignored(command: str, run: Run) -> None:
+    _make(run.folder, "a.py", "b.log")
+    Repository(run.folder).write(".gitignore", "*.log\n")
+    hidden = [".gitignore"] if command == "tag" else []
+
+    def paths(*options: str) -> list[str]:
+        done = run(command, "--format=json", *options, ".")
+        return sorted(os.path.normpath(entry["path"]) for entry in done.json["files"])
+
+    assert paths() == [*hidden, "a.py"]
+    assert paths("--no-ignore") == [*hidden, "a.py", "b.log"]

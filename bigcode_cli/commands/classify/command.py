@@ -13,9 +13,8 @@ from bigcode_cli.commands.classify.options import (
     LabelGateOptions,
 )
 from bigcode_cli.commands.classify.run import ClassifyRun
-from bigcode_cli.files import sources
+from bigcode_cli.files.inputs import find_texts
 from bigcode_cli.files.options import KeepingOptions
-from bigcode_cli.files.walk import find_sources
 from bigcode_cli.framework.errors import ExitStatus
 from bigcode_cli.framework.options import ComputeOptions
 from bigcode_cli.framework.output import Notes
@@ -34,19 +33,15 @@ def classify(
 ) -> None:
     """Tell which label files have: with the built-in model, their programming language.
 
-    Folders are searched, without hidden files and what .gitignore excludes. A long file is read in
+    Folders are searched, without hidden files and files that git ignores. A long file is read in
     windows, whose logits are averaged by their tokens. Of several labels that do not exclude each
     other those of 0.5 and more hold. A model with a single output gives a number. What is no text
     is skipped, unless it is the only file.
     """
     set_numpy_threads(1)  # the threads take one row each
     found = find_model(classify_model, built_in=BUILT_IN_CLASSIFIER)
-    if paths:
-        texts = list(find_sources(paths))
-    else:
-        sources.refuse_terminal("classify")
-        texts = [sources.file_source(sources.STANDARD_INPUT)]
     notes = Notes(quiet=table.quiet, verbose=table.verbose)
+    texts = find_texts(paths or [], notes, command="classify", ignore=not table.no_ignore)
     if not texts:
         notes.note("there are no files here")
     if classify_model is None:

@@ -41,10 +41,12 @@ def score(
     limits = Gates.of(gates, staged=staged)
     found = find_model(model.model)
     limits.check_model(found.name)
-    texts = find_texts(paths or [], "score", staged=staged)
+    notes = Notes(quiet=table.quiet, verbose=table.verbose)
+    texts = find_texts(
+        paths or [], notes, command="score", staged=staged, ignore=not table.no_ignore
+    )
     if page is not None and not staged:
         texts = _without_page(texts, page.file)
-    notes = Notes(quiet=table.quiet, verbose=table.verbose)
     if not texts and not staged:
         notes.note("no files to score")
     run = ScoreRun(

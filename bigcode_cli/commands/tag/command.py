@@ -22,8 +22,8 @@ from bigcode_cli.commands.tag.options import (
 )
 from bigcode_cli.commands.tag.scrub_errors import discreet
 from bigcode_cli.files import sources
+from bigcode_cli.files.inputs import find_texts
 from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source
-from bigcode_cli.files.walk import find_sources
 from bigcode_cli.framework.errors import ExitStatus, Failure, UsageFailure
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import introduce, set_numpy_threads
@@ -63,7 +63,7 @@ def tag(  # noqa: PLR0913  # one dataclass for each group of options
             text = file_source(str(paths[0]) if paths else STANDARD_INPUT)
             status = run.filter(text, lambda: _load(found, model, run.notes))
         else:
-            texts = _texts(paths or [], run, staged=staged)
+            texts = _texts(paths or [], run, staged=staged, ignore=not table.no_ignore)
             act = run.rewrite if redaction.in_place else run.search
             status = act(texts, lambda: _load(found, model, run.notes))
     if status is not ExitStatus.DONE:
@@ -89,8 +89,6 @@ def _refuse_contradictions(
         raise UsageFailure("--update-baseline needs --baseline FILE")
     if silencing.update_baseline and staged:
         raise UsageFailure("--update-baseline does not go with --staged, which sees added lines")
-    if staged and paths and standard_input:
-        raise UsageFailure("--staged: reads git's index, not standard input")
     if redaction.in_place and standard_input:
         raise UsageFailure("--in-place needs a PATH, standard input cannot be written")
     if redaction.redact and not redaction.in_place:
@@ -172,15 +170,8 @@ def _tag_options(finding: FindingOptions) -> "TagOptions":
     return TagOptions(labels=chosen, min_score=finding.min_score, min_scores=scores)
 
 
-def _texts(paths: list[Path], run: "TagRun", *, staged: bool) -> list[Source]:
-    if staged:
-        from bigcode_cli.files.git_staged import staged_sources
-
-        texts = staged_sources(list(map(str, paths)))
-    elif paths:
-        texts = list(find_sources(paths, hidden=True))
-    else:
-        texts = [file_source(STANDARD_INPUT)]
+def _texts(paths: list[Path], run: "TagRun", *, staged: bool, ignore: bool) -> list[Source]:
+    texts = find_texts(paths, run.notes, command="tag", staged=staged, hidden=True, ignore=ignore)
     if not texts and not staged:
         run.notes.note("there are no files here")
     return [text for text in texts if not run.leaves_out(text.path)]

@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from bigcode_cli.files.options import NoIgnore
 from bigcode_cli.framework import option_types
 from bigcode_cli.framework.options import GENERAL, MODEL, ComputeOptions, MessageOptions
 
@@ -175,8 +176,9 @@ class RedactionOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TagTableOptions(MessageOptions):
-    """How findings and messages are shown."""
+    """Which files in folders count, and how findings and messages are shown."""
 
+    no_ignore: NoIgnore = False
     format: Annotated[
         TagFormat,
         typer.Option(
