@@ -76,7 +76,7 @@ complete -c bigcode -n '__fish_seen_subcommand_from complete' -l verbose -s v -d
 complete -c bigcode -n '__fish_seen_subcommand_from complete' -l offline -d 'Never use the network.'
 complete -c bigcode -n '__fish_seen_subcommand_from complete' -l format -x -a 'text json jsonl' -d 'Output format. [default: text]'
 complete -c bigcode -n '__fish_seen_subcommand_from complete' -l help -s h -d 'Show this message and exit.'
-complete -c bigcode -n '__fish_seen_subcommand_from infill' -l at -x -d 'Fill in before this character; lines and columns count from 1.'
+complete -c bigcode -n '__fish_seen_subcommand_from infill' -l at -x -d 'Fill in before this character, at the end of LINE, or at the END of the file. Numbers count from 1.'
 complete -c bigcode -n '__fish_seen_subcommand_from infill' -l marker -x -d 'Replace this text, which must occur exactly once.'
 complete -c bigcode -n '__fish_seen_subcommand_from infill' -l offset -x -d 'Fill in after this many bytes. [0 or more]'
 complete -c bigcode -n '__fish_seen_subcommand_from infill' -l prefix-file -r -F -d 'The text before the gap, with --suffix-file instead of FILE.'

@@ -1,7 +1,4 @@
-"""The two ways out: results to stdout as exact bytes, messages to stderr as clean lines.
-
-Knows nothing of what the results mean, nor of when colours are wanted: messages have none.
-"""
+"""The two ways out: results to stdout as exact bytes, messages to stderr as clean lines."""
 
 import contextlib
 import re
@@ -23,16 +20,16 @@ _FIRST_PRINTABLE, _DELETE = 0x20, 0x7F
 
 
 def safe(text: str) -> str:
-    """Make untrusted text harmless for one line of a terminal or a log.
+    """Make untrusted text safe for one line of a terminal or a log.
 
-    Control characters come out in caret notation, bytes that are no UTF-8 as a backslash, x and
-    two digits, marks that turn the direction of writing by their number.
+    Control characters are shown in caret notation, bytes that are not UTF-8 as a backslash, x and
+    two digits, marks that change the direction of writing as their code point.
     """
     return _UNSAFE.sub(_escape, text)
 
 
 def visible(text: str) -> str:
-    """Make text harmless for a terminal, but keep its lines and tabs."""
+    """Make text safe for a terminal, but keep its lines and tabs."""
     return _UNSAFE_IN_TEXT.sub(_escape, text)
 
 
@@ -70,7 +67,7 @@ class Notes:
     verbose: bool = False
 
     def note(self, text: str) -> None:
-        """Say something that the user should know."""
+        """Say what was lost, skipped or ignored, wherever stderr goes."""
         if not self.quiet:
             write_message(f"bigcode: note: {text}")
 
@@ -79,9 +76,14 @@ class Notes:
         if self.verbose:
             self.note(text)
 
+    @property
+    def has_listener(self) -> bool:
+        """Whether a person at a terminal sees notes."""
+        return not self.quiet and sys.stderr is not None and sys.stderr.isatty()
+
     def remark(self, text: str) -> None:
-        """Say something that only a person at a terminal needs."""
-        if sys.stderr is not None and sys.stderr.isatty():
+        """Say what only a person at a terminal needs: progress, introductions, advice."""
+        if self.has_listener:
             self.note(text)
 
 
@@ -97,6 +99,7 @@ class Result:
         self._stream = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
         self._terminal = sys.stdout.isatty()
         self._held = ""
+        self._open_line = False
 
     def write(self, text: str) -> None:
         """Write text as UTF-8.
@@ -130,15 +133,19 @@ class Result:
         self._emit(json.dumps(document, indent=indent, allow_nan=False).encode() + b"\n")
 
     def close(self) -> None:
-        """Write what was held back."""
+        """Write what was held back; on a terminal end the line, for the prompt that follows."""
         if self._held:
             self._held = ""
             self._emit(b"^M")
+        if self._terminal and self._open_line:
+            self._emit(b"\n")
 
     def _emit(self, data: bytes) -> None:
+        if data:
+            self._open_line = not data.endswith(b"\n")
         while data:
             written = self._stream.write(data)
-            if written is None:  # whoever started us made the pipe non-blocking, and it is full
+            if written is None:  # the pipe was made non-blocking by our parent, and it is full
                 select.select([], [self._stream], [])
                 continue
             data = data[written:]

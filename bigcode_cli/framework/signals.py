@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM: the first asks the command to stop, the second stops it at once.
 
-Knows nothing of commands. A signal that was ignored when the process started stays ignored.
+A signal that was ignored when the process started stays ignored.
 """
 
 import os

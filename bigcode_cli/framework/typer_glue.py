@@ -1,7 +1,4 @@
-"""Commands that are imported when one of them is named, not to list them.
-
-Knows nothing of which commands there are.
-"""
+"""Typer's commands, made of functions and dataclasses and imported only when they are named."""
 
 import inspect
 import sys
@@ -13,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.framework.help_page import help_text, usage_pieces
 from bigcode_cli.framework.option_types import is_setting, parse_directly
 from bigcode_cli.framework.output import Notes
@@ -31,6 +29,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # as below
         """Run the command."""
         if isinstance(ctx.obj, Settings):
+            _settle_loudness(ctx)
             quiet = bool(ctx.params.get("quiet"))
             variables = [one.envvar for one in self.params if isinstance(one.envvar, str)]
             ctx.obj.note_ignored_variables(variables, Notes(quiet=quiet))
@@ -43,6 +42,25 @@ class Command(TyperCommand):
     def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the words of the usage line after the command's own."""
         return usage_pieces(self, ctx)
+
+
+def _settle_loudness(ctx: Any) -> None:
+    """Let --quiet or --verbose win over the other one if that comes from a setting.
+
+    Raises:
+        UsageFailure: both come from the command line.
+    """
+    if not (ctx.params.get("quiet") and ctx.params.get("verbose")):
+        return
+    typed = [
+        name
+        for name in ("quiet", "verbose")
+        if ctx.get_parameter_source(name).name == "COMMANDLINE"
+    ]
+    if len(typed) > 1:
+        raise UsageFailure("--quiet and --verbose do not go together")
+    ctx.params["verbose"] = typed == ["verbose"]
+    ctx.params["quiet"] = not ctx.params["verbose"]
 
 
 @dataclass(frozen=True, kw_only=True)

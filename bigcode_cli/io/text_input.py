@@ -68,7 +68,7 @@ def read_text(file: Path | None, *, whole: bool = False) -> InputText:
 
     Args:
         file: the name on the command line.
-        whole: keep all bytes in `data`; `text` is the end all the same.
+        whole: keep all bytes in `data`, or refuse them; `text` is the end all the same.
 
     Raises:
         UsageFailure: a folder, or standard input is a terminal.
@@ -87,6 +87,8 @@ def read_bytes(data: bytes, path: Path) -> InputText:
 def _read(stream: BinaryIO, path: Path | None, *, whole: bool) -> InputText:
     reader = _TailReader(stream, str(path or "stdin"), STREAM_BYTES if whole else TAIL_BYTES)
     data = reader.read()
+    if whole and reader.start:
+        raise Failure("too-large", f"{reader.name}: more than {STREAM_BYTES >> 20} MiB")
     cut = _character_start(data, len(data) - TAIL_BYTES)
     skipped = reader.start + cut
     text = reader.decode(data, cut)

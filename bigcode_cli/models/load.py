@@ -1,19 +1,22 @@
 """What the shared options ask of the library: a loaded model and its `CompletionOptions`.
 
-Knows nothing of how results are shown. Whatever imports NumPy or PyTorch is imported in here.
+Whatever imports NumPy or PyTorch is imported inside of functions.
 """
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.options import ComputeOptions, GenerationOptions, KeptModelOptions
 from bigcode_cli.framework.output import Notes, safe
+from bigcode_cli.framework.process_clock import seconds_since_start
 from bigcode_cli.io.text_input import InputText, read_context_file
+from bigcode_cli.models.first_use import is_first_use_today
 from bigcode_cli.models.resolve import BUILT_IN, Found
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from gpt_bigcode.hardware import LoadingPolicy
     from gpt_bigcode.labeling.text_classifier import ClassifierDescription, TextClassifier
     from gpt_bigcode.scoring.text_scorer import TextScorer
+
+AnyOptions = TypeVar("AnyOptions", bound="CompletionOptions")
 
 
 def set_numpy_threads(threads: int | None) -> None:
@@ -39,13 +44,14 @@ def load_text_model(found: Found, options: KeptModelOptions, notes: Notes) -> "T
         introduce(BUILT_IN, notes)
     from gpt_bigcode.completion.text_model import TextModel
 
-    model = TextModel.load(
-        found.directory,
-        device=options.device,
-        precision=options.precision.value,
-        threads=options.threads,
-        policy=_policy(options, notes),
-    )
+    with _generator_errors(found):
+        model = TextModel.load(
+            found.directory,
+            device=options.device,
+            precision=options.precision.value,
+            threads=options.threads,
+            policy=_policy(options, notes),
+        )
     model.name, model.revision = found.name, found.revision
     notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
     return model
@@ -119,6 +125,24 @@ def describe_classifier(found: Found) -> "ClassifierDescription":
 
 
 @contextmanager
+def _generator_errors(found: Found) -> Iterator[None]:
+    """Say of a model with another head what it is for, instead of which tensors are too many."""
+    from gpt_bigcode.errors import CheckpointMismatchError
+
+    try:
+        yield
+    except CheckpointMismatchError as error:
+        from bigcode_cli.models.describe import describe
+
+        tasks = describe(found.directory).tasks
+        if not tasks or "complete" in tasks:
+            raise
+        why = f"{found.name}: is a model for bigcode {tasks[0]}, it cannot write text"
+        hint = "bigcode models list shows which models can complete"
+        raise Failure(error.slug, why, hint=hint) from None
+
+
+@contextmanager
 def _classifier_errors(found: Found) -> Iterator[None]:
     from gpt_bigcode.errors import CheckpointMismatchError
 
@@ -170,6 +194,14 @@ def _generation_values(options: GenerationOptions, source: InputText) -> dict[st
     }
 
 
+def left_of_budget(options: AnyOptions) -> AnyOptions:
+    """Take the time since the start of the process off --time-budget."""
+    if options.time_budget_seconds is None:
+        return options
+    left = max(options.time_budget_seconds - seconds_since_start(), _LEAST_SECONDS)
+    return replace(options, time_budget_seconds=left)
+
+
 def _shown_path(path: Path) -> str:
     """Name a file as the model may see it: relative, without the folders of this machine."""
     relative = os.path.relpath(path)
@@ -177,12 +209,15 @@ def _shown_path(path: Path) -> str:
     return safe(path.name if outside else relative)
 
 
+_LEAST_SECONDS = 0.001  # enough for one token: a budget of none is refused
 LARGER: Mapping[str, str] = MappingProxyType({"pocket-coder": "tiny_starcoder_py"})
 """Short name of the next larger model for the same commands; no known one of the family labels."""
 
 
 def introduce(built_in: str, notes: Notes) -> None:
-    """Name the model and the way to a larger one; nothing is said in a pipe or with --quiet."""
+    """Name the model and the way to a larger one, once a day and only on a terminal."""
+    if not notes.has_listener or not is_first_use_today(built_in):
+        return
     larger = LARGER.get(built_in)
     way = "another: bigcode models pull OWNER/NAME, then -m OWNER/NAME"
     if larger is not None:

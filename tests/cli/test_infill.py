@@ -181,7 +181,7 @@ def test_max_tokens_and_samples(infill: Infill) -> None:
     choice = infill("x = |\n", "12345", "--max-tokens=3", "--format=json").json["choices"][0]
     assert choice["finish_reason"] == "length"
     done = infill("foo(|)\n", "a)", "--samples=2")
-    assert done.stdout == b"--- 1/2 ---\na\n--- 2/2 ---\na\n"
+    assert done.stdout == b"==> 1/2 <==\na\n==> 2/2 <==\na\n"
     choices = infill("foo(|)\n", "a)", "--samples=2", "--format=json").json["choices"]
     assert [(choice["index"], choice["text"]) for choice in choices] == [(0, "a"), (1, "a")]
     assert all(choice["logprob"] == pytest.approx(0, abs=1e-3) for choice in choices)
@@ -226,7 +226,7 @@ def test_d2_too_long_a_text_keeps_both_sides_of_the_gap(infill: Infill, run: Run
     assert read <= 120
     assert read - 3 + before + behind == len(text)
     assert 249 * 6 - before > 2 * (251 * 6 - behind) > 0  # what was kept: three to one, in lines
-    sides = f"dropped {before:,} before and {behind:,} behind the gap"
+    sides = f"dropped {before:,} before and {behind:,} after the gap"
     message = f"bigcode: note: the text is too long: kept {read:,} tokens, {sides}\n"
     assert done.stderr == message
     streamed = run(*arguments)
@@ -253,9 +253,9 @@ def test_context_files_are_read(infill: Infill, run: Run) -> None:
 def test_model_options_and_notes(infill: Infill) -> None:
     done = infill("x = |\n", "1", "-v", "--threads=1", "--device=cpu", "--offline")
     assert done.stdout == b"1"
-    assert "1 tokens written, stop" in done.stderr
-    assert "8 tokens read" in done.stderr
-    assert infill("x = |\n", "1", "-v", "-q").stderr == ""
+    assert "completion: 1 tokens, stop" in done.stderr
+    assert "prompt: 8 tokens in" in done.stderr
+    assert infill("x = |\n", "1", "-v", "-q").status == 2
     assert infill("x = |\n", "1", "--precision=bfloat16").stdout == b"1"
     done = infill("x = |\n", "1", "--device=cuda:99")
     assert (done.status, done.stdout) == (3, b"")
@@ -299,7 +299,8 @@ def test_streamed_text_is_that_of_json(infill: Infill) -> None:
         pytest.param([], "nothing says where the gap is", id="nowhere"),
         pytest.param(["--at=1:1", "--offset=0"], "more than one option says", id="two-ways"),
         pytest.param(["--marker=x", "--suffix-file=a"], "more than one option", id="file-too"),
-        pytest.param(["--at=1"], "--at: '1' is not LINE:COLUMN", id="no-column"),
+        pytest.param(["--at=1:"], "--at: '1:' is not LINE:COLUMN", id="no-column"),
+        pytest.param(["--at=end"], "--at: 'end' is not LINE:COLUMN", id="lower-case"),
         pytest.param(["--at=0:1"], "--at: '0:1' is not LINE:COLUMN", id="line-0"),
         pytest.param(["--at=1:0"], "--at: '1:0' is not LINE:COLUMN", id="column-0"),
         pytest.param(["--at=1:²"], "--at: '1:²' is not LINE:COLUMN", id="no-digit"),
@@ -337,11 +338,16 @@ def test_usage(arguments: list[str], message: str, capfd: pytest.CaptureFixture[
     assert message in stderr
 
 
-def test_the_environment_may_say_where(infill: Infill, run: Run) -> None:
+def test_the_environment_may_not_say_where(infill: Infill, run: Run) -> None:
     model = infill.model("1", b"x = \n")
     infill.write(b"x = \n")
     env = {"BIGCODE_AT": "1:5", "BIGCODE_PRINT": "file", "BIGCODE_NO_TRIM": "1"}
-    assert run("infill", "-m", model, "a.py", env=env).stdout == b"x = 1\n"
+    done = run("infill", "-m", model, "a.py", env=env)
+    assert (done.status, done.stdout) == (2, b"")
+    assert "nothing says where the gap is" in done.stderr
+    done = run("infill", "-m", model, "--at=1:5", "a.py", env=env)
+    assert (done.status, done.stdout) == (0, b"1")
+    assert "BIGCODE_PRINT is ignored: --print is taken from the command line alone" in done.stderr
 
 
 def test_nothing_heavy_is_imported_for_a_usage_error(run: Run) -> None:

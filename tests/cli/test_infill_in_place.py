@@ -232,3 +232,20 @@ def test_a_full_disk_leaves_the_old_file(infill: Infill, run: Run) -> None:
     assert (done.status, done.stdout) == (3, b"")
     assert done.stderr == "bigcode: error[in-place]: a.py: File too large: nothing was written\n"
     assert (path.read_bytes(), _names(run)) == (data, ["a.py"])
+
+
+def test_an_answer_that_is_not_certain_enough_is_status_1(infill: Infill, run: Run) -> None:
+    """A script can tell it from a file that was filled."""
+    model = write_checkpoint(run.folder.parent / "unsure", script=[], sharp=0.05)
+    path = infill.write(b"x\n")
+    drawn = ("--temperature=1", "--seed=1", "--no-trim")
+    arguments = ("infill", "-m", model, "--at=1:2", "--in-place", *drawn, "a.py")
+    done = run(*arguments, "--min-confidence=0.5")
+    assert (done.status, done.stdout, path.read_bytes()) == (1, b"", b"x\n")
+    why = "unchanged, the answer is below --min-confidence 0.5"
+    assert done.stderr == f"bigcode: note: a.py: {why}\n"
+    done = run(*arguments, "--min-confidence=0.5", "--format=json", "-q")
+    assert (done.status, done.stderr, path.read_bytes()) == (1, "", b"x\n")
+    assert done.json["choices"][0]["text"] == ""
+    assert run(*arguments, "--min-confidence=0").status == 0
+    assert path.read_bytes() != b"x\n"

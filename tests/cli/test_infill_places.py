@@ -262,3 +262,25 @@ def test_d3_a_large_file_is_read_around_the_gap(infill: Infill, run: Run) -> Non
     document = run("infill", "-m", model, *arguments).json
     for side in ("dropped_prefix_tokens", "dropped_suffix_tokens"):
         assert document[side] == pytest.approx(30_000_000, rel=0.01)
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("at", "filled"),
+    [
+        pytest.param("1", "a|\nb\n", id="end-of-a-line"),
+        pytest.param("2", "a\nb|\n", id="end-of-the-last-line"),
+        pytest.param("3", "a\nb\n|", id="the-line-after-the-last-break"),
+        pytest.param("END", "a\nb\n|", id="end-of-the-file"),
+    ],
+)
+def test_a_line_or_the_end_alone(
+    at: str, filled: str, line_break: str, infill: Infill, run: Run
+) -> None:
+    data = filled.replace("|", "").replace("\n", line_break).encode()
+    infill.write(data)
+    model = infill.model("|", data)
+    done = run("infill", "-m", model, f"--at={at}", "--print=file", "--no-trim", "a.py")
+    assert done.stdout.decode() == filled.replace("\n", line_break)
+    done = run("infill", "-m", model, "--at=4", "a.py")
+    assert (done.status, "--at: 4 is not in a.py, which has 3 lines" in done.stderr) == (2, True)

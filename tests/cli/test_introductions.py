@@ -3,6 +3,7 @@
 import os
 import pty
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,29 @@ def test_a_terminal_is_told_once(command: str, run: Run, folder: Path) -> None:
     other = LARGER.get(name, "OWNER/NAME")
     assert f"the small built-in model {name}; " in notes[0]
     assert notes[0].endswith(f": bigcode models pull {other}, then -m {other}")
-    assert "note:" not in on_a_terminal(run, command, "-q", *arguments)
+    assert "note: using" not in on_a_terminal(run, command, *arguments)
+
+
+def test_once_a_day_is_enough(run: Run, folder: Path) -> None:
+    _, arguments = COMMANDS["complete"]
+    assert on_a_terminal(run, "complete", "-q", *arguments) == ""
+    assert "note: using" in on_a_terminal(run, "complete", *arguments)
+    assert on_a_terminal(run, "complete", *arguments) == ""
+    (mark,) = Path(run.environment["HOME"]).rglob("introduced-pocket-coder")
+    assert mark.parent.stat().st_mode & 0o077 == 0
+    yesterday = time.time() - 25 * 60 * 60
+    os.utime(mark, (yesterday, yesterday))
+    assert "note: using" in on_a_terminal(run, "complete", *arguments)
+    assert on_a_terminal(run, "complete", *arguments) == ""
+
+
+def test_state_that_cannot_be_kept_is_no_error(run: Run, folder: Path) -> None:
+    state = Path(run.environment["HOME"]) / ".local"
+    state.write_bytes(b"")
+    _, arguments = COMMANDS["complete"]
+    for _ in range(2):
+        said = on_a_terminal(run, "complete", *arguments)
+        assert said.count("note: using") == said.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS)

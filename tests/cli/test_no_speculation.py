@@ -24,14 +24,14 @@ def test_guesses_change_no_byte(run: Run, arguments: list[str]) -> None:
     guessed, plain = run(*arguments), run(*arguments, "--no-speculation")
     assert guessed.status == plain.status == 0
     assert guessed.stdout == plain.stdout == TEXT.encode()
-    assert "guessed tokens were right" not in plain.stderr
+    assert "draft tokens accepted" not in plain.stderr
 
 
 def test_json_counts_them(run: Run, arguments: list[str]) -> None:
     done = run(*arguments, "--format=json")
     timings = done.json["timings"]
     assert 0 <= timings["accepted_tokens"] <= timings["drafted_tokens"]
-    note = re.search(r"(\d+) of (\d+) guessed tokens were right", done.stderr)
+    note = re.search(r"(\d+) of (\d+) draft tokens accepted", done.stderr)
     counted = (timings["accepted_tokens"], timings["drafted_tokens"])
     assert (note is not None) == (timings["drafted_tokens"] > 0)
     assert note is None or (int(note[1]), int(note[2])) == counted

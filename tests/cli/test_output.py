@@ -41,7 +41,7 @@ def test_terminals_keep_their_lines() -> None:
 
 def test_the_pieces_of_a_stream_are_shown_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever the text is cut, a carriage return is judged by what follows it."""
-    expected = SHOWN.replace("\r\n", "\r\r\n").encode()  # the terminal itself adds one
+    expected = (SHOWN + "\n").replace("\n", "\r\n").encode()  # the terminal itself adds one
     for cut in range(len(NASTY) + 1):
         master, slave = pty.openpty()
         with os.fdopen(slave, "w", encoding="utf-8") as terminal:
@@ -72,7 +72,7 @@ def test_a_terminal_is_shown_what_it_would_obey(run: Run, scripted: Callable[...
     (run.folder / "a.py").write_text("#\n", "utf-8")
     shown, status = _in_a_terminal(run, "complete", "-m", str(model), "--max-tokens=999", "a.py")
     assert status == 0
-    assert shown == SHOWN.replace("\r\n", "\r\r\n")
+    assert shown == SHOWN.replace("\r\n", "\r\r\n") + "\n"
     assert "\x1b" not in shown
 
 

@@ -1,8 +1,6 @@
-"""`bigcode complete`: continues a text.
+"""`bigcode complete`: continues a text."""
 
-Knows nothing of how options are parsed or how errors are shown.
-"""
-
+from bigcode_cli.commands.complete.advice import note_useless
 from bigcode_cli.commands.complete.draft_model import load_draft
 from bigcode_cli.commands.complete.prefix_cache import kept_prefixes
 from bigcode_cli.commands.complete.presenter import Presenter
@@ -16,7 +14,12 @@ from bigcode_cli.framework.options import (
 )
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.io import text_input
-from bigcode_cli.models.load import completion_options, load_text_model, set_numpy_threads
+from bigcode_cli.models.load import (
+    completion_options,
+    left_of_budget,
+    load_text_model,
+    set_numpy_threads,
+)
 from bigcode_cli.models.resolve import find_model
 
 
@@ -43,7 +46,9 @@ def complete(
     text_model = load_text_model(found, model, notes)
     load_draft(text_model, generation, model, notes)
     presenter = Presenter(source=source, format=report.format, echo=echo, notes=notes)
+    note_useless(options, notes)
     with kept_prefixes(text_model, found, notes, enabled=not generation.no_prefix_cache):
+        options = left_of_budget(options)
         if report.format is OutputFormat.TEXT and options.samples == 1:
             presenter.stream(text_model.stream(source.text, options))
         else:

@@ -1,7 +1,4 @@
-"""How completions are shown: as a stream, as text under headings, or as JSON; and the notes.
-
-Knows nothing of how they were asked for.
-"""
+"""How completions are shown: as a stream, as text under headings, or as JSON; and the notes."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
@@ -34,11 +31,11 @@ class Presenter:
     notes: Notes
 
     def stream(self, stream: "CompletionStream") -> None:
-        """Write an answer as it arises."""
+        """Write an answer while it is generated."""
         read = len(stream.prompt.ids)
         dropped = stream.prompt.dropped_tokens
-        behind = stream.prompt.dropped_suffix_tokens
-        self._note_dropped(read, self._all_dropped(read, dropped), behind)
+        after = stream.prompt.dropped_suffix_tokens
+        self._note_dropped(read, self._all_dropped(read, dropped), after)
         self._note_dropped_context(stream.prompt.dropped_context_tokens)
         result = Result()
         result.write_bytes(self._before)
@@ -49,7 +46,7 @@ class Presenter:
         self._note_details(stream.completion)
 
     def write(self, completion: "Completion", *, silent: bool = False) -> None:
-        """Write answers that are complete; if `silent`, only what there is to note."""
+        """Write complete answers; if `silent`, only the notes."""
         read = completion.prompt_tokens
         dropped = self._all_dropped(read, completion.dropped_prefix_tokens)
         self._note_dropped(read, dropped, completion.dropped_suffix_tokens)
@@ -64,12 +61,12 @@ class Presenter:
 
     @property
     def _before(self) -> bytes:
-        """What is written in front of every answer."""
+        """What is written before every answer."""
         return self.source.data if self.echo else b""
 
     @property
     def _after(self) -> bytes:
-        """What is written behind it."""
+        """What is written after it."""
         return b""
 
     def _shown(self, text: str) -> bytes:
@@ -77,19 +74,19 @@ class Presenter:
         return self._before + text.encode() + self._after
 
     def _whole(self, shown: bytes) -> bytes:
-        """An answer that ends with a line break, for what stands below it."""
+        """An answer that ends with a line break, so that something can follow."""
         return shown if shown.endswith(b"\n") else shown + b"\n"
 
     def _all_dropped(self, read: int, dropped: int) -> int:
-        """Count what was never read of a huge text too, at the rate of what was."""
+        """Include what was never read of a huge text, estimated from the rest."""
         if not self.source.skipped_bytes:
             return dropped
         rate = (read + dropped) / len(self.source.text.encode())
         return dropped + round(self.source.skipped_bytes * rate)
 
-    def _note_dropped(self, read: int, dropped: int, behind: int) -> None:
-        if self.around_gap and dropped + behind:
-            sides = f"dropped {dropped:,} before and {behind:,} behind the gap"
+    def _note_dropped(self, read: int, dropped: int, after: int) -> None:
+        if self.around_gap and dropped + after:
+            sides = f"dropped {dropped:,} before and {after:,} after the gap"
             self.notes.note(f"the text is too long: kept {read:,} tokens, {sides}")
         elif dropped:
             kept = f"kept its last {read:,} tokens, dropped {dropped:,}"
@@ -102,24 +99,23 @@ class Presenter:
     def _note_details(self, completion: "Completion") -> None:
         for choice in completion.choices:
             ending = f"{choice.finish_reason}, logprob {choice.logprob:.2f}"
-            self.notes.detail(f"{choice.completion_tokens} tokens written, {ending}")
+            self.notes.detail(f"completion: {choice.completion_tokens} tokens, {ending}")
         times = completion.timings
-        reading, writing = times.prefill_seconds, times.decode_seconds
-        read = completion.prompt_tokens
-        self.notes.detail(f"{read} tokens read in {reading:.2f} s, the rest took {writing:.2f} s")
+        prompt = f"{completion.prompt_tokens} tokens in {times.prefill_seconds:.2f} s"
+        self.notes.detail(f"prompt: {prompt}; generation: {times.decode_seconds:.2f} s")
         if times.drafted_tokens:
-            right = f"{times.accepted_tokens} of {times.drafted_tokens} guessed tokens were right"
-            self.notes.detail(f"{right}; --no-speculation guesses none")
+            accepted = f"{times.accepted_tokens} of {times.drafted_tokens} draft tokens accepted"
+            self.notes.detail(f"speculation: {accepted}; --no-speculation turns it off")
 
     def _write_text(self, completion: "Completion") -> None:
-        """Write several answers one below the other, for people; programs read JSON."""
+        """Write several answers under headings, for people; programs read JSON."""
         result = Result()
         if len(completion.choices) == 1:
             result.write_bytes(self._shown(completion.choices[0].text))
             result.close()
             return
         for choice in completion.choices:
-            result.write(f"--- {choice.index + 1}/{len(completion.choices)} ---\n")
+            result.write(f"==> {choice.index + 1}/{len(completion.choices)} <==\n")
             result.write_bytes(self._whole(self._shown(choice.text)))
         result.close()
 

@@ -1,16 +1,16 @@
-"""`bigcode infill`: writes what belongs into a gap of a text.
-
-Knows nothing of how options are parsed or how errors are shown.
-"""
+"""`bigcode infill`: fills a gap in a text."""
 
 from typing import TYPE_CHECKING
 
+import typer
+
+from bigcode_cli.commands.complete.advice import note_useless
 from bigcode_cli.commands.complete.draft_model import load_draft
 from bigcode_cli.commands.complete.prefix_cache import kept_prefixes
-from bigcode_cli.commands.infill.cursor import check_way, find_place
+from bigcode_cli.commands.infill.cursor import Place, check_way, find_place
 from bigcode_cli.commands.infill.options import AnswerOptions, PlaceOptions, Shown
 from bigcode_cli.commands.infill.presenter import InfillPresenter
-from bigcode_cli.framework.errors import UsageFailure
+from bigcode_cli.framework.errors import ExitStatus, UsageFailure
 from bigcode_cli.framework.options import (
     GenerationOptions,
     InputFile,
@@ -21,11 +21,17 @@ from bigcode_cli.framework.options import (
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.io import text_input
 from bigcode_cli.io.atomic_files import Target, atomic_write, in_place_target
-from bigcode_cli.models.load import infill_options, load_text_model, set_numpy_threads
+from bigcode_cli.models.load import (
+    infill_options,
+    left_of_budget,
+    load_text_model,
+    set_numpy_threads,
+)
 from bigcode_cli.models.resolve import find_model
 
 if TYPE_CHECKING:
     from gpt_bigcode.completion.options import InfillOptions
+    from gpt_bigcode.completion.results import Choice
     from gpt_bigcode.completion.text_model import TextModel
 
 
@@ -41,7 +47,8 @@ def infill(
     """Fill a gap in FILE or standard input.
 
     Exactly one option says where the gap is. Output is streamed, and stops where it would repeat
-    what follows the gap. The model must have been trained to infill.
+    what follows the gap. Without --until, a gap inside a line ends with the line, and a gap on a
+    line of its own with the block. The model must have been trained to infill.
     """
     _check_answer(answer, place, generation)
     check_way(file, place)
@@ -66,6 +73,7 @@ def infill(
         place=gap,
         shown=answer.print or Shown.MIDDLE,
     )
+    note_useless(options, notes)
     with kept_prefixes(text_model, found, notes, enabled=not generation.no_prefix_cache):
         _answer(text_model, options, presenter, target)
 
@@ -76,22 +84,39 @@ def _answer(
     presenter: InfillPresenter,
     target: Target | None,
 ) -> None:
-    """Fill the gap, and show the answer or write it into the file."""
-    gap, notes = presenter.place, presenter.notes
+    """Fill the gap, and show the answer or write it into the file.
+
+    Raises:
+        Exit: with 1, the file was not changed because the answer is not certain enough.
+    """
+    gap, options = presenter.place, left_of_budget(options)
     text = presenter.format is OutputFormat.TEXT
     if text and options.samples == 1 and presenter.shown is not Shown.DIFF and target is None:
         presenter.stream(text_model.stream_infill(gap.prefix, gap.suffix, options))
         return
     completion = text_model.infill(gap.prefix, gap.suffix, options)
+    status = ExitStatus.DONE
     if target is not None:
-        middle = completion.choices[0].text
-        # An empty answer changes nothing, a marker in the gap included.
-        changed = bool(middle) and atomic_write(target, gap.filled(middle))
-        if changed:
-            notes.detail(f"{target.name}: written")
-        else:
-            notes.note(f"{target.name}: unchanged, the answer is empty")
+        status = _change(target, gap, completion.choices[0], options, presenter.notes)
     presenter.write(completion, silent=target is not None and text)
+    if status is not ExitStatus.DONE:
+        raise typer.Exit(status)
+
+
+def _change(
+    target: Target, gap: Place, choice: "Choice", options: "InfillOptions", notes: Notes
+) -> ExitStatus:
+    """Write the answer into the file; an empty one changes nothing, a marker included."""
+    if choice.text:
+        done = "written" if atomic_write(target, gap.filled(choice.text)) else "unchanged"
+        notes.detail(f"{target.name}: {done}")
+        return ExitStatus.DONE
+    floor = options.min_confidence
+    if floor is None or choice.confidence >= floor:
+        notes.note(f"{target.name}: unchanged, the answer is empty")
+        return ExitStatus.DONE
+    notes.note(f"{target.name}: unchanged, the answer is below --min-confidence {floor:g}")
+    return ExitStatus.FINDINGS
 
 
 def _check_answer(

@@ -1,14 +1,14 @@
 """Where the gap is: from a file and one of four ways to say it, to the text on both sides.
 
-Knows nothing of models. Bytes stay as they are, so that both sides and the gap are the file.
+Bytes stay as they are, so that both sides and the gap are the file.
 """
 
 from codecs import BOM_UTF8
 from dataclasses import dataclass
 from pathlib import Path
 
-from bigcode_cli.commands.infill.options import ColumnUnit, PlaceOptions
-from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.commands.infill.options import END, ColumnUnit, PlaceOptions
+from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.io import text_input
 from bigcode_cli.io.atomic_files import Target
 from bigcode_cli.io.text_input import InputText
@@ -36,7 +36,7 @@ class Place:
         source: the file; with --prefix-file, that of the text before the gap.
         data: the bytes of the file as they are; None if the sides come from two files.
         before: the bytes before the gap, byte order mark included.
-        after: the bytes behind it.
+        after: the bytes after it.
     """
 
     source: InputText
@@ -51,8 +51,14 @@ class Place:
 
     @property
     def suffix(self) -> str:
-        """The text behind the gap."""
+        """The text after the gap."""
         return self.after.decode()
+
+    @property
+    def gap(self) -> bytes:
+        """What the answer replaces: the marker, if there is one."""
+        data = self.data or b""
+        return data[len(self.before) : len(data) - len(self.after)]
 
     def filled(self, middle: str) -> bytes:
         """The file with the gap filled."""
@@ -115,13 +121,8 @@ def find_place(file: Path | None, options: PlaceOptions, target: Target | None =
 
 def _read(file: Path | None, target: Target | None = None) -> InputText:
     if target is None:
-        source = text_input.read_text(file, whole=True)
-    else:
-        source = text_input.read_bytes(target.data, Path(target.name))
-    mark = 0 if source.skipped_bytes else len(source.data) - len(source.data.removeprefix(BOM_UTF8))
-    if source.skipped_bytes + mark + len(source.text.encode()) != len(source.data):
-        raise Failure("too-large", f"{source.name}: more than {text_input.STREAM_BYTES >> 20} MiB")
-    return source
+        return text_input.read_text(file, whole=True)
+    return text_input.read_bytes(target.data, Path(target.name))
 
 
 def _find_marker(source: InputText, marker: bytes) -> tuple[int, int]:
@@ -150,8 +151,29 @@ def _check_offset(source: InputText, offset: int) -> int:
 
 
 def _find_position(source: InputText, at: str, unit: ColumnUnit) -> int:
-    """The offset of LINE:COLUMN; a line ends with LF or CRLF, and the end of it is a column too."""
-    line, column = map(int, at.split(":"))
+    """Return the offset of LINE:COLUMN, of the end of LINE, or of the end of the file."""
+    if at == END:
+        return len(source.data)
+    line, _, column = at.partition(":")
+    start, end = _find_line(source, int(line), at)
+    if not column:
+        return end
+    encoded = source.data[start:end].decode().encode(_ENCODINGS[unit])
+    size = _UNIT_BYTES[unit]
+    most = len(encoded) // size + 1
+    if int(column) > most:
+        why = f"line {line} has columns 1 to {most}{_COUNTED[unit]}"
+        raise UsageFailure(f"--at: {at} is not in {source.name}: {why}")
+    try:
+        before = encoded[: (int(column) - 1) * size].decode(_ENCODINGS[unit])
+    except UnicodeDecodeError:
+        message = f"--at: column {column} of line {line} of {source.name} is inside a character"
+        raise UsageFailure(f"{message}{_COUNTED[unit]}") from None
+    return start + len(before.encode())
+
+
+def _find_line(source: InputText, line: int, at: str) -> tuple[int, int]:
+    """Return where a line starts and ends; its line break, LF or CRLF, is not a part of it."""
     data = source.data
     start = len(data) - len(data.removeprefix(BOM_UTF8))
     for number in range(1, line):
@@ -160,18 +182,6 @@ def _find_position(source: InputText, at: str, unit: ColumnUnit) -> int:
             lines = "1 line" if number == 1 else f"{number} lines"
             raise UsageFailure(f"--at: {at} is not in {source.name}, which has {lines}")
     end = data.find(b"\n", start)
-    content = data[start : len(data) if end < 0 else end]
-    if end >= 0:
-        content = content.removesuffix(b"\r")
-    encoded = content.decode().encode(_ENCODINGS[unit])
-    size = _UNIT_BYTES[unit]
-    most = len(encoded) // size + 1
-    if column > most:
-        why = f"line {line} has columns 1 to {most}{_COUNTED[unit]}"
-        raise UsageFailure(f"--at: {at} is not in {source.name}: {why}")
-    try:
-        before = encoded[: (column - 1) * size].decode(_ENCODINGS[unit])
-    except UnicodeDecodeError:
-        message = f"--at: column {column} of line {line} of {source.name} is inside a character"
-        raise UsageFailure(f"{message}{_COUNTED[unit]}") from None
-    return start + len(before.encode())
+    if end < 0:
+        return start, len(data)
+    return start, end - 1 if data[start:end].endswith(b"\r") else end

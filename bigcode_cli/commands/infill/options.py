@@ -13,7 +13,10 @@ from bigcode_cli.framework.option_types import choice, switch, whole, words
 
 PLACE, INFILLING = "Where the gap is (exactly one)", "Infilling"
 
-_AT = re.compile(r"[1-9]\d{0,8}:[1-9]\d{0,8}", re.ASCII)
+END = "END"
+"""The value of --at that means the end of the file."""
+
+_AT = re.compile(rf"[1-9]\d{{0,8}}(:[1-9]\d{{0,8}})?|{END}", re.ASCII)
 
 
 class Order(StrEnum):
@@ -40,9 +43,10 @@ class Shown(StrEnum):
 
 
 def line_and_column(value: Any) -> str:
-    """Read LINE:COLUMN, both from 1 on."""
+    """Read LINE:COLUMN or LINE, both from 1 on, or END."""
     if not _AT.fullmatch(option_types.text(value)):
-        raise typer.BadParameter(f"{value!r} is not LINE:COLUMN, both counted from 1")
+        why = "is not LINE:COLUMN or LINE, both counted from 1, nor END"
+        raise typer.BadParameter(f"{value!r} {why}")
     return str(value)
 
 
@@ -64,10 +68,11 @@ class PlaceOptions:
     at: Annotated[
         str | None,
         words(
-            "Fill in before this character; lines and columns count from 1.",
+            "Fill in before this character, at the end of LINE, or at the END of the file. Numbers"
+            " count from 1.",
             line_and_column,
             panel=PLACE,
-            metavar="LINE:COLUMN",
+            metavar="LINE[:COLUMN]|END",
             command_line_only=True,
         ),
     ] = None

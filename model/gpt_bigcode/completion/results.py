@@ -4,6 +4,7 @@ Knows neither tokens nor models, so that a client can read these types without l
 """
 
 from dataclasses import asdict, dataclass
+from math import exp
 from typing import Any
 
 from gpt_bigcode.stopping.finish_reason import FinishReason
@@ -27,6 +28,11 @@ class Choice:
     finish_reason: FinishReason
     completion_tokens: int
     logprob: float
+
+    @property
+    def confidence(self) -> float:
+        """The geometric mean of the tokens' probabilities; 1 if there are none."""
+        return exp(self.logprob / self.completion_tokens) if self.completion_tokens else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

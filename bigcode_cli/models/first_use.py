@@ -1,0 +1,35 @@
+"""Remembers for a day that somebody was told about a built-in model."""
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from bigcode_cli.io.atomic_files import make_private_folder
+
+_DAY_SECONDS = 24 * 60 * 60
+
+
+def is_first_use_today(name: str) -> bool:
+    """Tell whether this was not asked within a day; without a place for state it never was.
+
+    Args:
+        name: what is remembered, as part of a file's name.
+    """
+    import platformdirs
+
+    folder = Path(platformdirs.user_state_dir("bigcode", appauthor=False))
+    if not folder.is_absolute():
+        return True
+    mark = folder / f"introduced-{name}"
+    with suppress(OSError):
+        if 0 <= time.time() - mark.lstat().st_mtime < _DAY_SECONDS:
+            return False
+    with suppress(OSError):
+        make_private_folder(folder)
+        handle = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        try:
+            os.utime(handle)
+        finally:
+            os.close(handle)
+    return True

@@ -1,0 +1,117 @@
+"""What is said, to whom, and what a terminal is shown; budgets of time and of size."""
+
+import json
+import os
+import pty
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from program import BIGCODE, Run, read_terminal
+from scripted_models import write_checkpoint
+
+
+def _on_terminal(run: Run, *arguments: str | Path, text: bytes) -> bytes:
+    """What a terminal is shown of stdout."""
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [BIGCODE, *arguments],
+        cwd=run.folder,
+        env=dict(run.environment),
+        stdin=subprocess.PIPE,
+        stdout=slave,
+        stderr=subprocess.DEVNULL,
+    ) as child:
+        os.close(slave)
+        assert child.stdin is not None
+        child.stdin.write(text)
+        child.stdin.close()
+        shown = read_terminal(master)
+    assert child.returncode == 0
+    return shown.replace(b"\r\n", b"\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"), [("ab", b"ab\n"), ("ab\n", b"ab\n"), ("", b""), ("\n", b"\n")]
+)
+@pytest.mark.parametrize("options", [(), ("--time-budget=60", "--samples=1")])
+def test_a_terminal_gets_a_whole_line_and_a_pipe_exact_bytes(
+    written: str, shown: bytes, options: tuple[str, ...], run: Run, scripted: Callable[..., Path]
+) -> None:
+    model = scripted(written)
+    arguments = ("complete", "-m", model, *options)
+    assert _on_terminal(run, *arguments, text=b"#\n") == shown
+    assert run(*arguments, input=b"#\n").stdout == written.encode()
+
+
+def test_samples_that_must_be_alike_are_noted(run: Run, scripted: Callable[..., Path]) -> None:
+    call = ("complete", "-m", scripted("ab"), "--samples=2", "--max-tokens=2")
+    note = "bigcode: note: the 2 samples are alike: set --temperature above 0\n"
+    assert run(*call, input=b"#\n").stderr == note
+    assert run(*call, "--temperature=1", input=b"#\n").stderr == ""
+    assert run(*call, "-q", input=b"#\n").stderr == ""
+
+
+def test_quiet_and_verbose_do_not_go_together(run: Run) -> None:
+    done = run("complete", "-q", "-v", input=b"x")
+    assert (done.status, done.stdout) == (2, b"")
+    assert "error[usage]: --quiet and --verbose do not go together" in done.stderr
+    call = ("complete", "--max-tokens=1")
+    assert run(*call, "-q", input=b"x", env={"BIGCODE_VERBOSE": "1"}).stderr == ""
+    assert "prompt: " in run(*call, "-v", input=b"x", env={"BIGCODE_QUIET": "1"}).stderr
+
+
+@pytest.mark.parametrize("command", ["complete", "infill"])
+@pytest.mark.parametrize(
+    ("model", "for_"), [("pocket-languages", "classify"), ("pocket-secrets", "tag")]
+)
+def test_a_model_with_another_head_is_named_so(
+    command: str, model: str, for_: str, run: Run
+) -> None:
+    place = ("--at=1:1",) if command == "infill" else ()
+    done = run(command, "-m", model, *place, input=b"x")
+    assert (done.status, done.stdout) == (3, b"")
+    assert done.stderr == (
+        f"bigcode: error[model-mismatch]: {model}: is a model for bigcode {for_},"
+        " it cannot write text\n"
+        "hint: bigcode models list shows which models can complete\n"
+    )
+
+
+def test_a_time_budget_counts_from_the_start_of_the_process(run: Run, checkpoint: Path) -> None:
+    """What was spent before the model began to read is spent; a first token is always written."""
+    arguments = ("complete", "-m", checkpoint, "--time-budget=1", "--max-tokens=4000")
+    with subprocess.Popen(
+        [BIGCODE, *arguments, "--format=json"],
+        env=dict(run.environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        time.sleep(2)
+        stdout, _ = child.communicate(b"x", timeout=60)
+    assert child.returncode == 0
+    (choice,) = json.loads(stdout)["choices"]
+    assert choice["finish_reason"] == "time"
+    assert 1 <= choice["completion_tokens"] <= 32  # one step, in which guesses may be right
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("complete", "--echo"), ("infill", "--at=1:1")])
+def test_what_cannot_be_echoed_as_a_whole_is_refused(command: tuple[str, ...], run: Run) -> None:
+    file = run.folder / "large.txt"
+    line = b"x" * 1023 + b"\n"
+    with file.open("wb") as stream:
+        for _ in range(257):
+            stream.write(line * 1024)
+    done = run(*command, "--max-tokens=1", file)
+    file.unlink()
+    assert (done.status, done.stdout) == (3, b"")
+    assert done.stderr == f"bigcode: error[too-large]: {file}: more than 256 MiB\n"
+
+
+def test_advice_is_for_terminals(run: Run, tmp_path: Path) -> None:
+    model = write_checkpoint(tmp_path / "unsure", script=[], sharp=0.05)
+    assert run("complete", "-m", model, "--seed=1", "--max-tokens=1", input=b"#").stderr == ""
