@@ -13,6 +13,14 @@ import typer
 from bigcode_cli.framework import output, settings
 from gpt_bigcode import errors
 
+_NO_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "failed to map segment",
+    "not enough memory",
+    "out of memory",
+)
+
 
 class ExitStatus(IntEnum):
     """The exit statuses of every command."""
@@ -20,7 +28,7 @@ class ExitStatus(IntEnum):
     meaning: str
 
     DONE = 0, "done"
-    FINDINGS = 1, "findings only: score, classify or tag crossed a threshold"
+    FINDINGS = 1, "score, classify or tag crossed a threshold; infill --in-place was not certain"
     USAGE = 2, "usage: an option, argument or setting is wrong"
     FAILED = 3, "the work could not be done; the line on stderr says why"
     INTERRUPTED = 130, "interrupted by Ctrl-C; what was written stays"
@@ -153,8 +161,15 @@ def _is_output_error(error: OSError) -> bool:
 
 
 def _is_memory_error(error: BaseException) -> bool:
-    """Recognize PyTorch's allocators by their words: their class is a plain RuntimeError."""
+    """Recognize allocators and the dynamic linker by their words: their classes are no MemoryError.
+
+    PyTorch raises a plain RuntimeError, a library that cannot be mapped is an ImportError.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
     text = str(error).lower()
-    words = ("can't allocate memory", "out of memory", "not enough memory")
-    spoken = isinstance(error, RuntimeError) and any(word in text for word in words)
-    return isinstance(error, MemoryError) or spoken
+    return isinstance(error, (RuntimeError, ImportError)) and any(
+        words in text for words in _NO_MEMORY
+    )

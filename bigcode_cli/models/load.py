@@ -30,12 +30,31 @@ AnyOptions = TypeVar("AnyOptions", bound="CompletionOptions")
 
 
 def set_numpy_threads(threads: int | None) -> None:
-    """Tell NumPy's BLAS before it is imported how many threads to use; by default one.
+    """Prepare the import of NumPy: how many threads its BLAS uses, by default one.
 
     A small model's products are too short to share: two threads that wait for each other took
     twice as long on an idle machine, and ten times as long on a busy one.
+
+    Raises:
+        Failure: `memory`: OpenBLAS would not find room, and end the process with its own status.
     """
+    _require_address_space()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads or 1))
+
+
+def _require_address_space() -> None:
+    """Ask for as many addresses as NumPy and a small model take, if there is a limit on them."""
+    import mmap
+    import resource
+
+    if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+        return
+    try:
+        mmap.mmap(-1, _ADDRESS_SPACE_BYTES).close()
+    except OSError:
+        needed = f"{_ADDRESS_SPACE_BYTES >> 20} MiB more"
+        message = f"the limit on address space leaves no room: at least {needed} are needed"
+        raise Failure("memory", message, hint="raise the limit: ulimit -v") from None
 
 
 def load_text_model(found: Found, options: KeptModelOptions, notes: Notes) -> "TextModel":
@@ -209,6 +228,7 @@ def _shown_path(path: Path) -> str:
     return safe(path.name if outside else relative)
 
 
+_ADDRESS_SPACE_BYTES = 256 * 2**20
 _LEAST_SECONDS = 0.001  # enough for one token: a budget of none is refused
 LARGER: Mapping[str, str] = MappingProxyType({"pocket-coder": "tiny_starcoder_py"})
 """Short name of the next larger model for the same commands; no known one of the family labels."""

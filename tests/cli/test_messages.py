@@ -115,3 +115,16 @@ def test_what_cannot_be_echoed_as_a_whole_is_refused(command: tuple[str, ...], r
 def test_advice_is_for_terminals(run: Run, tmp_path: Path) -> None:
     model = write_checkpoint(tmp_path / "unsure", script=[], sharp=0.05)
     assert run("complete", "-m", model, "--seed=1", "--max-tokens=1", input=b"#").stderr == ""
+
+
+@pytest.mark.parametrize("mebibytes", [90, 110, 200])
+@pytest.mark.parametrize("command", ["complete", "score", "classify", "tag"])
+def test_too_little_address_space_is_said_and_is_no_finding(
+    command: str, mebibytes: int, run: Run
+) -> None:
+    """Without a check OpenBLAS ends the process with 1, the status of findings."""
+    limited = f'ulimit -v {mebibytes * 1024}; exec "$@"'
+    done = run(command, "-", input=b"x = 1\n", program=("sh", "-c", limited, "sh", BIGCODE))
+    assert (done.status, done.stdout) == (3, b"")
+    assert done.stderr.startswith("bigcode: error[memory]: the limit on address space ")
+    assert done.stderr.endswith("\nhint: raise the limit: ulimit -v\n")
