@@ -1,7 +1,7 @@
-"""How many tokens a second this machine trains, and where a step's time goes.
+"""How many tokens a second this machine trains, in float32 and in bfloat16.
 
-Knows nothing of data: the rows are random. Run as `python -m training.rate --threads 2`; prints a
-JSON report, next to the rate of large matrix products on the same threads.
+The rows are random. Run as `python -m training.rate --threads 2`; prints a JSON report, next to the
+rate of large matrix products on the same threads.
 """
 
 from __future__ import annotations
@@ -9,64 +9,53 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass
-from itertools import pairwise
 from statistics import median
 from typing import Any
 
 import torch
 
+from gpt_bigcode.hardware import choose_threads
 from training.muon import Muon, Settings
 from training.network import Network
+from training.parts import PartedGradients
 from training.schedule import PLANS, Stage
 from training.shape import POSITIONS, VOCABULARY
-from training.train import new_model
+from training.train import PART_TOKENS, new_model
 from training.trainer import MAX_GRADIENT_NORM
 
 _PRODUCT_WIDTH, _PRODUCTS = 1024, 8
-
-
-@dataclass(frozen=True)
-class Step:
-    """Seconds of one step's parts; the loss is computed together with its gradient."""
-
-    forward: float
-    loss: float
-    backward: float
-    optimizer: float
-
-    @property
-    def seconds(self) -> float:
-        """All parts."""
-        return self.forward + self.loss + self.backward + self.optimizer
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Bench:
     """A model of one stage's depth, and the stage's rows."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, products: torch.dtype, threads: int) -> None:
+        if stage.row_tokens > POSITIONS:
+            raise SystemExit(f"rate: rows of {stage.row_tokens} tokens, {POSITIONS} positions")
+        self.mixed = products is not torch.float32
         self.model = new_model(stage.layers, seed=1, position_waves=True)
-        self.network, self.optimizer = Network(self.model, compiled=False), Muon(Settings())
+        self.network = Network(self.model, compiled=False)
+        self.optimizer = Muon(Settings(products=products))
+        self.parts = PartedGradients(self.loss, threads=threads, part_tokens=PART_TOKENS)
         count = stage.batch_tokens // stage.row_tokens
         self.rows = torch.randint(0, VOCABULARY, (count, stage.row_tokens + 1))
         self.positions = torch.arange(stage.row_tokens).expand(count, stage.row_tokens)
-        if stage.row_tokens > POSITIONS:
-            raise SystemExit(f"rate: rows of {stage.row_tokens} tokens, {POSITIONS} positions")
 
-    def step(self) -> Step:
-        """One step as the trainer makes it."""
-        marks = [time.perf_counter()]
-        hidden = self.network.hidden(self.rows, self.positions)
-        marks.append(time.perf_counter())
-        loss = self.network.loss_of(hidden, self.rows)
-        marks.append(time.perf_counter())
-        torch.autograd.backward(loss)
-        marks.append(time.perf_counter())
+    def loss(self, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """One part's loss."""
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.mixed):
+            return self.network.loss(rows, positions)
+
+    def step(self) -> tuple[float, float]:
+        """One step as the trainer makes it: seconds of the gradients and of the update."""
+        started = time.perf_counter()
+        self.parts.compute(list(self.model.parameters()), self.rows, self.positions)
+        between = time.perf_counter()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step(self.model.named_parameters(), matrix_rate=1e-4, rate=1e-4)
         self.model.zero_grad()
-        marks.append(time.perf_counter())
-        return Step(*(end - start for start, end in pairwise(marks)))
+        return between - started, time.perf_counter() - between
 
 
 def operations_per_token(stage: Stage) -> float:
@@ -82,9 +71,9 @@ def operations_per_token(stage: Stage) -> float:
     return 6.0 * (weights + attention)
 
 
-def product_rate() -> float:
-    """Operations a second of large matrix products in float32."""
-    left, right = torch.randn(2, _PRODUCT_WIDTH, _PRODUCT_WIDTH)
+def product_rate(products: torch.dtype) -> float:
+    """Operations a second of large matrix products."""
+    left, right = torch.randn(2, _PRODUCT_WIDTH, _PRODUCT_WIDTH).to(products)
     spent = []
     for _ in range(_PRODUCTS):
         started = time.perf_counter()
@@ -93,13 +82,13 @@ def product_rate() -> float:
     return 2.0 * _PRODUCT_WIDTH**3 / median(spent)
 
 
-def measured(stage: Stage, steps: int) -> dict[str, Any]:
-    """The median of each part over some steps, after one that is not counted."""
-    bench = Bench(stage)
+def measured(stage: Stage, steps: int, products: torch.dtype, threads: int) -> dict[str, Any]:
+    """The median over some steps, after one that is not counted."""
+    bench = Bench(stage, products, threads)
     bench.step()
     made = [bench.step() for _ in range(steps)]
-    parts = {name: median(asdict(step)[name] for step in made) for name in asdict(made[0])}
-    seconds = median(step.seconds for step in made)
+    bench.parts.close()
+    seconds = median(gradients + update for gradients, update in made)
     rate = stage.batch_tokens / seconds
     return {
         "layers": stage.layers,
@@ -107,26 +96,29 @@ def measured(stage: Stage, steps: int) -> dict[str, Any]:
         "batch_tokens": stage.batch_tokens,
         "tokens_a_second": round(rate, 1),
         "seconds_a_step": round(seconds, 3),
-        "share": {name: round(part / seconds, 3) for name, part in parts.items()},
+        "optimizer_share": round(median(update for _, update in made) / seconds, 3),
         "operations_a_second": round(rate * operations_per_token(stage) / 1e9, 1) * 1e9,
     }
 
 
 def main() -> None:
-    """Reads the options, measures the stages of a plan, prints the report."""
+    """Read the options, measure the stages of a plan in both types, print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plan", choices=sorted(PLANS), default="cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--plan", choices=sorted(PLANS), default="trunk")
+    parser.add_argument("--threads", type=int, default=choose_threads())
     parser.add_argument("--steps", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    report = {
+    stages = PLANS[options.plan].stages
+    report: dict[str, Any] = {
         "torch": torch.__version__,
         "threads": options.threads,
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "operations_a_second_of_matrix_products": round(product_rate() / 1e9, 1) * 1e9,
-        "stages": [measured(stage, options.steps) for stage in PLANS[options.plan].stages],
     }
+    for name, products in TYPES.items():
+        rows = [measured(stage, options.steps, products, options.threads) for stage in stages]
+        product = round(product_rate(products) / 1e9, 1) * 1e9
+        report[name] = {"operations_a_second_of_matrix_products": product, "stages": rows}
     print(json.dumps(report, indent=1))
 
 

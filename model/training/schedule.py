@@ -176,8 +176,10 @@ TRUNK_PLAN = Plan(
     healed=True,
 )
 # The end of a trunk: any of its checkpoints becomes weights to release.
+# Batches are half as large: a low rate averages the noise away, and there are more updates.
 DECAY_PLAN = replace(
     TRUNK_PLAN,
+    stages=(Stage(1.00, 7, 512, 8_192),),
     warm_up_steps=0,
     decay_from=0.0,
     by_root=True,
