@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
 from pathlib import Path
+from typing import Literal
 
 from gpt_bigcode.errors import OptionError
 
@@ -39,6 +40,9 @@ class Job(StrEnum):
     GENERATION = "generation"
     SCORING = "scoring"
 
+
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16", "int8", "int4"]
+"""The values of `Precision`, for those who would rather write a string."""
 
 QUANTIZED = frozenset({Precision.INT8, Precision.INT4})
 # Bits of one weight, with the scales of its group.

@@ -1,4 +1,4 @@
-"""Int8Step: one token in int8 is RowTrunk's token, bit by bit, and hides nothing."""
+"""One token through int8 layers is the same token among others, bit for bit, and hides nothing."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gpt_bigcode.backends.torch_loading import load_computable
-from gpt_bigcode.backends.torch_single_row import Int8Step, RowTrunk
+from gpt_bigcode.backends.torch_single_row import RowTrunk
 from gpt_bigcode.benchmarking.random_weights import write_random_checkpoint
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
@@ -38,7 +38,7 @@ def trunk(request: pytest.FixtureRequest, tmp_path: Path, tiny_checkpoint: Path)
 
 @torch.inference_mode()
 def test_one_token_after_the_other_is_all_at_once_bit_by_bit(trunk: GPTBigCodeModel) -> None:
-    assert Int8Step.fits(trunk)
+    assert RowTrunk(trunk).has_int8_step
     ids = torch.tensor(np.random.default_rng(3).integers(0, 300, 40))
     rows = RowTrunk(trunk)
     alone, together = (KeyValueCache(trunk.config, capacity=1) for _ in range(2))
@@ -66,4 +66,4 @@ def test_what_is_not_finite_in_any_layer_is_not_hidden(
 
 
 def test_other_precisions_do_not_fit(tiny_checkpoint: Path) -> None:
-    assert not Int8Step.fits(opened(tiny_checkpoint, "float32"))
+    assert not RowTrunk(opened(tiny_checkpoint, "float32")).has_int8_step

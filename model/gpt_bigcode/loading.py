@@ -1,0 +1,132 @@
+"""What every `load` of the library begins with: from the name of a model to its parts."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+from types import MappingProxyType
+from typing import Any, Generic, TypedDict, TypeVar
+
+from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.errors import CheckpointMissingError
+from gpt_bigcode.hardware import LoadingPolicy, Precision, PrecisionName
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+
+TOKENIZER_FILE = "tokenizer.json"
+BUILT_IN_PACKAGES: Mapping[str, str] = MappingProxyType(
+    {
+        "pocket-coder": "pocket_coder",
+        "pocket-languages": "pocket_languages",
+        "pocket-secrets": "pocket_secrets",
+    }
+)
+"""The package of each built-in model; an installation need not have all of them."""
+
+Engine = TypeVar("Engine")
+
+
+class LoadOptions(TypedDict, total=False):
+    """What `TextModel.load` and the like take besides the model.
+
+    Attributes:
+        name: what results call the model; default: its built-in name or its folder's.
+        revision: the commit that its files are of, for results.
+        device: auto (default), cpu, cuda or cuda:N.
+        precision: the format of the weights; auto (default) suits the device.
+        threads: processor threads; default: see `hardware.choose_threads`.
+        policy: where quantized weights are kept, and who is told what was chosen.
+    """
+
+    name: str | None
+    revision: str | None
+    device: str
+    precision: Precision | PrecisionName
+    threads: int | None
+    policy: LoadingPolicy | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedParts(Generic[Engine]):
+    """The parts of a model.
+
+    Attributes:
+        name: see `LoadOptions`, like revision.
+        folder: where its files are.
+        config: what config.json says.
+        tokenizer: fits the configuration.
+        engine: what computes.
+        seconds: what loading all this took.
+    """
+
+    name: str
+    revision: str | None
+    folder: Path
+    config: GPTBigCodeConfig
+    tokenizer: CodeTokenizer
+    engine: Engine
+    seconds: float
+
+
+def load_parts(
+    model: str | os.PathLike[str],
+    open_engine: Callable[..., Engine],
+    options: LoadOptions,
+) -> LoadedParts[Engine]:
+    """Read config.json, tokenizer.json and the weights of a model.
+
+    Args:
+        model: the name of a built-in model, or a folder.
+        open_engine: takes the folder, the configuration, and device, precision, threads and policy
+            by name, as far as they are given; such as `backends.select.open_decoder`.
+        options: see `LoadOptions`.
+
+    Raises:
+        CheckpointMissingError: no such model.
+        ConfigError, CheckpointError, TokenizerError: its files.
+        DeviceError: a device or precision that is not available.
+        OptionError: fewer than one thread.
+        MemoryLimitError: the weights do not fit.
+    """
+    started = perf_counter()
+    folder = model_folder(model)
+    config = GPTBigCodeConfig.from_json_file(folder / CONFIG_FILE)
+    tokenizer = CodeTokenizer.from_file(folder / TOKENIZER_FILE)
+    tokenizer.validate_against(config)
+    how: dict[str, Any] = {key: options[key] for key in _ENGINE_OPTIONS if key in options}  # type: ignore[literal-required]
+    engine = open_engine(folder, config, **how)
+    return LoadedParts(
+        name=options.get("name") or (str(model) if _is_built_in(model) else folder.resolve().name),
+        revision=options.get("revision"),
+        folder=folder,
+        config=config,
+        tokenizer=tokenizer,
+        engine=engine,
+        seconds=perf_counter() - started,
+    )
+
+
+def model_folder(model: str | os.PathLike[str]) -> Path:
+    """The folder of a built-in model, or the folder that is named.
+
+    Raises:
+        CheckpointMissingError: the built-in model is not installed.
+    """
+    if not _is_built_in(model):
+        return Path(model)
+    spec = find_spec(BUILT_IN_PACKAGES[str(model)])
+    places = list(spec.submodule_search_locations or []) if spec is not None else []
+    for place in map(Path, places):
+        if (place / CONFIG_FILE).is_file():
+            return place
+    raise CheckpointMissingError(f"{model}: this installation came without this built-in model")
+
+
+_ENGINE_OPTIONS = ("device", "precision", "threads", "policy")
+
+
+def _is_built_in(model: str | os.PathLike[str]) -> bool:
+    """A folder of the same name is meant by a path with a slash, or by a `Path`."""
+    return isinstance(model, str) and model in BUILT_IN_PACKAGES
