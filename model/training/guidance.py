@@ -151,4 +151,4 @@ class Guidance:
         key_part = slice(width, width + size)
         query = F.linear(normed, weight[query_part], bias[query_part])
         key = F.linear(normed, weight[key_part], bias[key_part])
-        return (query @ key.transpose(1, 2)).float() * block.attn.scale
+        return (query @ key.transpose(1, 2)).float() * block.attn.settings.scale

@@ -106,3 +106,14 @@ def test_the_activation_is_exact_at_its_ends() -> None:
     assert np.allclose(got, expected, rtol=2e-6, atol=1e-6)
     assert got[-1] == values[-1]
     assert got[-2] == 0
+
+
+@torch.no_grad()
+def test_wanted_tokens_that_attend_to_an_encoder() -> None:
+    model = make_ours(tiny_fields(multi_query=False, add_cross_attention=True), seed=5)
+    trunk: Any = model.eval().transformer
+    ids, wanted = token_ids(3, 9), torch.tensor([8, 3, 0])
+    encoder: Any = {"encoder_hidden_states": torch.randn(3, 5, model.config.n_embd)}
+    whole = trunk(ids, **encoder).last_hidden_state
+    chosen = trunk(ids, wanted_tokens=wanted, **encoder).last_hidden_state
+    assert _close(chosen, whole[torch.arange(3), wanted].unsqueeze(1))

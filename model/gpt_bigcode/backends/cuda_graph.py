@@ -17,6 +17,7 @@ from torch import Tensor
 from gpt_bigcode.backends.devices import memory_errors
 from gpt_bigcode.backends.torch_decoder import PREFILL_CHUNK_TOKENS, TorchDecoder
 from gpt_bigcode.errors import InputError
+from gpt_bigcode.modeling.attention import AttentionMask
 from gpt_bigcode.modeling.context import ForwardPass
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.modeling.kv_cache import KeyValueCache
@@ -146,7 +147,7 @@ class StaticStep:
         hidden = trunk.wte(self._ids) + trunk.wpe(positions)
         seen = self._all_places <= self._places[:, None]  # [T, capacity]
         mask = seen & (self._all_places >= self._padding[:, None, None])
-        shared = ForwardPass(cache=self._cache, mask=mask[:, None])
+        shared = ForwardPass(cache=self._cache, mask=AttentionMask(mask[:, None]))
         for block in trunk.h:
             hidden = block(hidden, shared)
         self._logits.copy_(self._model.lm_head(trunk.ln_f(hidden)))

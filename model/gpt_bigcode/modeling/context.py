@@ -1,45 +1,63 @@
-"""ForwardPass: what the layers of one forward pass share; knows no layer and no weights."""
+"""What the layers of one forward pass share."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
+from gpt_bigcode.modeling.attention import (
+    Attention,
+    AttentionMask,
+    fused_attention,
+    select_tokens,
+)
 from gpt_bigcode.modeling.kv_cache import KeyValueCache
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
+class EncoderStates:
+    """What cross-attention attends to.
+
+    Attributes:
+        states: [B, tokens, E].
+        mask: which of the tokens.
+        attention: what computes it.
+    """
+
+    states: Tensor
+    mask: AttentionMask
+    attention: Attention
+
+
+@dataclass(frozen=True, kw_only=True)
 class ForwardPass:
-    """What one forward pass shares between its layers, and collects from them."""
+    """One forward pass of the trunk.
 
+    Attributes:
+        mask: what each new token attends to.
+        cache: keys and values of the tokens before.
+        attention: what computes self-attention.
+        encoder: for models with cross-attention.
+        wanted: [B], the one new token of each row whose state is needed; None: all are.
+    """
+
+    mask: AttentionMask
     cache: KeyValueCache | None = None
-    mask: Tensor | None = None  # bool [B or 1, 1, T, S]: may attend; None: see `causal`
-    causal: bool = False  # no mask needed but the triangle
-    head_mask: Tensor | None = None  # [L, H]
-    encoder_states: Tensor | None = None  # [B, tokens of the encoder, E]
-    encoder_mask: Tensor | None = None  # bool [B, 1, 1, tokens of the encoder]
-    explicit: bool = False  # attention weights are wanted
-    wanted: Tensor | None = None  # [B], in the last layer: the only tokens whose states are needed
-    attentions: list[Tensor] = field(default_factory=list)
-    cross_attentions: list[Tensor] = field(default_factory=list)
+    attention: Attention = fused_attention
+    encoder: EncoderStates | None = None
+    wanted: Tensor | None = None
 
-    def choose(self, values: Tensor) -> Tensor:
-        """Those of the wanted tokens: [B, T, ...] -> [B, 1, ...]; without any, all."""
-        if self.wanted is None:
-            return values
-        return values[torch.arange(len(values), device=values.device), self.wanted].unsqueeze(1)
+    def only(self, wanted: Tensor, new: int) -> "ForwardPass":
+        """The same for a layer of which one token's state is needed: [B], places among T."""
+        return replace(self, wanted=wanted, mask=self.mask.of_tokens(wanted, new))
 
-    def narrow(self, wanted: Tensor, new: int, past: int) -> None:
-        """Compute nothing but keys and values for other tokens from here on."""
-        if self.mask is not None:
-            self.mask = self.mask.expand(len(wanted), -1, -1, -1).transpose(1, 2)
-        elif self.causal:
-            self.mask = causal_mask(new, past + new, wanted.device).transpose(1, 2)
-            self.mask, self.causal = self.mask.expand(len(wanted), -1, -1, -1), False
-        self.wanted = wanted
-        self.mask = None if self.mask is None else self.choose(self.mask)
+    def select(self, values: Tensor) -> Tensor:
+        """The values of the wanted tokens, [B, T, ...] -> [B, 1, ...], or all of them."""
+        return values if self.wanted is None else select_tokens(values, self.wanted)
 
-
-def causal_mask(new: int, seen: int, device: torch.device) -> Tensor:
-    """Bool [1, 1, T, S]: the last T of S tokens attend to themselves and to what came before."""
-    return torch.ones(1, 1, new, seen, dtype=torch.bool, device=device).tril(seen - new)
+    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store a layer's new keys and values, [B, K, T, D]; all of them, [B, K, S, D]."""
+        if self.cache is None:
+            return key, value
+        stored = self.cache.append(layer, key, value)
+        # A first pass attends to the fresh tensors, so that gradients flow.
+        return stored if self.cache.length else (key, value)

@@ -1,9 +1,10 @@
-"""The trunk with a head: language model, sequence classifier, token classifier; knows no text.
+"""The trunk with a head: language model, sequence classifier, token classifier.
 
 Source of the behaviour, losses included: the reference implementation (transformers' GPTBigCode).
 """
 
 from functools import partial
+from typing import TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -24,6 +25,27 @@ IGNORED_LABEL = -100
 _DEFAULT_CLASSIFIER_DROPOUT = 0.1
 
 
+class TrunkArguments(TypedDict, total=False):
+    """The arguments of `GPTBigCodeModel.forward` that every head passes on."""
+
+    past_key_values: KeyValueCache | None
+    attention_mask: Tensor | None
+    token_type_ids: Tensor | None
+    position_ids: Tensor | None
+    head_mask: Tensor | None
+    inputs_embeds: Tensor | None
+    use_cache: bool | None
+    output_attentions: bool
+    output_hidden_states: bool
+
+
+class DecoderArguments(TrunkArguments, total=False):
+    """Those of a language model, which may attend to an encoder's states."""
+
+    encoder_hidden_states: Tensor | None
+    encoder_attention_mask: Tensor | None
+
+
 class GPTBigCodeForCausalLM(nn.Module):
     """Trunk and language-model head; the head's weight is the token table unless untied."""
 
@@ -40,45 +62,23 @@ class GPTBigCodeForCausalLM(nn.Module):
         if self.config.tie_word_embeddings:
             self.lm_head.weight = self.transformer.wte.weight
 
-    def forward(  # noqa: PLR0913 - the reference's arguments
+    def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        head_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        encoder_hidden_states: Tensor | None = None,
-        encoder_attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
         *,
-        use_cache: bool | None = None,
-        output_attentions: bool = False,
-        output_hidden_states: bool = False,
+        labels: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
+        **trunk_arguments: Unpack[DecoderArguments],
     ) -> CausalLMOutput:
         """Run trunk and head; the other arguments are those of `GPTBigCodeModel.forward`.
 
         Args:
+            input_ids: [B, T].
             labels: [B, T], the tokens themselves; they are shifted here, -100 is ignored. The
                 loss is the mean over the tokens that count, in float32 (NaN if none does).
             logits_to_keep: the last so many positions (0: all), or positions as a 1-D tensor.
         """
-        trunk = self.transformer(
-            input_ids=input_ids,
-            past_key_values=past_key_values,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            head_mask=head_mask,
-            inputs_embeds=inputs_embeds,
-            encoder_hidden_states=encoder_hidden_states,
-            encoder_attention_mask=encoder_attention_mask,
-            use_cache=use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-        )
+        trunk = self.transformer(input_ids, **trunk_arguments)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(trunk.last_hidden_state[:, kept])
         return CausalLMOutput(
@@ -101,24 +101,17 @@ class GPTBigCodeForSequenceClassification(nn.Module):
         self.score = nn.Linear(config.n_embd, config.label_count, bias=False)
         initialize(self.score, config)
 
-    def forward(  # noqa: PLR0913 - the reference's arguments
+    def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        head_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
         *,
-        use_cache: bool | None = None,
-        output_attentions: bool = False,
-        output_hidden_states: bool = False,
+        labels: Tensor | None = None,
+        **trunk_arguments: Unpack[TrunkArguments],
     ) -> SequenceClassifierOutput:
         """Run trunk and head; the other arguments are those of `GPTBigCodeModel.forward`.
 
         Args:
+            input_ids: [B, T].
             labels: [B] classes, or [B] or [B, labels] numbers, by `problem_type`: mean squared
                 error, cross-entropy, or binary cross-entropy per label. Without a problem_type:
                 one label is a regression, integers are classes, other numbers multi-label.
@@ -126,20 +119,9 @@ class GPTBigCodeForSequenceClassification(nn.Module):
         Raises:
             InputError: several rows and nothing that tells where each ends.
         """
-        trunk = self.transformer(
-            input_ids=input_ids,
-            past_key_values=past_key_values,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            head_mask=head_mask,
-            inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-        )
+        trunk = self.transformer(input_ids, **trunk_arguments)
         hidden = trunk.last_hidden_state
-        last = self._last_token(input_ids, attention_mask, hidden)
+        last = self._last_token(input_ids, trunk_arguments.get("attention_mask"), hidden)
         rows = torch.arange(hidden.shape[0], device=hidden.device)
         logits = self.score(hidden[rows, last])
         return SequenceClassifierOutput(
@@ -179,38 +161,20 @@ class GPTBigCodeForTokenClassification(nn.Module):
         self.classifier = nn.Linear(config.n_embd, config.label_count)
         self.classifier.apply(partial(initialize, config=config))
 
-    def forward(  # noqa: PLR0913 - the reference's arguments
+    def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        head_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
         *,
-        use_cache: bool | None = None,
-        output_attentions: bool = False,
-        output_hidden_states: bool = False,
+        labels: Tensor | None = None,
+        **trunk_arguments: Unpack[TrunkArguments],
     ) -> TokenClassifierOutput:
         """Run trunk and head; the other arguments are those of `GPTBigCodeModel.forward`.
 
         Args:
+            input_ids: [B, T].
             labels: [B, T] classes; -100 is ignored. The loss is cross-entropy, for one label too.
         """
-        trunk = self.transformer(
-            input_ids=input_ids,
-            past_key_values=past_key_values,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            head_mask=head_mask,
-            inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-        )
+        trunk = self.transformer(input_ids, **trunk_arguments)
         logits = self.classifier(self.dropout(trunk.last_hidden_state))
         return TokenClassifierOutput(
             loss=None if labels is None else _cross_entropy(logits, labels),

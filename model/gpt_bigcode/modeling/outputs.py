@@ -1,4 +1,4 @@
-"""What the models return: frozen dataclasses with the reference's field names; knows no model."""
+"""What the models return, with the reference's field names."""
 
 from dataclasses import dataclass, fields
 from typing import Any

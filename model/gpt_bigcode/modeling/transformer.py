@@ -1,175 +1,31 @@
-"""GPTBigCodeModel: the whole forward pass, top-down; knows no text, no files and no head.
+"""The trunk of GPTBigCode in PyTorch, top-down: model, block, attention, feed-forward.
 
-Source of the behaviour: the reference implementation (transformers' GPTBigCode), which follows the
-SantaCoder paper (arXiv 2301.03988). Parameters carry the reference's names, so that a checkpoint's
-state dict is ours. Where versions differ, positions are derived from the attention mask (as in 4.34
-and in every version's `generate`).
+Shapes: B batch, T new tokens, S tokens seen (cached and new), H heads, K key/value heads, D head
+size, E width, L layers. Source of the behaviour: the reference implementation (transformers'
+GPTBigCode), which follows the SantaCoder paper (arXiv 2301.03988). Parameters carry the reference's
+names, so a checkpoint's state dict is ours. Where its versions differ, positions are derived from
+the attention mask (as in 4.34 and in every version's `generate`).
 """
 
 from functools import partial
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from gpt_bigcode.config import ACTIVATIONS, GPTBigCodeConfig
 from gpt_bigcode.errors import ContextError, InputError, UnsupportedModelError
 from gpt_bigcode.modeling.activations import FUNCTIONS, check_shape, initialize, look_up
-from gpt_bigcode.modeling.context import ForwardPass, causal_mask
+from gpt_bigcode.modeling.attention import (
+    Attention,
+    AttentionMask,
+    AttentionSettings,
+    ExplicitAttention,
+    causal_mask,
+    fused_attention,
+)
+from gpt_bigcode.modeling.context import EncoderStates, ForwardPass
 from gpt_bigcode.modeling.kv_cache import KeyValueCache
 from gpt_bigcode.modeling.outputs import TrunkOutput
-
-
-class GPTBigCodeAttention(nn.Module):
-    """Self-attention, or attention to an encoder's states (multi-head only).
-
-    The outputs of `c_attn` are [q | k | v] head by head for multi-head; for multi-query all heads'
-    queries, then one key and one value. Cross-attention follows the same rule, [k | v] head by head
-    (the reference's own split fails for more than one head).
-    """
-
-    def __init__(self, config: GPTBigCodeConfig, layer: int, *, cross: bool = False) -> None:
-        super().__init__()
-        self.layer, self.cross = layer, cross
-        self.heads, self.kv_heads, self.head_dim = config.n_head, config.kv_heads, config.head_dim
-        self.scale = config.head_dim**-0.5 if config.scale_attn_weights else 1.0
-        self.softmax_in_fp32 = config.attention_softmax_in_fp32
-        self.scale_in_fp32 = self.softmax_in_fp32 and config.scale_attention_softmax_in_fp32
-        self.dropout = config.attn_pdrop
-        width, kv_dim = config.n_embd, 2 * config.kv_heads * config.head_dim
-        if cross:
-            self.q_attn = nn.Linear(width, width)
-            self.c_attn = nn.Linear(width, kv_dim)
-        else:
-            self.c_attn = nn.Linear(width, width + kv_dim)
-        self.c_proj = nn.Linear(width, width)
-        self.resid_dropout = nn.Dropout(config.resid_pdrop)
-
-    def forward(self, hidden: Tensor, shared: ForwardPass) -> Tensor:
-        """[B, T, E] -> [B, T, E]."""
-        if self.cross:
-            query, key, value = self._project_cross(hidden, shared)
-            mask, causal = shared.encoder_mask, False
-        else:
-            query, key, value = self._project(hidden)
-            mask, causal = shared.mask, shared.causal
-            # A first pass attends to the fresh tensors, so that gradients flow.
-            if shared.cache is not None:
-                stored = shared.cache.append(self.layer, key, value)
-                key, value = stored if shared.cache.length else (key, value)
-        query = shared.choose(query.transpose(1, 2)).transpose(1, 2)
-        if shared.explicit:
-            rows = shared.head_mask
-            row = None if rows is None else rows[self.layer].view(1, -1, 1, 1)
-            if causal:
-                mask = causal_mask(query.shape[2], key.shape[2], query.device)
-            context, weights = self._attend_explicitly(query, key, value, mask, row)
-            (shared.cross_attentions if self.cross else shared.attentions).append(weights)
-        else:
-            context = self._attend(query, key, value, mask, causal=causal)
-        merged = context.transpose(1, 2).flatten(2)
-        return self.resid_dropout(self.c_proj(merged))  # type: ignore[no-any-return]
-
-    def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries [B, H, T, D], keys and values [B, K, T, D]."""
-        batch, new, width = hidden.shape
-        projected = self.c_attn(hidden)
-        if self.kv_heads == 1:
-            query, key, value = projected.split((width, self.head_dim, self.head_dim), dim=-1)
-            query = query.view(batch, new, self.heads, self.head_dim)
-            return query.transpose(1, 2), key.unsqueeze(1), value.unsqueeze(1)
-        per_head = projected.view(batch, new, self.heads, 3 * self.head_dim).transpose(1, 2)
-        query, key, value = per_head.split(self.head_dim, dim=-1)
-        return query, key, value
-
-    def _project_cross(self, hidden: Tensor, shared: ForwardPass) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_project`, keys and values from the encoder's states."""
-        states = shared.encoder_states
-        if states is None:  # pragma: no cover - the block calls this only with states
-            raise InputError("encoder_hidden_states: missing")
-        query = self.q_attn(hidden).unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
-        key_value = self.c_attn(states).unflatten(-1, (self.heads, 2 * self.head_dim))
-        key, value = key_value.transpose(1, 2).split(self.head_dim, dim=-1)
-        return query, key, value
-
-    def _attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, causal: bool
-    ) -> Tensor:
-        """Fused attention, [B, H, T, D]; its softmax is always computed in float32."""
-        dropout = self.dropout if self.training else 0.0
-        if self.kv_heads == 1 and query.shape[2] == 1 and not dropout:
-            # One new token: the heads are the rows of one product, nothing is expanded.
-            fused = F.scaled_dot_product_attention(
-                query.transpose(1, 2), key, value, attn_mask=mask, scale=self.scale
-            )
-            return fused.transpose(1, 2)
-        if self.kv_heads == 1:
-            # One head's keys seen by all heads: a stride of 0, no copy.
-            key, value = (part.expand(-1, self.heads, -1, -1) for part in (key, value))
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=self.scale
-        )
-
-    def _attend_explicitly(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        head_mask: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """The same in single steps; also returns the weights [B, H, T, S]."""
-        # Half precision: scores are kept small by layer + 1 and scaled back in float32, as in
-        # the reference up to 4.53.
-        half = query.dtype != torch.float32
-        unscale = float(self.layer + 1) if half and self.scale_in_fp32 else 1.0
-        scores = (query @ key.transpose(-1, -2)) * (self.scale / unscale)
-        if half and self.softmax_in_fp32:
-            scores = scores.float() * unscale
-        if mask is not None:
-            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-        weights = torch.softmax(scores, dim=-1).to(query.dtype)
-        weights = F.dropout(weights, self.dropout, self.training)
-        if head_mask is not None:
-            weights = weights * head_mask.to(weights.dtype)
-        return weights @ value, weights
-
-
-class GPTBigCodeMLP(nn.Module):
-    """The feed-forward half of a block."""
-
-    def __init__(self, config: GPTBigCodeConfig) -> None:
-        super().__init__()
-        self.c_fc = nn.Linear(config.n_embd, config.inner_dim)
-        self.c_proj = nn.Linear(config.inner_dim, config.n_embd)
-        self.act = FUNCTIONS[ACTIVATIONS[config.activation_function]]
-        self.dropout = nn.Dropout(config.resid_pdrop)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """[B, T, E] -> [B, T, E]."""
-        return self.dropout(self.c_proj(self.act(self.c_fc(hidden))))  # type: ignore[no-any-return]
-
-
-class GPTBigCodeBlock(nn.Module):
-    """Attention and feed-forward, each after a layer norm and added to its input."""
-
-    def __init__(self, config: GPTBigCodeConfig, layer: int) -> None:
-        super().__init__()
-        norm = partial(nn.LayerNorm, config.n_embd, eps=config.layer_norm_epsilon)
-        self.ln_1 = norm()
-        self.attn = GPTBigCodeAttention(config, layer)
-        self.ln_2 = norm()
-        if config.add_cross_attention:
-            self.crossattention = GPTBigCodeAttention(config, layer, cross=True)
-            self.ln_cross_attn = norm()
-        self.mlp = GPTBigCodeMLP(config)
-
-    def forward(self, hidden: Tensor, shared: ForwardPass) -> Tensor:
-        """[B, T, E] -> [B, T, E], or [B, 1, E] of the wanted tokens."""
-        hidden = shared.choose(hidden) + self.attn(self.ln_1(hidden), shared)
-        if shared.encoder_states is not None:
-            hidden = hidden + self.crossattention(self.ln_cross_attn(hidden), shared)
-        return hidden + self.mlp(self.ln_2(hidden))  # type: ignore[no-any-return]
 
 
 class GPTBigCodeModel(nn.Module):
@@ -234,16 +90,20 @@ class GPTBigCodeModel(nn.Module):
         past = past_key_values.length if past_key_values is not None else 0
         positions = self._positions(position_ids, attention_mask, past, embeds)
         hidden = self.drop(embeds + look_up("position_ids", self.wpe, positions))
-        shared = self._share(hidden, past, attention_mask, head_mask)
-        shared.cache = past_key_values
-        shared.explicit = output_attentions or head_mask is not None
-        self._share_encoder(shared, encoder_hidden_states, encoder_attention_mask)
+        explicit = output_attentions or head_mask is not None
+        attention, cross_attention = self._choose_attention(head_mask, explicit=explicit)
+        shared = ForwardPass(
+            mask=self._mask(hidden, past, attention_mask),
+            cache=past_key_values,
+            attention=attention,
+            encoder=self._encoder(encoder_hidden_states, encoder_attention_mask, cross_attention),
+        )
         states: list[Tensor] = []
         for block in self.h:
             if output_hidden_states:
                 states.append(hidden)
             if wanted_tokens is not None and block is self.h[-1]:
-                shared.narrow(wanted_tokens, new, past)
+                shared = shared.only(wanted_tokens, new)
             hidden = block(hidden, shared)
         hidden = self.ln_f(hidden)
         if past_key_values is not None:
@@ -252,8 +112,8 @@ class GPTBigCodeModel(nn.Module):
             last_hidden_state=hidden,
             past_key_values=past_key_values,
             hidden_states=(*states, hidden) if output_hidden_states else None,
-            attentions=tuple(shared.attentions) if output_attentions else None,
-            cross_attentions=tuple(shared.cross_attentions) or None if output_attentions else None,
+            attentions=_weights(attention) if output_attentions else None,
+            cross_attentions=_weights(cross_attention) or None if output_attentions else None,
         )
 
     def _embed_tokens(
@@ -290,34 +150,147 @@ class GPTBigCodeModel(nn.Module):
             raise ContextError(f"{int(positions.max()) + 1} positions, the model has {limit}")
         return positions
 
-    def _share(
-        self, hidden: Tensor, past: int, mask: Tensor | None, head_mask: Tensor | None
-    ) -> ForwardPass:
-        """The causal triangle and the padding, as one mask for all layers, where one is needed."""
+    def _mask(self, hidden: Tensor, past: int, padding: Tensor | None) -> AttentionMask:
+        """The causal triangle and the padding for all layers, as a tensor only where needed."""
         new, seen = hidden.shape[1], past + hidden.shape[1]
+        if padding is None or bool(padding.all()):
+            if new == 1 or not past:
+                return AttentionMask(causal=new > 1)
+            return AttentionMask(causal_mask(new, seen, hidden.device))
+        allowed = causal_mask(new, seen, hidden.device) & padding.bool()[:, None, None, :]
+        # A padding row sees itself: softmax over nothing would be NaN. Nobody reads its result.
+        return AttentionMask(allowed | torch.ones_like(allowed[:1]).triu(past).tril(past))
+
+    def _choose_attention(
+        self, head_mask: Tensor | None, *, explicit: bool
+    ) -> tuple[Attention, Attention]:
+        """What computes self-attention and cross-attention."""
         heads = (self.config.n_layer, self.config.n_head)
         check_shape("head_mask", head_mask, heads, heads[1:])
-        shared = ForwardPass(head_mask=None if head_mask is None else head_mask.expand(heads))
-        if mask is None or bool(mask.all()):
-            shared.causal = new > 1 and not past
-            if new > 1 and past:
-                shared.mask = causal_mask(new, seen, hidden.device)
-            return shared
-        allowed = causal_mask(new, seen, hidden.device) & mask.bool()[:, None, None, :]
-        # A padding row sees itself: softmax over nothing would be NaN. Nobody reads its result.
-        shared.mask = allowed | torch.ones_like(allowed[:1]).triu(past).tril(past)
-        return shared
+        if not explicit:
+            return fused_attention, fused_attention
+        factors = None if head_mask is None else head_mask.expand(heads)
+        return ExplicitAttention(factors), ExplicitAttention(factors)
 
-    def _share_encoder(
-        self, shared: ForwardPass, states: Tensor | None, mask: Tensor | None
-    ) -> None:
+    def _encoder(
+        self, states: Tensor | None, mask: Tensor | None, attention: Attention
+    ) -> EncoderStates | None:
         if states is None:
-            return
+            return None
         if self.config.multi_query:
             raise UnsupportedModelError("encoder_hidden_states: not defined for multi_query")
         if not self.config.add_cross_attention:
             raise InputError("encoder_hidden_states: the model has no cross-attention layers")
         check_shape("encoder_hidden_states", states, (*states.shape[:2], self.config.n_embd))
         check_shape("encoder_attention_mask", mask, tuple(states.shape[:2]))
-        shared.encoder_states = states
-        shared.encoder_mask = None if mask is None else mask.bool()[:, None, None, :]
+        allowed = None if mask is None else mask.bool()[:, None, None, :]
+        return EncoderStates(states=states, mask=AttentionMask(allowed), attention=attention)
+
+
+def _weights(attention: Attention) -> tuple[Tensor, ...]:
+    return tuple(attention.weights) if isinstance(attention, ExplicitAttention) else ()
+
+
+class GPTBigCodeBlock(nn.Module):
+    """Attention and feed-forward, each after a layer norm and added to its input."""
+
+    def __init__(self, config: GPTBigCodeConfig, layer: int) -> None:
+        super().__init__()
+        norm = partial(nn.LayerNorm, config.n_embd, eps=config.layer_norm_epsilon)
+        self.ln_1 = norm()
+        self.attn = GPTBigCodeAttention(config, layer)
+        self.ln_2 = norm()
+        if config.add_cross_attention:
+            self.crossattention = GPTBigCodeCrossAttention(config, layer)
+            self.ln_cross_attn = norm()
+        self.mlp = GPTBigCodeMLP(config)
+
+    def forward(self, hidden: Tensor, shared: ForwardPass) -> Tensor:
+        """[B, T, E] -> [B, T, E], or [B, 1, E] of the wanted tokens."""
+        hidden = shared.select(hidden) + self.attn(self.ln_1(hidden), shared)
+        if shared.encoder is not None:
+            hidden = hidden + self.crossattention(self.ln_cross_attn(hidden), shared.encoder)
+        return hidden + self.mlp(self.ln_2(hidden))  # type: ignore[no-any-return]
+
+
+class GPTBigCodeAttention(nn.Module):
+    """Self-attention, multi-query or multi-head.
+
+    The outputs of `c_attn` are [q | k | v] head by head for multi-head; for multi-query they are
+    the queries of all heads, then one key and one value.
+    """
+
+    def __init__(self, config: GPTBigCodeConfig, layer: int) -> None:
+        super().__init__()
+        self.settings = AttentionSettings.of(config, layer)
+        self.heads, self.kv_heads, self.head_dim = config.n_head, config.kv_heads, config.head_dim
+        width = config.n_embd
+        self.c_attn = nn.Linear(width, width + 2 * config.kv_heads * config.head_dim)
+        self.c_proj = nn.Linear(width, width)
+        self.resid_dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, hidden: Tensor, shared: ForwardPass) -> Tensor:
+        """[B, T, E] -> [B, T, E], or [B, 1, E] of the wanted tokens."""
+        query, key, value = self._project(hidden)
+        key, value = shared.extend(self.settings.layer, key, value)
+        query = shared.select(query.transpose(1, 2)).transpose(1, 2)
+        heads = shared.attention(
+            query, key, value, shared.mask, self.settings, training=self.training
+        )
+        merged = heads.transpose(1, 2).flatten(2)
+        return self.resid_dropout(self.c_proj(merged))  # type: ignore[no-any-return]
+
+    def _project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [B, H, T, D], keys and values [B, K, T, D]."""
+        batch, new, width = hidden.shape
+        projected = self.c_attn(hidden)
+        if self.kv_heads == 1:
+            query, key, value = projected.split((width, self.head_dim, self.head_dim), dim=-1)
+            query = query.view(batch, new, self.heads, self.head_dim)
+            return query.transpose(1, 2), key.unsqueeze(1), value.unsqueeze(1)
+        per_head = projected.view(batch, new, self.heads, 3 * self.head_dim).transpose(1, 2)
+        query, key, value = per_head.split(self.head_dim, dim=-1)
+        return query, key, value
+
+
+class GPTBigCodeCrossAttention(nn.Module):
+    """Attention to an encoder's states, multi-head only.
+
+    The outputs of `c_attn` are [k | v] head by head (the reference's own split fails for more than
+    one head).
+    """
+
+    def __init__(self, config: GPTBigCodeConfig, layer: int) -> None:
+        super().__init__()
+        self.settings = AttentionSettings.of(config, layer)
+        self.heads, self.head_dim = config.n_head, config.head_dim
+        self.q_attn = nn.Linear(config.n_embd, config.n_embd)
+        self.c_attn = nn.Linear(config.n_embd, 2 * config.n_embd)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.resid_dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, hidden: Tensor, encoder: EncoderStates) -> Tensor:
+        """[B, T, E] -> [B, T, E]."""
+        query = self.q_attn(hidden).unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+        key_value = self.c_attn(encoder.states).unflatten(-1, (self.heads, 2 * self.head_dim))
+        key, value = key_value.transpose(1, 2).split(self.head_dim, dim=-1)
+        heads = encoder.attention(
+            query, key, value, encoder.mask, self.settings, training=self.training
+        )
+        merged = heads.transpose(1, 2).flatten(2)
+        return self.resid_dropout(self.c_proj(merged))  # type: ignore[no-any-return]
+
+
+class GPTBigCodeMLP(nn.Module):
+    """The feed-forward half of a block."""
+
+    def __init__(self, config: GPTBigCodeConfig) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, config.inner_dim)
+        self.c_proj = nn.Linear(config.inner_dim, config.n_embd)
+        self.act = FUNCTIONS[ACTIVATIONS[config.activation_function]]
+        self.dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, T, E] -> [B, T, E]."""
+        return self.dropout(self.c_proj(self.act(self.c_fc(hidden))))  # type: ignore[no-any-return]
