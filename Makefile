@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.made
 	@touch $@
 
 $(VENV)/.tested: $(VENV)/.installed
-	$(PIP) install --quiet --editable '.[test,check]'
+	$(PIP) install --quiet --editable '.[corpus,test,check]'
 	@sh scripts/install_test_tools.sh
 	@touch $@
 

@@ -34,7 +34,14 @@ SUMMARIES: Mapping[str, str] = MappingProxyType(
     }
 )
 """The commands, each with the first line of its help, so that a list of them imports none."""
-MODELS_HELP = "Manage models."
+GROUP_SUMMARIES: Mapping[str, str] = MappingProxyType(
+    {
+        "models": "Manage models.",
+        "corpus": "Run a job over a data set: Parquet, JSON Lines or source files, on Ray Data.",
+    }
+)
+GROUPS = MappingProxyType({"models": "models.local", "corpus": "corpus.command"})
+"""The module below `commands` that has the commands of a group."""
 EXAMPLES = {
     "complete": """
     \b
@@ -106,24 +113,25 @@ def _command(name: str) -> Any:
     return command_of(function_of(name), name, epilog=EXAMPLES[name])
 
 
-def _models() -> Any:
-    """Typer's group of the commands on models."""
-    from bigcode_cli.commands.models import local as models
+def _group(name: str) -> Any:
+    """Typer's group of the commands below a name, such as `models list`."""
     from bigcode_cli.framework.typer_glue import grouped
 
-    def build(name: str) -> Any:
-        return command_of(grouped(models.COMMANDS[name]), name, epilog=models.EXAMPLES[name])
+    module = import_module(f"bigcode_cli.commands.{GROUPS[name]}")
 
-    class Models(LazyGroup):
+    def build(child: str) -> Any:
+        return command_of(grouped(module.COMMANDS[child]), child, epilog=module.EXAMPLES[child])
+
+    class Children(LazyGroup):
         declarations: ClassVar[Mapping[str, Declaration]] = {
-            name: Declaration(summary=inspect.getdoc(command) or "", build=partial(build, name))
-            for name, command in models.COMMANDS.items()
+            child: Declaration(summary=inspect.getdoc(command) or "", build=partial(build, child))
+            for child, command in module.COMMANDS.items()
         }
 
     group = typer.Typer(
-        name="models",
-        cls=Models,
-        help=MODELS_HELP,
+        name=name,
+        cls=Children,
+        help=GROUP_SUMMARIES[name],
         invoke_without_command=True,
         add_completion=False,
         rich_markup_mode=None,
@@ -144,7 +152,10 @@ class Commands(LazyGroup):
             name: Declaration(summary=summary, build=partial(_command, name))
             for name, summary in SUMMARIES.items()
         },
-        "models": Declaration(summary=MODELS_HELP, build=_models),
+        **{
+            name: Declaration(summary=summary, build=partial(_group, name))
+            for name, summary in GROUP_SUMMARIES.items()
+        },
     }
 
 
@@ -188,10 +199,10 @@ def bigcode(
     _require_subcommand(context)
     settings = context.obj = Settings(options)
     tree: dict[str, Any] = dict.fromkeys(SUMMARIES, settings)
-    if context.invoked_subcommand == "models":
-        from bigcode_cli.commands.models import local as models
-
-        tree["models"] = dict.fromkeys(models.COMMANDS, settings)
+    name = context.invoked_subcommand or ""
+    if name in GROUPS:
+        module = import_module(f"bigcode_cli.commands.{GROUPS[name]}")
+        tree[name] = dict.fromkeys(module.COMMANDS, settings)
     context.default_map = cast("MutableMapping[str, Any]", tree)
 
 

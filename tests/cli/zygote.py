@@ -84,6 +84,7 @@ def _become(call: dict[str, Any], descriptors: list[int]) -> NoReturn:
             signal.signal(kind, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        os.umask(call["umask"])
         os.chdir(call["cwd"])
         os.environ.clear()
         os.environ.update(call["env"])
@@ -138,7 +139,8 @@ class Zygote:
     ) -> int:
         """Fork a process with these descriptors as stdin, stdout and stderr; return its pid."""
         words = [word.decode("latin-1") for word in arguments]
-        text = json.dumps({"arguments": words, "cwd": cwd, "env": dict(env)}).encode()
+        call = {"arguments": words, "cwd": cwd, "env": dict(env), "umask": _umask()}
+        text = json.dumps(call).encode()
         rights = array.array("i", streams)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
         self._channel.sendmsg([_LENGTH.pack(len(text))], ancillary)
@@ -210,6 +212,12 @@ def _run(
     if expired.is_set():
         raise subprocess.TimeoutExpired([*arguments], timeout_seconds)
     return subprocess.CompletedProcess([*arguments], status, stdout, stderr)
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -1,0 +1,241 @@
+"""`bigcode corpus`: one function per job; the work is in `distributed/`."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from bigcode_cli.commands.corpus.options import (
+    ClusterOptions,
+    Data,
+    DataOptions,
+    Labels,
+    Redact,
+    SuffixColumn,
+)
+from bigcode_cli.framework.errors import ExitStatus, Failure
+from bigcode_cli.framework.options import GenerationOptions
+
+if TYPE_CHECKING:
+    from bigcode_cli.distributed.plan import ModelPlan
+
+_HASHED_AT_ONCE = 1 << 22
+
+
+def score(data: Data, *, where_to: DataOptions, cluster: ClusterOptions) -> None:
+    """Score every document: adds nll, bits_per_byte, perplexity and tokens."""
+    from bigcode_cli.models.resolve import BUILT_IN
+
+    options = {"window": "strided", "stride": None}
+    wanted = _Wanted(job="score", built_in=BUILT_IN, options=options)
+    _run(wanted, data, where_to, cluster)
+
+
+def classify(data: Data, *, where_to: DataOptions, cluster: ClusterOptions) -> None:
+    """Label every document: adds label and score."""
+    from bigcode_cli.models.resolve import BUILT_IN_CLASSIFIER
+
+    wanted = _Wanted(job="classify", built_in=BUILT_IN_CLASSIFIER)
+    _run(wanted, data, where_to, cluster)
+
+
+def tag(
+    data: Data,
+    *,
+    where_to: DataOptions,
+    cluster: ClusterOptions,
+    redact: Redact = False,
+    labels: Labels = None,
+) -> None:
+    """Find personal data and secrets in every document: adds spans, or redacts the text."""
+    from bigcode_cli.models.resolve import BUILT_IN_TAGGER
+
+    chosen = [name.strip() for name in (labels or "").split(",") if name.strip()]
+    options = {"labels": chosen} if chosen else {}
+    wanted = _Wanted(job="tag", built_in=BUILT_IN_TAGGER, options=options, redact=redact)
+    _run(wanted, data, where_to, cluster)
+
+
+def complete(
+    data: Data, *, where_to: DataOptions, cluster: ClusterOptions, generation: GenerationOptions
+) -> None:
+    """Complete every prompt: adds completion, finish_reason and completion_tokens."""
+    from bigcode_cli.models.resolve import BUILT_IN
+
+    wanted = _Wanted(job="complete", built_in=BUILT_IN, options=_generation(generation))
+    _run(wanted, data, where_to, cluster)
+
+
+def infill(
+    data: Data,
+    *,
+    where_to: DataOptions,
+    cluster: ClusterOptions,
+    generation: GenerationOptions,
+    suffix_column: SuffixColumn = "suffix",
+) -> None:
+    """Fill every gap between two columns: adds completion, finish_reason and completion_tokens."""
+    from bigcode_cli.models.resolve import BUILT_IN
+
+    options = _generation(generation)
+    wanted = _Wanted(job="infill", built_in=BUILT_IN, options=options, suffix_column=suffix_column)
+    _run(wanted, data, where_to, cluster)
+
+
+def _generation(options: GenerationOptions) -> dict[str, Any]:
+    """The library's option fields, as plain data."""
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+    return {
+        "sampling": {name: getattr(options, name) for name in names},
+        "max_tokens": options.max_tokens,
+        "seed": options.seed,
+        "stop": list(options.stop or ()),
+        "until": None if options.until is None else options.until.value,
+        "time_budget_seconds": options.time_budget,
+        "heal": not options.no_healing,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """What one of the commands asks for.
+
+    Attributes:
+        built_in: the model if none is named.
+        options: of the library, as plain data.
+        redact: see `Plan`.
+        suffix_column: see `Plan`.
+    """
+
+    job: str
+    built_in: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    redact: bool = False
+    suffix_column: str | None = None
+
+
+def _run(wanted: _Wanted, data: str, where_to: DataOptions, cluster: ClusterOptions) -> None:
+    _require_extra()
+    from bigcode_cli.commands.corpus.progress import RowProgress
+    from bigcode_cli.commands.corpus.run import CorpusRun, write_summary
+    from bigcode_cli.distributed.engine import Resources, versions
+    from bigcode_cli.distributed.plan import DataFormat, JobKind, Plan
+    from bigcode_cli.distributed.where import parse
+    from bigcode_cli.framework.output import Notes
+
+    if where_to.where is not None:
+        parse(where_to.where)
+    plan = Plan(
+        job=JobKind(wanted.job),
+        model=_model_plan(cluster, wanted.built_in),
+        text_column=where_to.text_column,
+        suffix_column=wanted.suffix_column,
+        redact=wanted.redact,
+        where=where_to.where,
+        output_format=DataFormat(where_to.format.value),
+        options=dict(wanted.options),
+        versions=versions(),
+    )
+    resources = Resources(
+        address=cluster.address, workers=cluster.workers, gpus_per_worker=cluster.gpus_per_worker
+    )
+    progress, started = RowProgress(quiet=cluster.quiet), monotonic()
+    try:
+        total = CorpusRun(plan, data, where_to, resources).execute(progress)
+    finally:
+        progress.clear()
+    if where_to.summary is not None:
+        write_summary(where_to.summary, plan, total, monotonic() - started)
+    notes = Notes(quiet=cluster.quiet)
+    if total.skipped:
+        notes.note(f"{total.skipped:,} of {total.rows:,} rows skipped: not UTF-8 text")
+    if total.failed:
+        notes.note(f"{total.failed:,} of {total.rows:,} rows failed; status and reason say why")
+        raise typer.Exit(ExitStatus.FAILED)
+
+
+def _model_plan(cluster: ClusterOptions, built_in: str) -> "ModelPlan":
+    from bigcode_cli.distributed.plan import ModelPlan
+    from bigcode_cli.models.resolve import find_model
+
+    found = find_model(cluster.model, built_in=built_in)
+    return ModelPlan(
+        name=found.name,
+        folder=os.fspath(Path(found.directory).resolve()),
+        revision=found.revision,
+        content=_content_hash(found.directory),
+        device=cluster.device,
+        precision=cluster.precision.value,
+        threads=1,
+        batch_tokens=cluster.batch_tokens,
+    )
+
+
+def _content_hash(folder: Path) -> str:
+    """A hash of what decides values: a copy of a model elsewhere is the same model."""
+    from hashlib import blake2b
+
+    from gpt_bigcode.checkpoint.tensor_index import weight_files
+
+    found = blake2b(digest_size=16)
+    names = ("config.json", "tokenizer.json")
+    for path in (*(folder / name for name in names), *weight_files(folder)):
+        with path.open("rb") as stream:
+            while data := stream.read(_HASHED_AT_ONCE):
+                found.update(data)
+    return found.hexdigest()
+
+
+def _require_extra() -> None:
+    """Say how to get Ray where it is missing; it is not imported yet.
+
+    Raises:
+        Failure: it is missing.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("ray") is None or find_spec("pyarrow") is None:
+        hint = "pip install 'bigcode-cli[corpus]' installs it"
+        raise Failure("extra-missing", "bigcode corpus needs Ray Data and pyarrow", hint=hint)
+
+
+COMMANDS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {"score": score, "classify": classify, "tag": tag, "complete": complete, "infill": infill}
+)
+EXAMPLES = MappingProxyType(
+    {
+        "score": """
+    \b
+    Examples:
+    $ bigcode corpus score data/ --output scored/ --where 'bits_per_byte < 2'
+    $ bigcode corpus score s3://bucket/code/ -o s3://bucket/scored/ --address auto
+    """,
+        "classify": """
+    \b
+    Examples:
+    $ bigcode corpus classify data/ --output labelled/
+    $ bigcode corpus classify src/ -o labels/ --format jsonl --summary labels.json
+    """,
+        "tag": """
+    \b
+    Examples:
+    $ bigcode corpus tag data/ --output tagged/
+    $ bigcode corpus tag data/ --output clean/ --redact --labels EMAIL,KEY
+    """,
+        "complete": """
+    \b
+    Examples:
+    $ bigcode corpus complete prompts.jsonl --text-column prompt -o done/ --max-tokens 64
+    """,
+        "infill": """
+    \b
+    Examples:
+    $ bigcode corpus infill gaps.parquet --text-column prefix --suffix-column suffix -o filled/
+    """,
+    }
+)

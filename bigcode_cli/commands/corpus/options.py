@@ -1,0 +1,192 @@
+"""The arguments and options of `bigcode corpus`."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from bigcode_cli.framework import option_types
+from bigcode_cli.framework.option_types import (
+    argument,
+    choice,
+    number,
+    switch,
+    whole,
+    words,
+)
+from bigcode_cli.framework.options import COMMON, GENERAL, MODEL, MODEL_METAVAR, Device
+from gpt_bigcode.hardware import Precision
+
+DATA_PANEL = "Data"
+CLUSTER = "Workers"
+
+
+class OutputKind(StrEnum):
+    """How the output is written."""
+
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+
+
+Data: TypeAlias = Annotated[
+    str,
+    argument(
+        "A folder, glob or URI (s3://, gs://) of Parquet or JSON Lines files, or a folder of"
+        " source files.",
+        option_types.text,
+        metavar="DATA",
+    ),
+]
+Labels: TypeAlias = Annotated[
+    str | None,
+    words(
+        "Only these labels, separated by commas.",
+        option_types.text,
+        panel=COMMON,
+        metavar="LABEL,...",
+        command_line_only=True,
+    ),
+]
+Redact: TypeAlias = Annotated[
+    bool,
+    switch(
+        "Replace the text column by the redacted text.",
+        "--redact",
+        panel=COMMON,
+        command_line_only=True,
+    ),
+]
+SuffixColumn: TypeAlias = Annotated[
+    str,
+    words(
+        "Column that holds the text after the gap.",
+        option_types.text,
+        panel=DATA_PANEL,
+        metavar="NAME",
+        command_line_only=True,
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Where rows come from and go to."""
+
+    output: Annotated[
+        str,
+        words(
+            "Folder or URI for the results; a run that is repeated continues there.",
+            option_types.text,
+            panel=COMMON,
+            metavar="OUT",
+            flags=("--output", "-o"),
+            command_line_only=True,
+        ),
+    ]
+    text_column: Annotated[
+        str,
+        words(
+            "Column that holds the text.",
+            option_types.text,
+            panel=DATA_PANEL,
+            metavar="NAME",
+            command_line_only=True,
+        ),
+    ] = "content"
+    where: Annotated[
+        str | None,
+        words(
+            "Keep only rows for which this holds, such as 'bits_per_byte < 2'.",
+            option_types.text,
+            panel=DATA_PANEL,
+            metavar="CONDITION",
+            command_line_only=True,
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        whole("Only the first N rows.", 1, panel=DATA_PANEL, command_line_only=True),
+    ] = None
+    format: Annotated[
+        OutputKind,
+        choice("File format of the results.", OutputKind, panel=DATA_PANEL, command_line_only=True),
+    ] = OutputKind.PARQUET
+    summary: Annotated[
+        Path | None,
+        words(
+            "Write counts and histograms as JSON to FILE.",
+            option_types.path,
+            panel=DATA_PANEL,
+            metavar="FILE",
+            command_line_only=True,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Which model the workers load, how many there are, and where."""
+
+    model: Annotated[
+        str | None,
+        words(
+            "The model: a built-in name, a folder, or a downloaded repository.",
+            option_types.text,
+            panel=COMMON,
+            metavar=MODEL_METAVAR,
+            flags=("--model", "-m"),
+            shown_default="the command's built-in model",
+            command_line_only=True,
+        ),
+    ] = None
+    device: Device = "auto"
+    precision: Annotated[
+        Precision, choice("Number format of the weights.", Precision, panel=MODEL)
+    ] = Precision.AUTO
+    address: Annotated[
+        str | None,
+        words(
+            "Join a Ray cluster (`auto` or HOST:PORT).",
+            option_types.text,
+            panel=CLUSTER,
+            metavar="ADDRESS",
+            shown_default="this machine alone",
+            command_line_only=True,
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        whole(
+            "Number of workers.",
+            1,
+            10_000,
+            panel=CLUSTER,
+            shown_default="one per processor",
+            command_line_only=True,
+        ),
+    ] = None
+    gpus_per_worker: Annotated[
+        float,
+        number(
+            "GPUs of each worker; may be a fraction.",
+            0,
+            16,
+            panel=CLUSTER,
+            metavar="G",
+            command_line_only=True,
+        ),
+    ] = 0.0
+    batch_tokens: Annotated[
+        int | None,
+        whole(
+            "Tokens that a worker computes at once; bounds its memory.",
+            1,
+            10_000_000,
+            panel=CLUSTER,
+            shown_default="chosen by model and device",
+            command_line_only=True,
+        ),
+    ] = None
+    quiet: Annotated[
+        bool, switch("Print no notes, only errors.", "--quiet", "-q", panel=GENERAL)
+    ] = False

@@ -1,0 +1,223 @@
+"""The per-document work of a worker: the library's own calls, and columns for their results."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from bigcode_cli.commands.tag.redact import placeholder
+from bigcode_cli.distributed.plan import BlockStats, JobKind, Plan
+from gpt_bigcode.completion.text_model import CompletionOptions, InfillOptions, TextModel
+from gpt_bigcode.errors import GPTBigCodeError
+from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.hardware import Job, LoadingPolicy
+from gpt_bigcode.labeling.text_classifier import TextClassifier
+from gpt_bigcode.labeling.text_tagger import TagOptions, TextTagger
+from gpt_bigcode.scoring.text_scorer import ScoreOptions, TextScorer
+from gpt_bigcode.scoring.windows import WindowMode
+from gpt_bigcode.stopping.scope import Scope
+
+_PIECE_CHARACTERS = 1 << 15
+_BUCKETS_PER_BIT = 4
+_LAST_BUCKET = 8.0
+
+STATUS_FIELDS = (pa.field("status", pa.string()), pa.field("reason", pa.string()))
+_SPAN = pa.struct(
+    [
+        ("label", pa.string()),
+        *((name, pa.int64()) for name in ("start", "end", "start_line", "start_column")),
+        *((name, pa.int64()) for name in ("end_line", "end_column")),
+        ("score", pa.float64()),
+    ]
+)
+FIELDS: dict[JobKind, tuple[pa.Field, ...]] = {
+    JobKind.SCORE: (
+        pa.field("nll", pa.float64()),
+        pa.field("bits_per_byte", pa.float64()),
+        pa.field("perplexity", pa.float64()),
+        pa.field("tokens", pa.int64()),
+    ),
+    JobKind.CLASSIFY: (pa.field("label", pa.string()), pa.field("score", pa.float64())),
+    JobKind.TAG: (pa.field("spans", pa.list_(_SPAN)),),
+    JobKind.COMPLETE: (
+        pa.field("completion", pa.string()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("completion_tokens", pa.int64()),
+    ),
+}
+FIELDS[JobKind.INFILL] = FIELDS[JobKind.COMPLETE]
+
+Row = dict[str, Any]
+
+
+class Documents(Protocol):
+    """A loaded job."""
+
+    def __call__(self, texts: Sequence[str], stats: BlockStats) -> Iterable[Row | Exception]:
+        """One row of values for each text, in order, or what went wrong with it."""
+        ...
+
+
+def load(plan: Plan, folder: Path) -> Documents:
+    """Load the model of a plan, once for a worker.
+
+    Raises:
+        GPTBigCodeError: see the library's `load`.
+    """
+    model = plan.model
+    job = Job.SCORING if plan.job is JobKind.SCORE else Job.GENERATION
+    common: dict[str, Any] = {
+        "device": model.device,
+        "precision": model.precision,
+        "threads": model.threads,
+        "policy": LoadingPolicy(job=job),
+    }
+    if plan.job is JobKind.SCORE:
+        scorer = TextScorer.load(folder, **common)
+        scorer.scorer = _bounded(scorer.scorer, model.batch_tokens)
+        return partial(_score, scorer, _score_options(plan))
+    if plan.job is JobKind.CLASSIFY:
+        classifier = TextClassifier.load(folder, **common)
+        classifier.labeler = _bounded(classifier.labeler, model.batch_tokens)
+        return partial(_classify, classifier)
+    if plan.job is JobKind.TAG:
+        tagger = TextTagger.load(folder, **common)
+        tagger.labeler = _bounded(tagger.labeler, model.batch_tokens)
+        options = TagOptions(**_tag_fields(plan.options))
+        return partial(_tag, tagger, options, redact=plan.redact)
+    text_model = TextModel.load(folder, **common)
+    return partial(_generate, text_model, plan)
+
+
+class _Bounded:
+    """An engine that says that it computes fewer tokens at once."""
+
+    def __init__(self, engine: Any, batch_tokens: int) -> None:
+        self._engine, self.batch_tokens = engine, batch_tokens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+
+def _bounded(engine: Any, batch_tokens: int | None) -> Any:
+    return engine if batch_tokens is None else _Bounded(engine, batch_tokens)
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A text in pieces of bounded size, as the windows of a long one need it."""
+    for start in range(0, len(text), _PIECE_CHARACTERS):
+        yield text[start : start + _PIECE_CHARACTERS]
+
+
+def _score_options(plan: Plan) -> ScoreOptions:
+    values = dict(plan.options)
+    return ScoreOptions(mode=WindowMode(values["window"]), stride=values["stride"])
+
+
+def _score(
+    model: TextScorer, options: ScoreOptions, texts: Sequence[str], stats: BlockStats
+) -> Iterator[Row | Exception]:
+    for outcome in model.score_many(map(pieces, texts), options):
+        if isinstance(outcome, Exception):
+            yield outcome
+            continue
+        stats.tokens += outcome.tokens
+        stats.bytes += outcome.bytes
+        stats.nll += outcome.nll
+        bits = outcome.bits_per_byte
+        if bits is not None:
+            bucket = min(int(bits * _BUCKETS_PER_BIT) / _BUCKETS_PER_BIT, _LAST_BUCKET)
+            stats.bits[f"{bucket:.2f}"] = stats.bits.get(f"{bucket:.2f}", 0) + 1
+        yield {
+            "nll": outcome.nll,
+            "bits_per_byte": bits,
+            "perplexity": outcome.perplexity,
+            "tokens": outcome.tokens,
+        }
+
+
+def _classify(
+    model: TextClassifier, texts: Sequence[str], stats: BlockStats
+) -> Iterator[Row | Exception]:
+    for outcome in model.classify_many(map(pieces, texts)):
+        if isinstance(outcome, Exception):
+            yield outcome
+            continue
+        label = outcome.label
+        stats.tokens += outcome.tokens
+        stats.bytes += outcome.bytes
+        stats.labels[label or "none"] = stats.labels.get(label or "none", 0) + 1
+        yield {"label": label, "score": outcome.score if label else outcome.number}
+
+
+def _tag_fields(options: dict[str, Any]) -> dict[str, Any]:
+    labels = options.get("labels")
+    fields: dict[str, Any] = {"min_score": options["min_score"]} if "min_score" in options else {}
+    return fields | ({"labels": frozenset(labels)} if labels else {})
+
+
+def _tag(
+    model: TextTagger,
+    options: TagOptions,
+    texts: Sequence[str],
+    stats: BlockStats,
+    *,
+    redact: bool,
+) -> Iterator[Row | Exception]:
+    for text, outcome in zip(texts, model.tag_many(map(pieces, texts), options), strict=True):
+        if isinstance(outcome, Exception):
+            yield outcome
+            continue
+        stats.tokens += outcome.tokens
+        stats.bytes += len(text.encode())
+        for span in outcome.spans:
+            stats.spans[span.label] = stats.spans.get(span.label, 0) + 1
+        spans = [
+            {name: getattr(span, name) for name in (field.name for field in _SPAN)}
+            for span in outcome.spans
+        ]
+        row: Row = {"spans": spans}
+        if redact:
+            row["text"] = _redacted(text, spans)
+        yield row
+
+
+def _redacted(text: str, spans: Sequence[dict[str, Any]]) -> str:
+    data, parts, place = text.encode(), [], 0
+    for span in spans:
+        parts += [data[place : span["start"]], placeholder(span["label"]).encode()]
+        place = span["end"]
+    return b"".join([*parts, data[place:]]).decode()
+
+
+def _generate(
+    model: TextModel, plan: Plan, texts: Sequence[Any], stats: BlockStats
+) -> Iterator[Row | Exception]:
+    values = dict(plan.options)
+    sampler = Sampler.build(**values.pop("sampling"))
+    if values.get("until") is not None:
+        values["until"] = Scope(values["until"])
+    call: Callable[[Any], Any]
+    if plan.job is JobKind.INFILL:
+        infill = InfillOptions(sampler=sampler, **values)
+        call = lambda pair: model.infill(pair[0], pair[1], infill)  # noqa: E731  # one line each, side by side
+    else:
+        complete = CompletionOptions(sampler=sampler, **values)
+        call = lambda text: model.complete(text, complete)  # noqa: E731
+    for text in texts:
+        try:
+            completion = call(text)
+        except GPTBigCodeError as error:
+            yield error
+            continue
+        choice = completion.choices[0]
+        stats.tokens += choice.completion_tokens
+        reason = choice.finish_reason.value
+        stats.labels[reason] = stats.labels.get(reason, 0) + 1
+        yield {
+            "completion": choice.text,
+            "finish_reason": reason,
+            "completion_tokens": choice.completion_tokens,
+        }

@@ -1,0 +1,166 @@
+"""What a run does, as plain data: it goes to every worker and into the manifest."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any
+
+BLOCK_ROWS = 1024
+"""Rows of a block: what one worker computes at a time, and what is computed again if it dies."""
+BATCH_ROWS = 256
+"""Rows of a block that are in memory at once."""
+
+
+class JobKind(StrEnum):
+    """What is done with each document."""
+
+    SCORE = "score"
+    CLASSIFY = "classify"
+    TAG = "tag"
+    COMPLETE = "complete"
+    INFILL = "infill"
+
+
+class DataFormat(StrEnum):
+    """How the output is written."""
+
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPlan:
+    """Which model a worker loads, and how.
+
+    Attributes:
+        name: what the user called it.
+        folder: where it is; every node must see it there, or find `name` in its own cache.
+        revision: the commit, where there is one.
+        content: a hash of the weights; another model gives another one.
+        batch_tokens: tokens that are computed together; None: what suits the model.
+    """
+
+    name: str
+    folder: str
+    revision: str | None
+    content: str
+    device: str
+    precision: str
+    threads: int
+    batch_tokens: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run.
+
+    Attributes:
+        job: what is done.
+        model: with which model.
+        text_column: the column that holds the text (the prompt, the prefix).
+        suffix_column: the column that holds the text after the gap; `infill` alone.
+        redact: replace the text column by the redacted text.
+        where: keep only rows for which this holds; see `where.parse`.
+        output_format: of the files written.
+        options: fields of the library's options for the job.
+        versions: of everything that decides values.
+    """
+
+    job: JobKind
+    model: ModelPlan
+    text_column: str
+    suffix_column: str | None = None
+    redact: bool = False
+    where: str | None = None
+    output_format: DataFormat = DataFormat.PARQUET
+    options: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on where another one stopped."""
+        values = asdict(self)
+        for name in ("folder", "threads"):
+            del values["model"][name]
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFile:
+    """A file of the data set.
+
+    Attributes:
+        name: its path below the data set, which names the output too.
+        path: where it is, as its file system says it.
+        kind: parquet, jsonl or sources (a list of source files).
+        compression: gzip or zstd; None: not compressed.
+        size: in bytes.
+        schema: the columns of JSON Lines, serialized; None: the file says them itself.
+        members: the source files, for `sources`.
+    """
+
+    name: str
+    path: str
+    kind: str
+    size: int
+    compression: str | None = None
+    schema: bytes | None = None
+    members: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """A short name for the parts of its output."""
+        return blake2b(self.name.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Rows that are computed together.
+
+    Attributes:
+        number: its place in the file.
+        rows: how many.
+        group: the row group of a Parquet file.
+        start: the first row within that group; for JSON Lines the first byte.
+    """
+
+    number: int
+    rows: int
+    group: int = 0
+    start: int = 0
+
+
+@dataclass
+class BlockStats:
+    """What a computed block adds to progress and summary; kept beside its part."""
+
+    rows: int = 0
+    written: int = 0
+    tokens: int = 0
+    bytes: int = 0
+    nll: float = 0.0
+    failed: int = 0
+    skipped: int = 0
+    bits: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    spans: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def merge(self, other: "BlockStats") -> None:
+        """Add another block's counts."""
+        for name, value in vars(other).items():
+            mine = getattr(self, name)
+            if isinstance(value, dict):
+                for key, count in value.items():
+                    mine[key] = mine.get(key, 0) + count
+            else:
+                setattr(self, name, mine + value)
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "BlockStats":
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
