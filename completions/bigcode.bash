@@ -46,7 +46,7 @@ _bigcode() {
     [[ $previous == = ]] && previous=${COMP_WORDS[COMP_CWORD-2]}
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$called $word" in
-            " complete"|" infill"|" score"|" classify"|" tag"|" bench"|" models"|" models list"|" models pull"|" models update"|" models show"|" models verify"|" models remove"|" models prune"|" models path"|" models default"|" models convert") called="$called $word" ;;
+            " complete"|" infill"|" score"|" classify"|" tag"|" bench"|" models"|" models list"|" models pull"|" models update"|" models show"|" models verify"|" models remove"|" models prune"|" models path"|" models default"|" models convert"|" corpus"|" corpus score"|" corpus classify"|" corpus tag"|" corpus complete"|" corpus infill") called="$called $word" ;;
         esac
     done
     COMPREPLY=()
@@ -107,9 +107,45 @@ _bigcode() {
         " models path:--format") compopt +o default +o bashdefault; return ;;
         " models default:--format") compopt +o default +o bashdefault; return ;;
         " models convert:--format") compopt +o default +o bashdefault; return ;;
+        " corpus score:--format") COMPREPLY=($(compgen -W "parquet jsonl" -- "$current")); return ;;
+        " corpus score:--summary") return ;;
+        " corpus score:--model"|" corpus score:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
+        " corpus score:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
+        " corpus score:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
+        " corpus score:--output"|" corpus score:-o"|" corpus score:--text-column"|" corpus score:--where"|" corpus score:--limit"|" corpus score:--address"|" corpus score:--workers"|" corpus score:--gpus-per-worker"|" corpus score:--batch-tokens") compopt +o default +o bashdefault; return ;;
+        " corpus classify:--format") COMPREPLY=($(compgen -W "parquet jsonl" -- "$current")); return ;;
+        " corpus classify:--summary") return ;;
+        " corpus classify:--model"|" corpus classify:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
+        " corpus classify:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
+        " corpus classify:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
+        " corpus classify:--output"|" corpus classify:-o"|" corpus classify:--text-column"|" corpus classify:--where"|" corpus classify:--limit"|" corpus classify:--address"|" corpus classify:--workers"|" corpus classify:--gpus-per-worker"|" corpus classify:--batch-tokens") compopt +o default +o bashdefault; return ;;
+        " corpus tag:--format") COMPREPLY=($(compgen -W "parquet jsonl" -- "$current")); return ;;
+        " corpus tag:--summary") return ;;
+        " corpus tag:--model"|" corpus tag:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
+        " corpus tag:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
+        " corpus tag:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
+        " corpus tag:--output"|" corpus tag:-o"|" corpus tag:--text-column"|" corpus tag:--where"|" corpus tag:--limit"|" corpus tag:--address"|" corpus tag:--workers"|" corpus tag:--gpus-per-worker"|" corpus tag:--batch-tokens"|" corpus tag:--labels") compopt +o default +o bashdefault; return ;;
+        " corpus complete:--format") COMPREPLY=($(compgen -W "parquet jsonl" -- "$current")); return ;;
+        " corpus complete:--summary") return ;;
+        " corpus complete:--model"|" corpus complete:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
+        " corpus complete:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
+        " corpus complete:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
+        " corpus complete:--until") COMPREPLY=($(compgen -W "line block function file" -- "$current")); return ;;
+        " corpus complete:--context") return ;;
+        " corpus complete:--draft") return ;;
+        " corpus complete:--output"|" corpus complete:-o"|" corpus complete:--text-column"|" corpus complete:--where"|" corpus complete:--limit"|" corpus complete:--address"|" corpus complete:--workers"|" corpus complete:--gpus-per-worker"|" corpus complete:--batch-tokens"|" corpus complete:--max-tokens"|" corpus complete:--temperature"|" corpus complete:--samples"|" corpus complete:--seed"|" corpus complete:--top-k"|" corpus complete:--top-p"|" corpus complete:--min-p"|" corpus complete:--repetition-penalty"|" corpus complete:--stop"|" corpus complete:--time-budget"|" corpus complete:--min-confidence") compopt +o default +o bashdefault; return ;;
+        " corpus infill:--format") COMPREPLY=($(compgen -W "parquet jsonl" -- "$current")); return ;;
+        " corpus infill:--summary") return ;;
+        " corpus infill:--model"|" corpus infill:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
+        " corpus infill:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
+        " corpus infill:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
+        " corpus infill:--until") COMPREPLY=($(compgen -W "line block function file" -- "$current")); return ;;
+        " corpus infill:--context") return ;;
+        " corpus infill:--draft") return ;;
+        " corpus infill:--output"|" corpus infill:-o"|" corpus infill:--text-column"|" corpus infill:--where"|" corpus infill:--limit"|" corpus infill:--address"|" corpus infill:--workers"|" corpus infill:--gpus-per-worker"|" corpus infill:--batch-tokens"|" corpus infill:--max-tokens"|" corpus infill:--temperature"|" corpus infill:--samples"|" corpus infill:--seed"|" corpus infill:--top-k"|" corpus infill:--top-p"|" corpus infill:--min-p"|" corpus infill:--repetition-penalty"|" corpus infill:--stop"|" corpus infill:--time-budget"|" corpus infill:--min-confidence"|" corpus infill:--suffix-column") compopt +o default +o bashdefault; return ;;
     esac
     case "$called" in
-        "") words="--version --help -h" commands="complete infill score classify tag bench models" ;;
+        "") words="--version --help -h" commands="complete infill score classify tag bench models corpus" ;;
         " complete") words="--until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --echo --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " infill") words="--at --marker --offset --prefix-file --suffix-file --column-unit --print --in-place --no-trim --order --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " score") words="--staged --max-bits-per-byte --baseline --max-rise --min-tokens --strict --exit-zero --quiet -q --verbose -v --offline --format --no-ignore --no-cache --worst --sort --heatmap --html --lines --tokens --window --stride --model -m --device --precision --threads --no-weights-cache --help -h" commands="" ;;
@@ -127,6 +163,12 @@ _bigcode() {
         " models path") words="--format --help -h" commands="$(_bigcode_names)" ;;
         " models default") words="--format --help -h" commands="$(_bigcode_names)" ;;
         " models convert") words="--format --help -h" commands="$(_bigcode_names)" ;;
+        " corpus") words="--help -h" commands="score classify tag complete infill" ;;
+        " corpus score") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --gpus-per-worker --batch-tokens --quiet -q --help -h" commands="$(_bigcode_names)" ;;
+        " corpus classify") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --gpus-per-worker --batch-tokens --quiet -q --help -h" commands="$(_bigcode_names)" ;;
+        " corpus tag") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --gpus-per-worker --batch-tokens --quiet -q --redact --labels --help -h" commands="$(_bigcode_names)" ;;
+        " corpus complete") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --gpus-per-worker --batch-tokens --quiet -q --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --help -h" commands="$(_bigcode_names)" ;;
+        " corpus infill") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --gpus-per-worker --batch-tokens --quiet -q --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --suffix-column --help -h" commands="$(_bigcode_names)" ;;
     esac
     if [[ $current == -* ]]; then
         COMPREPLY=($(compgen -W "$words" -- "$current"))

@@ -9,15 +9,14 @@ import pyarrow as pa
 
 from bigcode_cli.commands.tag.redact import placeholder
 from bigcode_cli.distributed.plan import BlockStats, JobKind, Plan
-from gpt_bigcode.completion.text_model import CompletionOptions, InfillOptions, TextModel
+from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
+from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.errors import GPTBigCodeError
-from gpt_bigcode.generation.sampling import Sampler
 from gpt_bigcode.hardware import Job, LoadingPolicy
 from gpt_bigcode.labeling.text_classifier import TextClassifier
 from gpt_bigcode.labeling.text_tagger import TagOptions, TextTagger
 from gpt_bigcode.scoring.text_scorer import ScoreOptions, TextScorer
 from gpt_bigcode.scoring.windows import WindowMode
-from gpt_bigcode.stopping.scope import Scope
 
 _PIECE_CHARACTERS = 1 << 15
 _BUCKETS_PER_BIT = 4
@@ -195,16 +194,13 @@ def _redacted(text: str, spans: Sequence[dict[str, Any]]) -> str:
 def _generate(
     model: TextModel, plan: Plan, texts: Sequence[Any], stats: BlockStats
 ) -> Iterator[Row | Exception]:
-    values = dict(plan.options)
-    sampler = Sampler.build(**values.pop("sampling"))
-    if values.get("until") is not None:
-        values["until"] = Scope(values["until"])
+    values = {**plan.options, "stop": tuple(plan.options.get("stop", ()))}
     call: Callable[[Any], Any]
     if plan.job is JobKind.INFILL:
-        infill = InfillOptions(sampler=sampler, **values)
+        infill = InfillOptions(**values)
         call = lambda pair: model.infill(pair[0], pair[1], infill)  # noqa: E731  # one line each, side by side
     else:
-        complete = CompletionOptions(sampler=sampler, **values)
+        complete = CompletionOptions(**values)
         call = lambda text: model.complete(text, complete)  # noqa: E731
     for text in texts:
         try:

@@ -15,7 +15,8 @@ from bigcode_cli.distributed.output import Output
 from bigcode_cli.distributed.plan import BlockStats, DataFormat, JobKind, ModelPlan, Plan
 from bigcode_cli.distributed.worker import FATAL_DEATHS, BlockComputer, output_schema
 from bigcode_cli.framework.errors import Failure
-from gpt_bigcode.completion.text_model import CompletionOptions, TextModel
+from gpt_bigcode.completion.options import CompletionOptions
+from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.scoring.text_scorer import TextScorer
 
 TEXTS = [
@@ -110,7 +111,7 @@ def test_where_keeps_rows(tiny_checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_completions_are_those_of_the_library(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    options = {"sampling": {}, "max_tokens": 8}
+    options = {"max_tokens": 8}
     plan = make_plan(tiny_checkpoint, JobKind.COMPLETE, options=options)
     rows, _ = computed(plan, tmp_path, {"content": ["def f(", "x ="]})
     model = TextModel.load(tiny_checkpoint, device="cpu", precision="float32")
@@ -121,7 +122,7 @@ def test_completions_are_those_of_the_library(tiny_checkpoint: Path, tmp_path: P
 
 
 def test_infills_need_both_columns(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    options = {"sampling": {}, "max_tokens": 4}
+    options = {"max_tokens": 4}
     plan = make_plan(tiny_checkpoint, JobKind.INFILL, options=options, suffix_column="suffix")
     data = {"content": ["a = ", "b", None], "suffix": ["\nc", None, "d"]}
     rows, _ = computed(plan, tmp_path, data)

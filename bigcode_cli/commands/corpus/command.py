@@ -91,7 +91,7 @@ def _generation(options: GenerationOptions) -> dict[str, Any]:
     """The library's option fields, as plain data."""
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
     return {
-        "sampling": {name: getattr(options, name) for name in names},
+        **{name: getattr(options, name) for name in names},
         "max_tokens": options.max_tokens,
         "seed": options.seed,
         "stop": list(options.stop or ()),
