@@ -1,7 +1,4 @@
-"""What is said of a text that could not be worked on: skipped or an error, and why.
-
-Knows nothing of what the work was.
-"""
+"""What is said of a text that could not be worked on: skipped or an error, and why."""
 
 from dataclasses import dataclass
 
@@ -48,8 +45,8 @@ class Fault:
     def explain(self, text: Source, notes: Notes) -> None:
         """Say it on stderr: errors always, what was skipped if somebody asked for it by name."""
         if self.status == "error":
-            output.complain(self.reason, f"{text.path}: {self.detail}")
+            output.complain(self.reason, f"{text.name}: {self.detail}")
         elif text.named:
-            notes.note(f"{text.path}: skipped: {self.detail}")
+            notes.note(f"{text.name}: skipped: {self.detail}")
         else:
-            notes.detail(f"{text.path}: skipped: {self.detail}")
+            notes.detail(f"{text.name}: skipped: {self.detail}")

@@ -1,6 +1,6 @@
 """Texts that a command works on one after the other: files, folders, standard input, git blobs.
 
-Knows nothing of models. A text is checked as a whole before its first piece is given away; it is
+A text is checked as a whole before its first piece is given away; it is
 read twice rather than kept, so that memory does not grow with its size.
 """
 
@@ -9,13 +9,13 @@ import contextlib
 import os
 import stat
 import sys
-from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
+from bigcode_cli.files.encodings import AnyDecoder, has_utf16_mark
 from bigcode_cli.framework.errors import Failure, UsageFailure
 from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.reading import open_checked
@@ -27,6 +27,8 @@ SKIPPED = frozenset({"binary", "input-encoding", "too-large", "empty", "lfs-poin
 """Slugs of texts that are no texts; any other failure is an error."""
 
 _PIECE_BYTES = 1 << 16
+_NUL = "NUL byte at offset {}: not a text"
+_ONLY_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -42,6 +44,8 @@ class Source:
         added: ranges of line numbers, from 1, that are to be judged; None: all.
         repeatable: it can be read more than once, unlike a pipe.
         past: the same file before a change, for what is staged; None: it is new.
+        decoder: reads it in other encodings, too, and knows the offsets then; None: it must be
+            UTF-8.
     """
 
     path: str
@@ -51,6 +55,12 @@ class Source:
     added: tuple[range, ...] | None = None
     repeatable: bool = True
     past: "Source | None" = None
+    decoder: AnyDecoder | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "stdin" if self.path == STANDARD_INPUT else self.path
 
     def pieces(self, read: Callable[[int], None]) -> Iterator[str]:
         """Check the text, then give it piece by piece.
@@ -63,16 +73,49 @@ class Source:
         """
         try:
             with self.open() as opened:
-                stream = _rewindable(opened)
-                _check(stream)
-                decoder = codecs.getincrementaldecoder("utf-8")()
-                while data := stream.read(_PIECE_BYTES):
-                    yield decoder.decode(data)
-                    read(len(data))
-                yield decoder.decode(b"", final=True)
+                stream = _rewindable(opened, strict=self.decoder is None)
+                _check(stream, strict=self.decoder is None)
+                if self.decoder is None:
+                    yield from _decoded(stream, read)
+                else:
+                    self.decoder.reset()
+                    yield from decode_any(stream, self.decoder, read)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "changed while it was read"
             raise Failure("input", str(reason)) from None
+
+
+def _decoded(stream: BinaryIO, read: Callable[[int], None]) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    while data := stream.read(_PIECE_BYTES):
+        yield decoder.decode(data)
+        read(len(data))
+    yield decoder.decode(b"", final=True)
+
+
+class Readable(Protocol):
+    """Gives bytes as a file does."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many of the next bytes; none at the end."""
+
+
+def decode_any(stream: Readable, decoder: AnyDecoder, read: Callable[[int], None]) -> Iterator[str]:
+    """The text of a stream in any encoding that is known.
+
+    Raises:
+        Failure: `binary`: it holds NUL.
+    """
+    size = 0
+    while data := stream.read(_PIECE_BYTES):
+        text = decoder.decode(data)
+        if (place := text.find("\0")) >= 0:
+            offset = decoder.file_offset(size + len(text[:place].encode()))
+            raise Failure("binary", _NUL.format(offset))
+        size += len(text.encode())
+        yield text
+        read(len(data))
+    yield decoder.decode(b"", final=True)
 
 
 def file_source(path: str, *, named: bool = True) -> Source:
@@ -104,7 +147,6 @@ def refuse_terminal(command: str = "score") -> None:
 def _open_standard_input() -> BinaryIO:
     if sys.stdin is None:
         raise Failure("input", "is closed")
-    refuse_terminal()
     return open(sys.stdin.fileno(), "rb", closefd=False)
 
 
@@ -115,7 +157,7 @@ def _open_file(path: str) -> BinaryIO:
         raise Failure("input", error.reason) from None
 
 
-def _rewindable(stream: BinaryIO) -> BinaryIO:
+def _rewindable(stream: BinaryIO, *, strict: bool) -> BinaryIO:
     """The same stream, or a copy in memory of one that cannot be read twice."""
     if isinstance(stream, BytesIO):
         return stream
@@ -124,19 +166,26 @@ def _rewindable(stream: BinaryIO) -> BinaryIO:
     data = bytearray()
     while chunk := stream.read(_PIECE_BYTES):
         data += chunk
-        _refuse_binary(chunk, len(data) - len(chunk))
+        if strict:
+            _refuse_binary(chunk, len(data) - len(chunk))
         _refuse_large(len(data))
     return BytesIO(data)
 
 
-def _check(stream: BinaryIO) -> None:
-    """Read a text to its end, and go back to where it began."""
+def _check(stream: BinaryIO, *, strict: bool) -> None:
+    """Read a text to its end, and go back to where it began.
+
+    Args:
+        stream: the text.
+        strict: it must be UTF-8; otherwise only binary files are refused.
+    """
     start, total, head = stream.tell(), 0, b""
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    decoder = codecs.getincrementaldecoder("utf-8")("strict" if strict else "ignore")
     while True:
         data = stream.read(_PIECE_BYTES)
         head = head or data[: len(_LFS_POINTER)]
-        _refuse_binary(data, total)
+        if strict or not has_utf16_mark(head):
+            _refuse_binary(data, total)
         pending = len(decoder.getstate()[0])
         try:
             decoder.decode(data, final=not data)
@@ -148,7 +197,7 @@ def _check(stream: BinaryIO) -> None:
         _refuse_large(total)
         if not data:
             break
-    if total == 0 or (total == len(BOM_UTF8) and head == BOM_UTF8):
+    if total == 0 or (head in _ONLY_MARKS and total == len(head)):
         raise Failure("empty", "holds no text")
     if head == _LFS_POINTER:
         raise Failure("lfs-pointer", "a pointer of git-lfs, not the file itself")
@@ -157,7 +206,7 @@ def _check(stream: BinaryIO) -> None:
 
 def _refuse_binary(data: bytes, before: int) -> None:
     if (place := data.find(0)) >= 0:
-        raise Failure("binary", f"NUL byte at offset {before + place}: not a text")
+        raise Failure("binary", _NUL.format(before + place))
 
 
 def _refuse_large(size: int) -> None:

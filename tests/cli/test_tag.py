@@ -208,8 +208,8 @@ def test_d4_what_is_no_text(run: Run, tag: Any) -> None:
     done = tag("--format", "json", "image.png", "latin1.txt", "utf16.txt", "good.py", "gone.py")
     assert [(e["path"], e["status"], e.get("reason")) for e in done.json["files"]] == [
         ("image.png", "skipped", "binary"),
-        ("latin1.txt", "skipped", "input-encoding"),
-        ("utf16.txt", "skipped", "binary"),
+        ("latin1.txt", "ok", None),
+        ("utf16.txt", "ok", None),
         ("good.py", "ok", None),
         ("gone.py", "error", "input"),
     ]

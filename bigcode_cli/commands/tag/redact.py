@@ -4,11 +4,12 @@ Knows nothing of options. What was not decided yet is never given away: if anyth
 so far ends before it.
 """
 
-import codecs
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
+from bigcode_cli.files.encodings import AnyDecoder
+from bigcode_cli.files.sources import decode_any
 from bigcode_cli.framework.errors import Failure
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def redacted(
     """The bytes of a text, piece by piece, with the wanted spans replaced by `<LABEL>`.
 
     Raises:
-        Failure: `binary`, `input-encoding`, `input`.
+        Failure: `binary`, `input`.
         GPTBigCodeError: see `TextTagger.stream`.
     """
     feed = _Feed(stream)
@@ -36,9 +37,9 @@ def redacted(
         for span in filter(wanted, advance.spans):
             yield feed.take(span.start)
             feed.drop(span.end)
-            yield placeholder(span.label).encode()
+            yield feed.decoder.encode(placeholder(span.label))
         yield feed.take(advance.offset)
-    yield feed.take(feed.end)
+    yield feed.rest()
 
 
 def placeholder(label: str) -> str:
@@ -51,42 +52,40 @@ class _Feed:
 
     def __init__(self, stream: BinaryIO) -> None:
         self.end = 0
+        self.decoder = AnyDecoder()
         self._stream = stream
         self._kept = bytearray()
         self._start = 0  # of what is kept
 
+    def read(self, size: int, /) -> bytes:
+        """The next bytes of the text; they are kept."""
+        try:
+            data = self._stream.read(min(size, _CHUNK_BYTES))
+        except OSError as error:
+            raise Failure("input", str(error.strerror)) from None
+        self.end += len(data)
+        self._kept += data
+        return data
+
     def pieces(self) -> Iterator[str]:
         """The text in pieces of whole characters."""
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        while True:
-            try:
-                data = self._stream.read(_CHUNK_BYTES)
-            except OSError as error:
-                raise Failure("input", str(error.strerror)) from None
-            if (place := data.find(0)) >= 0:
-                raise Failure("binary", f"NUL byte at offset {self.end + place}: not a text")
-            pending = len(decoder.getstate()[0])
-            try:
-                text = decoder.decode(data, final=not data)
-            except UnicodeDecodeError as error:
-                byte, place = error.object[error.start], self.end - pending + error.start
-                message = f"byte 0x{byte:02x} at offset {place} is not UTF-8"
-                raise Failure("input-encoding", message) from None
-            self.end += len(data)
-            self._kept += data
-            if not data:
-                return
-            yield text
+        return decode_any(self, self.decoder, lambda _: None)
 
     def take(self, offset: int) -> bytes:
-        """The kept bytes before `offset`, which are kept no more."""
-        size = max(offset - self._start, 0)
+        """The kept bytes before `offset` of the text, which are kept no more."""
+        size = max(self.decoder.file_offset(offset) - self._start, 0)
         data = bytes(self._kept[:size])
-        self.drop(offset)
+        self._forget(size)
         return data
 
     def drop(self, offset: int) -> None:
-        """Forget the kept bytes before `offset`."""
-        size = max(offset - self._start, 0)
+        """Forget the kept bytes before `offset` of the text."""
+        self._forget(max(self.decoder.file_offset(offset) - self._start, 0))
+
+    def rest(self) -> bytes:
+        """All kept bytes."""
+        return bytes(self._kept)
+
+    def _forget(self, size: int) -> None:
         del self._kept[:size]
         self._start += size

@@ -17,6 +17,7 @@ from bigcode_cli.commands.tag.options import TagFormat
 from bigcode_cli.commands.tag.redact import redacted
 from bigcode_cli.commands.tag.reports import TagReport
 from bigcode_cli.commands.tag.suppressions import Allowances, Comments
+from bigcode_cli.files.encodings import AnyDecoder
 from bigcode_cli.files.file_errors import Fault
 from bigcode_cli.files.progress import Progress
 from bigcode_cli.files.sources import MAX_BYTES, Source
@@ -96,12 +97,11 @@ class TagRun:
                 for piece in redacted(stream, model, self.options, wanted):
                     result.write_bytes(piece)
         except Failure as failure:
-            name = "stdin" if text.path == "-" else text.path
-            raise Failure(failure.slug, f"{name}: {failure}", hint=failure.hint) from None
+            raise Failure(failure.slug, f"{text.name}: {failure}", hint=failure.hint) from None
         except OSError as error:
             if error.filename is None:
                 raise
-            raise Failure("input", f"{text.path}: {error.strerror}") from None
+            raise Failure("input", f"{text.name}: {error.strerror}") from None
         result.close()
         self.notes.detail(f"{count} redacted")
         return ExitStatus.DONE
@@ -136,18 +136,20 @@ class TagRun:
             sum(text.size for text in texts), quiet=self.notes.quiet, work="tagging"
         )
         comments = [Comments() for _ in texts]
+        decoders = [AnyDecoder() for _ in texts]
         pieces = (
-            one.watch(text.pieces(progress.advance))
-            for text, one in zip(texts, comments, strict=True)
+            one.watch(replace(text, decoder=decoder).pieces(progress.advance))
+            for text, one, decoder in zip(texts, comments, decoders, strict=True)
         )
         try:
             outcomes = model.tag_many(pieces, self.options)
-            for text, one, outcome in zip(texts, comments, outcomes, strict=True):
+            rows = zip(texts, comments, decoders, outcomes, strict=True)
+            for text, one, decoder, outcome in rows:
                 progress.clear()
                 if isinstance(outcome, Exception):
                     yield _failed(text, outcome, alone=len(texts) == 1)
                 else:
-                    yield self._judged(text, one, outcome)
+                    yield self._judged(text, one, _placed(outcome, decoder))
         finally:
             progress.clear()
 
@@ -226,6 +228,15 @@ def _failed(text: Source, error: Exception, *, alone: bool) -> TagEntry:
     # What was written for one file alone names it once more.
     detail = fault.detail.removeprefix(f"{text.path}: ")
     return TagEntry(path=text.path, fault=replace(fault, detail=detail))
+
+
+def _placed(tagging: "Tagging", decoder: AnyDecoder) -> "Tagging":
+    """The same spans by the bytes of the file, which need not be UTF-8."""
+    if decoder.is_plain:
+        return tagging
+    place = decoder.file_offset
+    spans = (replace(one, start=place(one.start), end=place(one.end)) for one in tagging.spans)
+    return replace(tagging, spans=tuple(spans))
 
 
 def _is_added(span: "Span", added: Sequence[range]) -> bool:
