@@ -1,16 +1,18 @@
-"""What the README shows is what the program prints."""
+"""The README is short and names what there is; samples are what the built-in model writes."""
 
+import re
 import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
+_MOST_LINES = 200
+_MOST_TREE_LINES = 30
 
 
-def test_the_demo_prints_what_the_readme_shows() -> None:
+def test_the_demo_completes_a_real_file() -> None:
     program = str(Path(sys.executable).with_name("bigcode"))
     done = subprocess.run(
         ["sh", str(ROOT / "scripts" / "demo.sh"), program],
@@ -20,21 +22,41 @@ def test_the_demo_prints_what_the_readme_shows() -> None:
         timeout=120,
     )
     assert done.stderr == ""
-    shown = textwrap.indent(done.stdout.strip("\n"), "    ")
-    assert shown in README
+    shown, command, completed = done.stdout.partition("\n$ bigcode complete ")
+    assert command
+    assert shown.startswith("$ cat examples/inventory.py\n")
+    assert (ROOT / "examples" / "inventory.py").read_text("utf-8") in shown
+    assert completed.count("\n") > 2
 
 
 def test_every_command_of_the_program_has_an_example() -> None:
     listed = subprocess.run(
         [sys.executable, "-m", "bigcode_cli", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    commands = [line.split()[0] for line in listed.partition("Commands:\n")[2].splitlines() if line]
-    commands = commands[: commands.index("Every")]
-    assert "complete" in commands
+    section = listed.partition("\nCommands:\n")[2].partition("\n\n")[0]
+    commands = re.findall(r"^  (\w+)  ", section, re.MULTILINE)
+    assert {"complete", "models"} <= set(commands)
     assert [name for name in commands if f"\n    bigcode {name} " not in README] == []
 
 
-def _check_examples(script: Path) -> tuple[int, str]:
+def test_it_is_short_and_its_tree_has_every_folder() -> None:
+    assert README.count("\n") <= _MOST_LINES
+    tree = re.search(r"\n## The tree\n\n((?: {4}.*\n)+)", README)
+    assert tree is not None
+    assert tree[1].count("\n") <= _MOST_TREE_LINES
+    packages = (ROOT / "bigcode_cli", ROOT / "model" / "gpt_bigcode")
+    folders = {path.parent.name for package in packages for path in package.glob("*/__init__.py")}
+    assert [name for name in sorted(folders) if f" {name}/" not in tree[1]] == []
+
+
+def test_every_file_that_is_linked_is_there() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def _check_samples(script: Path) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, str(script), "--check"],
         capture_output=True,
@@ -46,22 +68,19 @@ def _check_examples(script: Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_the_examples_are_what_the_model_writes() -> None:
-    assert _check_examples(ROOT / "scripts" / "readme_examples.py") == (0, "")
-    shown = README.partition("readme_examples.py -->")[2].partition("<!-- end")[0]
+def test_the_samples_are_what_the_model_writes() -> None:
+    assert _check_samples(ROOT / "scripts" / "model_samples.py") == (0, "")
+    shown = (ROOT / "model" / "pocket_coder" / "SAMPLES.md").read_text("utf-8")
     assert shown.count("$ bigcode complete ") == shown.count("$ bigcode infill ") == 3
-    assert shown.count("«") == shown.count("»") == 6
+    assert shown.count("\n    ") > 30
 
 
-def test_an_example_that_was_edited_is_found(tmp_path: Path) -> None:
+def test_a_sample_that_was_edited_is_found(tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
-    script = tmp_path / "scripts" / "readme_examples.py"
-    shutil.copy(ROOT / "scripts" / "readme_examples.py", script)
-    head, marker, tail = README.partition("readme_examples.py -->")
-    flattered = head + marker + tail.replace("«", "«better ", 1)
-    (tmp_path / "README.md").write_text(flattered, "utf-8")
-    assert _check_examples(script) == (1, "README.md: run: python scripts/readme_examples.py\n")
-    (tmp_path / "README.md").write_text("no markers\n", "utf-8")
-    status, said = _check_examples(script)
-    assert status == 1
-    assert said.endswith(" are missing\n")
+    script = tmp_path / "scripts" / "model_samples.py"
+    shutil.copy(ROOT / "scripts" / "model_samples.py", script)
+    card = tmp_path / "model" / "pocket_coder"
+    card.mkdir(parents=True)
+    shown = (ROOT / "model" / "pocket_coder" / "SAMPLES.md").read_text("utf-8")
+    (card / "SAMPLES.md").write_text(shown.replace("\n    «", "\n    «better ", 1), "utf-8")
+    assert _check_samples(script) == (1, "SAMPLES.md: run: python scripts/model_samples.py\n")
