@@ -15,8 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from scripted_models import WIDTH, encode, write_checkpoint
 
-LABELS = {"KEY": ascii_uppercase, "EMAIL": f"{digits}@"}
-"""Capital letters are keys; digits and the at sign are addresses."""
+LABELS = {"KEY": ascii_uppercase, "DIGITS": f"{digits}@"}
+"""Capital letters are keys; digits and the at sign have a label of no known shape."""
 SURE = 0.99
 
 

@@ -142,10 +142,10 @@ def test_where_and_how_the_model_runs(run: Run, tmp_path: Path) -> None:
     (run.folder / "a.py").write_text("mail = 12@34\n", "utf-8")
     words = ("tag", "--format=json", "-m", model, "a.py")
     spans = run(*words).json["files"][0]["spans"]
-    assert [(span["label"], span["start"], span["end"]) for span in spans] == [("EMAIL", 7, 12)]
+    assert [(span["label"], span["start"], span["end"]) for span in spans] == [("DIGITS", 7, 12)]
     options = ("--device", "cpu", "--precision", "bfloat16", "--threads", "1", "--offline", "-q")
     again = run(*words, *options)
     assert (again.status, again.stderr) == (1, "")
     rough = again.json["files"][0]["spans"]
-    assert [(span["label"], span["start"]) for span in rough] == [("EMAIL", 7)]
+    assert [(span["label"], span["start"]) for span in rough] == [("DIGITS", 7)]
     assert run(*words, "--device", "cuda:99").status == 3

@@ -59,8 +59,8 @@ def test_a_line_for_every_finding(run: Run, tag: Any) -> None:
     lines = done.stdout.decode().splitlines()
     assert [line.partition(", fingerprint ")[0] for line in lines] == [
         "a.py:1:8: KEY, 12 characters, score 0.99",
-        "a.py:2:8: EMAIL, 5 characters, score 0.99",
-        "a.py:2:15: EMAIL, 5 characters, score 0.99",
+        "a.py:2:8: DIGITS, 5 characters, score 0.99",
+        "a.py:2:15: DIGITS, 5 characters, score 0.99",
     ]
     prints = [line.partition(", fingerprint ")[2] for line in lines]
     assert len(set(prints)) == 3
@@ -100,7 +100,7 @@ def test_csv_has_a_row_for_every_finding(run: Run, tag: Any) -> None:
     _write(run, "a,b.py", f"x {KEYS[0]} 1@2\n")
     rows = list(csv.DictReader(io.StringIO(tag("--format=csv", "a,b.py").stdout.decode())))
     assert [(row["path"], row["label"], row["start"], row["end_column"]) for row in rows] == [
-        *(("a,b.py", "KEY", "2", "15"), ("a,b.py", "EMAIL", "15", "19"))
+        *(("a,b.py", "KEY", "2", "15"), ("a,b.py", "DIGITS", "15", "19"))
     ]
 
 
@@ -249,7 +249,7 @@ def test_h3_every_cause_has_its_status(run: Run, tag: Any, model: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--labels", "NAME", "a.py"), "'NAME' is not a label of this model: KEY, EMAIL"),
+        (("--labels", "NAME", "a.py"), "'NAME' is not a label of this model: KEY, DIGITS"),
         (("--labels", "KEY=2", "a.py"), "'KEY=2': the score is not a number from 0 to 1"),
         (("--labels", "KEY=nan", "a.py"), "'KEY=nan': the score is not a number from 0 to 1"),
         (("--min-score", "1.5", "a.py"), "'1.5' is not a number (0 to 1)"),

@@ -67,8 +67,8 @@ def test_the_file_is_sorted_and_tells_nothing(run: Run, tag: Any, baseline: Path
     lines = [line for line in text.splitlines() if "fingerprint" in line]
     assert lines == sorted(lines)
     assert _known(baseline) == [
-        *(("a.py", "EMAIL"), ("a.py", "KEY"), ("a.py", "KEY")),
-        *(("b.py", "EMAIL"), ("b.py", "KEY"), ("b.py", "KEY")),
+        *(("a.py", "DIGITS"), ("a.py", "KEY"), ("a.py", "KEY")),
+        *(("b.py", "DIGITS"), ("b.py", "KEY"), ("b.py", "KEY")),
     ]
     # Two baselines have two salts, so that what they know cannot be compared.
     salt = json.loads(text)["salt"]
@@ -92,7 +92,7 @@ def test_an_update_replaces_what_was_searched_and_keeps_the_rest(
     (run.folder / "a.py").write_text("ABCD # 3@4 bigcode: allow\n EFGH", "utf-8")
     (run.folder / "gone.py").unlink()
     tag(*UPDATE, "a.py")
-    assert _known(baseline) == [("a.py", "KEY"), ("b.py", "EMAIL"), ("b.py", "KEY")]
+    assert _known(baseline) == [("a.py", "KEY"), ("b.py", "DIGITS"), ("b.py", "KEY")]
     (run.folder / "b.py").write_bytes(b"\0")
     assert tag(*UPDATE, ".", "-q").status == 0
     assert len(_known(baseline)) == 3  # what could not be searched is still known

@@ -52,7 +52,7 @@ def test_g5_a_result_has_place_and_fingerprint_and_no_secret(run: Run, sarif: An
     assert done.json["version"] == "2.1.0"
     driver = log["tool"]["driver"]
     assert (driver["name"], driver["semanticVersion"]) == ("bigcode", __version__)
-    assert [rule["id"] for rule in driver["rules"]] == ["EMAIL", "KEY"]
+    assert [rule["id"] for rule in driver["rules"]] == ["DIGITS", "KEY"]
     assert log["columnKind"] == "unicodeCodePoints"
     assert log["invocations"][0]["executionSuccessful"]
     first, second, third = log["results"]
@@ -67,7 +67,7 @@ def test_g5_a_result_has_place_and_fingerprint_and_no_secret(run: Run, sarif: An
         "byteLength": 8,
     }
     assert [(one["ruleId"], one["ruleIndex"]) for one in (first, second)] == [
-        *(("KEY", 1), ("EMAIL", 0))
+        *(("KEY", 1), ("DIGITS", 0))
     ]
     assert first["message"]["text"].startswith("KEY, 8 characters, score 0.99, fingerprint ")
     assert 98 < first["rank"] < 100

@@ -40,12 +40,12 @@ def test_g6_a_score_for_all_labels_and_for_one(run: Run, tag: Any) -> None:
     text = b"XQXQ ABCD 1@2"
     assert len(_spans(tag("--format=json", input=text))) == 3
     done = tag("--format=json", "--min-score", "0.7", input=text)
-    assert _spans(done) == [("KEY", 5, 9), ("EMAIL", 10, 13)]
-    done = tag("--format=json", "--labels", "EMAIL=0.5,KEY=0.999", input=text)
-    assert _spans(done) == [("EMAIL", 10, 13)]
+    assert _spans(done) == [("KEY", 5, 9), ("DIGITS", 10, 13)]
+    done = tag("--format=json", "--labels", "DIGITS=0.5,KEY=0.999", input=text)
+    assert _spans(done) == [("DIGITS", 10, 13)]
     done = tag("--format=json", "--labels=KEY", "--min-score=0.7", input=text)
     assert _spans(done) == [("KEY", 5, 9)]
-    done = tag("--format=json", "--labels", "EMAIL", "--labels", "KEY", input=text)
+    done = tag("--format=json", "--labels", "DIGITS", "--labels", "KEY", input=text)
     assert len(_spans(done)) == 3
 
 
@@ -57,7 +57,7 @@ ALLOWED = {
     ".env": "KEY={} # pragma: allowlist secret",
     "a.html": "<p>{}</p><!-- pragma: allowlist secret -->",
     "a.sql": "{} -- gitleaks:allow",
-    "a.css": "{} /* bigcode: allow=EMAIL,KEY */",
+    "a.css": "{} /* bigcode: allow=DIGITS,KEY */",
     "a.tex": "% bigcode: allow-next-line\n{}",
     "a.lisp": ";; bigcode: allow next line\r\n{}",
     "a.rs": "// pragma: allowlist nextline secret\n{}",
@@ -65,7 +65,7 @@ ALLOWED = {
 NOT_ALLOWED = (
     "ABCD # bigcode: allowed",
     "ABCD # bigcode: allow-list",
-    "ABCD # bigcode: allow=EMAIL",
+    "ABCD # bigcode: allow=DIGITS",
     "ABCD # pragma: allowlist",
     "bigcode: allow\nABCD",
     "ABCD\nbigcode: allow",

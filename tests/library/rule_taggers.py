@@ -9,8 +9,8 @@ from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.labeling.text_tagger import Tagging, TextTagger
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
-PLAIN = ("O", "KEY", "EMAIL")
-BIO = ("O", "B-KEY", "I-KEY", "B-EMAIL", "I-EMAIL")
+PLAIN = ("O", "UPPER", "DIGIT")
+BIO = ("O", "B-UPPER", "I-UPPER", "B-DIGIT", "I-DIGIT")
 """Labels by number, as the digits of the scripts below name them."""
 Rule = Callable[[Sequence[int], int], int]
 """The label of a place in a row, and nothing else of the row."""

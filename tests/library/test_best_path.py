@@ -13,7 +13,7 @@ from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from rule_taggers import BIO, by_letter, by_script, make, shown
 from scripted_models import write_checkpoint
 
-PREFIXES = ("O", "B-KEY", "I-KEY", "E-KEY", "S-KEY", "NAME")
+PREFIXES = ("O", "B-UPPER", "I-UPPER", "E-UPPER", "S-UPPER", "NAME")
 ALLOWED: dict[str, tuple[tuple[str, ...], Callable[[int, int], bool]]] = {
     "BIO": (BIO, lambda a, b: b not in (2, 4) or a in (b, b - 1)),
     "BIES and a plain one": (PREFIXES, lambda a, b: b not in (2, 3) or a in (1, 2)),
@@ -91,16 +91,20 @@ def test_a_path_goes_on_in_the_next_window() -> None:
 
 
 WORDS = {
-    "a late beginning": ("x = 'abcdef'", "000000012220", [("KEY", "abcdef")]),
-    "an early end": ("key abcdef, b", "0000122000000", [("KEY", "abcdef")]),
-    "a hyphen is no part of a word": ("ab-cd", "00012", [("KEY", "cd")]),
-    "a word of two kinds is one": ("abcdef", "122344", [("KEY", "abcdef")]),
-    "a missed piece tears apart what is no word": ("ab.c", "1201", [("KEY", "ab"), ("KEY", "c")]),
-    "two words": ("abc def", "0120012", [("KEY", "abc"), ("KEY", "def")]),
-    "a word goes on behind its end": ("abc.de", "012220", [("KEY", "abc.de")]),
-    "no word before a mark": ("ab(c", "0001", [("KEY", "c")]),
-    "letters that two bytes make": ("éab é", "0012000", [("KEY", "éab")]),
-    "at the end of the text": ("a bcd", "00010", [("KEY", "bcd")]),
+    "a late beginning": ("x = 'abcdef'", "000000012220", [("UPPER", "abcdef")]),
+    "an early end": ("key abcdef, b", "0000122000000", [("UPPER", "abcdef")]),
+    "a hyphen is no part of a word": ("ab-cd", "00012", [("UPPER", "cd")]),
+    "a word of two kinds is one": ("abcdef", "122344", [("UPPER", "abcdef")]),
+    "a missed piece tears apart what is no word": (
+        "ab.c",
+        "1201",
+        [("UPPER", "ab"), ("UPPER", "c")],
+    ),
+    "two words": ("abc def", "0120012", [("UPPER", "abc"), ("UPPER", "def")]),
+    "a word goes on behind its end": ("abc.de", "012220", [("UPPER", "abc.de")]),
+    "no word before a mark": ("ab(c", "0001", [("UPPER", "c")]),
+    "letters that two bytes make": ("éab é", "0012000", [("UPPER", "éab")]),
+    "at the end of the text": ("a bcd", "00010", [("UPPER", "bcd")]),
 }
 
 
@@ -125,7 +129,7 @@ def test_a_word_is_whole_over_the_border_of_windows(letters: CodeTokenizer) -> N
     model = in_capitals(letters, 16)
     for start in range(40):
         text = "." * start + " abCDef " + "." * (50 - start)
-        assert shown(model.tag(text)) == [("KEY", "abCDef")]
+        assert shown(model.tag(text)) == [("UPPER", "abCDef")]
 
 
 def test_nothing_that_a_later_span_needs_is_given_away(letters: CodeTokenizer) -> None:

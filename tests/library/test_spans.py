@@ -56,35 +56,35 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> CodeTokenizer:
 
 
 TABLE = {
-    "one key": (PLAIN, "x = ABCDEFGHIJKL;", "00001111111111110", [("KEY", "ABCDEFGHIJKL")]),
-    "a missed piece inside": (PLAIN, "ABCDEF", "110111", [("KEY", "ABCDEF")]),
-    "a hyphen inside": (PLAIN, "ABC-DEF", "1110111", [("KEY", "ABC-DEF")]),
-    "another kind inside": (PLAIN, "ABCDEF", "112111", [("KEY", "ABCDEF")]),
-    "another kind at the end of a word": (PLAIN, "ABCDEF", "111122", [("KEY", "ABCDEF")]),
-    "a hyphen of another kind inside": (PLAIN, "AB-DEF", "112111", [("KEY", "AB-DEF")]),
-    "missed pieces inside": (PLAIN, "ABCDEF", "110011", [("KEY", "ABCDEF")]),
-    "an address in pieces": (PLAIN, "a@b-c.de", "20200022", [("EMAIL", "a@b-c.de")]),
-    "a path between": (PLAIN, "ab/c/de", "1100011", [("KEY", "ab"), ("KEY", "de")]),
-    "quotes at the edges": (PLAIN, "x='AB',", "0111111", [("KEY", "AB")]),
+    "one key": (PLAIN, "x = ABCDEFGHIJKL;", "00001111111111110", [("UPPER", "ABCDEFGHIJKL")]),
+    "a missed piece inside": (PLAIN, "ABCDEF", "110111", [("UPPER", "ABCDEF")]),
+    "a hyphen inside": (PLAIN, "ABC-DEF", "1110111", [("UPPER", "ABC-DEF")]),
+    "another kind inside": (PLAIN, "ABCDEF", "112111", [("UPPER", "ABCDEF")]),
+    "another kind at the end of a word": (PLAIN, "ABCDEF", "111122", [("UPPER", "ABCDEF")]),
+    "a hyphen of another kind inside": (PLAIN, "AB-DEF", "112111", [("UPPER", "AB-DEF")]),
+    "missed pieces inside": (PLAIN, "ABCDEF", "110011", [("UPPER", "ABCDEF")]),
+    "an address in pieces": (PLAIN, "a@b-c.de", "20200022", [("DIGIT", "a@b-c.de")]),
+    "a path between": (PLAIN, "ab/c/de", "1100011", [("UPPER", "ab"), ("UPPER", "de")]),
+    "quotes at the edges": (PLAIN, "x='AB',", "0111111", [("UPPER", "AB")]),
     "only quotes": (PLAIN, "x=''", "0111", []),
-    "an end in the gap": (PLAIN, "AB-c@ CD", "11000011", [("KEY", "AB"), ("KEY", "CD")]),
-    "another kind in the gap": (PLAIN, "AB-c@ ", "112200", [("KEY", "AB"), ("EMAIL", "-c")]),
-    "neighbours behind a comma": (PLAIN, "ab,cd", "11011", [("KEY", "ab"), ("KEY", "cd")]),
-    "neighbours behind a space": (PLAIN, "ab cd", "11011", [("KEY", "ab"), ("KEY", "cd")]),
-    "neighbours of two kinds": (PLAIN, "ab:cd", "11022", [("KEY", "ab"), ("EMAIL", "cd")]),
-    "touching kinds": (PLAIN, "ab.cd", "11222", [("KEY", "ab"), ("EMAIL", ".cd")]),
-    "a new beginning": (BIO, "ab cd", "12212", [("KEY", "ab"), ("KEY", "cd")]),
-    "a new beginning without a gap": (BIO, "ab.cd", "12212", [("KEY", "ab."), ("KEY", "cd")]),
-    "a beginning inside a word": (BIO, "abcdef", "122122", [("KEY", "abcdef")]),
-    "a hyphen that begins": (BIO, "ab-def", "121222", [("KEY", "ab-def")]),
-    "inside without a beginning": (BIO, "x ab", "0022", [("KEY", "ab")]),
-    "inside of another kind": (BIO, "ab cd", "12044", [("KEY", "ab"), ("EMAIL", "cd")]),
-    "a beginning behind a gap": (BIO, "ab-cd", "12012", [("KEY", "ab"), ("KEY", "cd")]),
-    "white space at the edges": (PLAIN, "a \tbc\r\n d", "011111110", [("KEY", "bc")]),
+    "an end in the gap": (PLAIN, "AB-c@ CD", "11000011", [("UPPER", "AB"), ("UPPER", "CD")]),
+    "another kind in the gap": (PLAIN, "AB-c@ ", "112200", [("UPPER", "AB"), ("DIGIT", "-c")]),
+    "neighbours behind a comma": (PLAIN, "ab,cd", "11011", [("UPPER", "ab"), ("UPPER", "cd")]),
+    "neighbours behind a space": (PLAIN, "ab cd", "11011", [("UPPER", "ab"), ("UPPER", "cd")]),
+    "neighbours of two kinds": (PLAIN, "ab:cd", "11022", [("UPPER", "ab"), ("DIGIT", "cd")]),
+    "touching kinds": (PLAIN, "ab.cd", "11222", [("UPPER", "ab"), ("DIGIT", ".cd")]),
+    "a new beginning": (BIO, "ab cd", "12212", [("UPPER", "ab"), ("UPPER", "cd")]),
+    "a new beginning without a gap": (BIO, "ab.cd", "12212", [("UPPER", "ab."), ("UPPER", "cd")]),
+    "a beginning inside a word": (BIO, "abcdef", "122122", [("UPPER", "abcdef")]),
+    "a hyphen that begins": (BIO, "ab-def", "121222", [("UPPER", "ab-def")]),
+    "inside without a beginning": (BIO, "x ab", "0022", [("UPPER", "ab")]),
+    "inside of another kind": (BIO, "ab cd", "12044", [("UPPER", "ab"), ("DIGIT", "cd")]),
+    "a beginning behind a gap": (BIO, "ab-cd", "12012", [("UPPER", "ab"), ("UPPER", "cd")]),
+    "white space at the edges": (PLAIN, "a \tbc\r\n d", "011111110", [("UPPER", "bc")]),
     "only white space": (PLAIN, "a \t\n d", "011110", []),
-    "a missed piece at the end": (PLAIN, "ABCx", "1110", [("KEY", "ABC")]),
-    "a missed piece before the end": (PLAIN, "ABCx ", "11100", [("KEY", "ABC")]),
-    "the kind that most pieces have": (PLAIN, "abcde", "12212", [("EMAIL", "abcde")]),
+    "a missed piece at the end": (PLAIN, "ABCx", "1110", [("UPPER", "ABC")]),
+    "a missed piece before the end": (PLAIN, "ABCx ", "11100", [("UPPER", "ABC")]),
+    "the kind that most pieces have": (PLAIN, "abcde", "12212", [("DIGIT", "abcde")]),
 }
 
 
@@ -102,12 +102,12 @@ def test_g4_a_doubtful_piece_does_not_drag_the_score_down(plain_bytes: CodeToken
     assert span.score == pytest.approx(0.9, abs=1e-6)
 
 
-@pytest.mark.parametrize(("single", "last"), [("S-KEY", "E-KEY"), ("U-KEY", "L-KEY")])
+@pytest.mark.parametrize(("single", "last"), [("S-UPPER", "E-UPPER"), ("U-UPPER", "L-UPPER")])
 def test_g4_other_prefixes(plain_bytes: CodeTokenizer, single: str, last: str) -> None:
-    model = make(by_script("123041"), plain_bytes, labels=("O", "B-KEY", "I-KEY", last, single))
-    assert shown(model.tag("abc d:")) == [("KEY", "abc"), ("KEY", "d:")]
-    model = make(by_script("441"), plain_bytes, labels=("O", "B-KEY", "I-KEY", last, single))
-    assert shown(model.tag("a.b")) == [("KEY", "a."), ("KEY", "b")]
+    model = make(by_script("123041"), plain_bytes, labels=("O", "B-UPPER", "I-UPPER", last, single))
+    assert shown(model.tag("abc d:")) == [("UPPER", "abc"), ("UPPER", "d:")]
+    model = make(by_script("441"), plain_bytes, labels=("O", "B-UPPER", "I-UPPER", last, single))
+    assert shown(model.tag("a.b")) == [("UPPER", "a."), ("UPPER", "b")]
 
 
 def test_g3_places_are_exact(plain_bytes: CodeTokenizer) -> None:
@@ -155,5 +155,5 @@ def test_g3_spans_cut_no_character_and_have_no_white_space_at_the_edges(
 
 def test_g3_tokens_inside_of_a_character_are_judged_together(plain_bytes: CodeTokenizer) -> None:
     """Three of the four bytes of an emoji are labelled: it is a key as a whole."""
-    assert shown(make(by_script("011101"), plain_bytes).tag("x😀y")) == [("KEY", "😀y")]
+    assert shown(make(by_script("011101"), plain_bytes).tag("x😀y")) == [("UPPER", "😀y")]
     assert shown(make(by_script("010000"), plain_bytes).tag("x😀y")) == []

@@ -161,10 +161,10 @@ def test_the_least_score_of_all_labels_and_of_one(plain_bytes: CodeTokenizer) ->
     model = make(by_letter(plain_bytes), plain_bytes, share=0.8)
     text = "ABC 1@2"
     assert shown(model.tag(text, TagOptions(min_score=0.81))) == []
-    only = TagOptions(min_score=0.81, min_scores={"EMAIL": 0.7})
-    assert shown(model.tag(text, only)) == [("EMAIL", "1@2")]
-    assert shown(model.tag(text, TagOptions(labels=frozenset({"KEY"})))) == [("KEY", "ABC")]
-    with pytest.raises(OptionError, match="'NAME' is not a label of this model: KEY, EMAIL"):
+    only = TagOptions(min_score=0.81, min_scores={"DIGIT": 0.7})
+    assert shown(model.tag(text, only)) == [("DIGIT", "1@2")]
+    assert shown(model.tag(text, TagOptions(labels=frozenset({"UPPER"})))) == [("UPPER", "ABC")]
+    with pytest.raises(OptionError, match="'NAME' is not a label of this model: UPPER, DIGIT"):
         model.tag(text, TagOptions(labels=frozenset({"NAME"})))
     with pytest.raises(OptionError):
         TagOptions(min_score=1.5)
@@ -179,7 +179,7 @@ def test_without_names_the_first_label_is_none(plain_bytes: CodeTokenizer) -> No
 @pytest.mark.parametrize(
     ("labels", "tagging", "reason"),
     [
-        (("KEY", "EMAIL"), None, "no label is called O"),
+        (("UPPER", "DIGIT"), None, "no label is called O"),
         (("O",), None, "no label but the one"),
         (PLAIN, "twice", "expected an object"),
         (PLAIN, {"read": "backwards"}, "'backwards' is not once or twice"),
@@ -202,7 +202,7 @@ def test_a_context_too_short_to_read_twice(plain_bytes: CodeTokenizer) -> None:
     with pytest.raises(ConfigError, match="too short"):
         make(by_script("0"), plain_bytes, tagging={"read": "twice"}, context=2)
     model = make(by_letter(plain_bytes), plain_bytes, tagging={"read": "twice"}, context=3)
-    assert shown(model.tag("a BC d")) == [("KEY", "BC")]
+    assert shown(model.tag("a BC d")) == [("UPPER", "BC")]
 
 
 def test_a_failing_model_ends_the_work(plain_bytes: CodeTokenizer) -> None:

@@ -1,4 +1,4 @@
-"""Labels of tokens -> labelled spans with exact places in the file; knows no model, no windows.
+"""Labels of tokens -> labelled spans with exact places in the file.
 
 Tokens are taken together until they make whole characters, so that no span cuts one.
 """
@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,21 @@ _MAX_WORD = 64
 _LONG_BRIDGE = re.compile(r"[\w+.~%@-]{1,16}")
 # A token may hold a bit of what stands around a secret.
 _BEFORE, _AFTER = "\"'`=:<(,;", "\"'`,;>"
+EMAIL, IP_ADDRESS = "EMAIL", "IP_ADDRESS"
+SUSPECTED = {EMAIL: 0.1, IP_ADDRESS: 0.01}
+"""From this probability of one of its tokens on, what has the shape of an address is one.
+
+Versions, addresses of documentation and those of private networks stay ten times below.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """A token that may belong to an address: its label, its place in the file, its probability."""
+
+    label: str
+    byte: int
+    share: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +111,7 @@ class SpanFinder:
 
     Attributes:
         offset: every span that begins before this byte of the file was given away.
+        suspicions: tokens of the last `add` that may belong to addresses.
     """
 
     def __init__(
@@ -113,6 +130,8 @@ class SpanFinder:
         self._text = ""
         self._run: list[_Piece] = []
         self._gap: list[_Piece] = []
+        self._read_bytes = 0  # of the file, by whole tokens
+        self.suspicions: list[Suspicion] = []
 
     @property
     def offset(self) -> int:
@@ -123,11 +142,12 @@ class SpanFinder:
 
     def begin(self, size: int) -> None:
         """Let the first bytes of the file pass, a byte order mark."""
-        self._place = _Place(byte=size)
+        self._place, self._read_bytes = _Place(byte=size), size
 
     def add(self, ids: Sequence[int], logits: NDArray[np.float32]) -> Iterator[Span]:
         """Take tokens and their logits, [T, C]; give the spans that are complete."""
         labels = self._scheme.read(logits, self._path)
+        self.suspicions = self._suspect(ids, labels)
         labelled = np.flatnonzero(labels.chosen != NO_KIND)
         place = 0
         while place < len(ids):
@@ -145,6 +165,19 @@ class SpanFinder:
         """The spans that the text ends in."""
         while self._run:
             yield from self._end_run()
+
+    def _suspect(self, ids: Sequence[int], labels: TokenLabels) -> list[Suspicion]:
+        """The tokens that may belong to something whose borders the text tells."""
+        sizes = [len(self._tokenizer.token_bytes(token)) for token in ids]
+        starts = self._read_bytes + np.cumsum([0, *sizes])
+        self._read_bytes = int(starts[-1])
+        found = []
+        for label, least in SUSPECTED.items():
+            if label in self._scheme.kinds:
+                shares = labels.kinds[:, self._scheme.kinds.index(label)]
+                places = np.flatnonzero(shares >= least).tolist()
+                found += [Suspicion(label, int(starts[at]), float(shares[at])) for at in places]
+        return sorted(found, key=attrgetter("byte"))
 
     def _skip(self, ids: Sequence[int], start: int, stop: int) -> int:
         """Pass over tokens without a label that make whole characters; where they end."""

@@ -12,6 +12,7 @@ from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, OptionError
 from gpt_bigcode.labeling.bio_labels import LabelScheme
+from gpt_bigcode.labeling.line_spans import LineSpans
 from gpt_bigcode.labeling.spans import Span, SpanFinder
 from gpt_bigcode.labeling.tag_windows import TagWindows
 from gpt_bigcode.tokenization.document_stream import DocumentStream, WindowTokens
@@ -195,32 +196,40 @@ class _SpanCollector:
     """The spans of one text (see `document_stream.Accumulator`)."""
 
     def __init__(self, model: TextTagger, options: TagOptions) -> None:
-        self._reading, self._options = model.windows, options
+        self._windows, self._options = model.windows, options
+        self._tokenizer = model.tokenizer
         self._finder = SpanFinder(model.tokenizer, model.scheme, model.windows.spans)
+        self._lines = LineSpans(model.scheme.kinds)
         self._spans: list[Span] = []
-        self._tokens = self._windows = 0
+        self._token_count = self._window_count = 0
 
     def begin(self, mark_bytes: int) -> None:
         """A byte order mark is no part of a span."""
         self._finder.begin(mark_bytes)
+        self._lines.begin(mark_bytes)
 
     def add(self, tokens: WindowTokens, result: Logits) -> None:
         """Take the logits of the next window."""
         ids = tokens.ids[tokens.used]
-        self._windows += 1
-        self._tokens += len(ids)
-        labels = self._reading.labels(result, len(tokens.ids))[tokens.used]
-        self._keep(self._finder.add(ids, labels))
+        self._window_count += 1
+        self._token_count += len(ids)
+        labels = self._windows.labels(result, len(tokens.ids))[tokens.used]
+        found = list(self._finder.add(ids, labels))
+        self._lines.add(self._tokenizer.decode_bytes(ids), found, self._finder.suspicions)
+        self._keep(self._lines.ready(self._finder.offset))
 
     def advance(self) -> Advance:
         """Give away what was completed."""
         spans, self._spans = tuple(self._spans), []
-        return Advance(spans=spans, offset=self._finder.offset)
+        return Advance(spans=spans, offset=self._lines.offset)
 
     def close(self) -> Tagging:
         """The spans that were not given away."""
-        self._keep(self._finder.close())
-        return Tagging(spans=tuple(self._spans), tokens=self._tokens, windows=self._windows)
+        self._lines.add(b"", self._finder.close(), ())
+        self._keep(self._lines.ready(self._finder.offset, ended=True))
+        return Tagging(
+            spans=tuple(self._spans), tokens=self._token_count, windows=self._window_count
+        )
 
     def _keep(self, spans: Iterable[Span]) -> None:
         self._spans += filter(self._options.accept, spans)
