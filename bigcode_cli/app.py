@@ -31,6 +31,9 @@ SUMMARIES: Mapping[str, str] = MappingProxyType(
         " language.",
         "tag": "Find personal data and secrets in files, or take them out.",
         "bench": "Measure how fast a model runs on this machine, in every precision.",
+        "serve": "Keep models in memory and answer editors and the other commands.",
+        "ps": "List the models that the server has loaded, with memory and idle time.",
+        "stop": "Unload MODEL, or stop the server.",
     }
 )
 """The commands, each with the first line of its help, so that a list of them imports none."""
@@ -84,6 +87,25 @@ EXAMPLES = {
     $ bigcode bench
     $ bigcode bench --shape santacoder --precision float32 --repeat 1
     $ bigcode bench -m bigcode/tiny_starcoder_py --context 4000 --format json
+    """,
+    "serve": """
+    \b
+    Examples:
+    $ bigcode serve --background
+    $ bigcode serve --port 8012 -m bigcode/tiny_starcoder_py
+    $ bigcode serve --port 8012 --host 0.0.0.0 --api-key-file key.txt
+    """,
+    "ps": """
+    \b
+    Examples:
+    $ bigcode ps
+    $ bigcode ps --format json
+    """,
+    "stop": """
+    \b
+    Examples:
+    $ bigcode stop
+    $ bigcode stop bigcode/tiny_starcoder_py
     """,
 }
 ROOT_EPILOG = """

@@ -46,7 +46,7 @@ _bigcode() {
     [[ $previous == = ]] && previous=${COMP_WORDS[COMP_CWORD-2]}
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$called $word" in
-            " complete"|" infill"|" score"|" classify"|" tag"|" bench"|" models"|" models list"|" models pull"|" models update"|" models show"|" models verify"|" models remove"|" models prune"|" models path"|" models default"|" models convert"|" corpus"|" corpus score"|" corpus classify"|" corpus tag"|" corpus complete"|" corpus infill") called="$called $word" ;;
+            " complete"|" infill"|" score"|" classify"|" tag"|" bench"|" serve"|" ps"|" stop"|" models"|" models list"|" models pull"|" models update"|" models show"|" models verify"|" models remove"|" models prune"|" models path"|" models default"|" models convert"|" corpus"|" corpus score"|" corpus classify"|" corpus tag"|" corpus complete"|" corpus infill") called="$called $word" ;;
         esac
     done
     COMPREPLY=()
@@ -57,6 +57,7 @@ _bigcode() {
         " complete:--model"|" complete:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " complete:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
         " complete:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
+        " complete:--server") COMPREPLY=($(compgen -W "auto off" -- "$current")); return ;;
         " complete:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
         " complete:--max-tokens"|" complete:--temperature"|" complete:--samples"|" complete:--seed"|" complete:--top-k"|" complete:--top-p"|" complete:--min-p"|" complete:--repetition-penalty"|" complete:--stop"|" complete:--time-budget"|" complete:--min-confidence"|" complete:--threads") compopt +o default +o bashdefault; return ;;
         " infill:--prefix-file") return ;;
@@ -70,6 +71,7 @@ _bigcode() {
         " infill:--model"|" infill:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " infill:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
         " infill:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
+        " infill:--server") COMPREPLY=($(compgen -W "auto off" -- "$current")); return ;;
         " infill:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
         " infill:--at"|" infill:--marker"|" infill:--offset"|" infill:--max-tokens"|" infill:--temperature"|" infill:--samples"|" infill:--seed"|" infill:--top-k"|" infill:--top-p"|" infill:--min-p"|" infill:--repetition-penalty"|" infill:--stop"|" infill:--time-budget"|" infill:--min-confidence"|" infill:--threads") compopt +o default +o bashdefault; return ;;
         " score:--baseline") return ;;
@@ -79,16 +81,19 @@ _bigcode() {
         " score:--model"|" score:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " score:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
         " score:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
+        " score:--server") COMPREPLY=($(compgen -W "auto off" -- "$current")); return ;;
         " score:--max-bits-per-byte"|" score:--max-rise"|" score:--min-tokens"|" score:--worst"|" score:--stride"|" score:--threads") compopt +o default +o bashdefault; return ;;
         " classify:--model"|" classify:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " classify:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
         " classify:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
+        " classify:--server") COMPREPLY=($(compgen -W "auto off" -- "$current")); return ;;
         " classify:--format") COMPREPLY=($(compgen -W "text json jsonl csv" -- "$current")); return ;;
         " classify:--top"|" classify:--expect"|" classify:--min-score"|" classify:--threads") compopt +o default +o bashdefault; return ;;
         " tag:--baseline") return ;;
         " tag:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
         " tag:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
         " tag:--model"|" tag:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
+        " tag:--server") COMPREPLY=($(compgen -W "auto off" -- "$current")); return ;;
         " tag:--labels"|" tag:--min-score"|" tag:--allow"|" tag:--exclude"|" tag:--salt"|" tag:--threads"|" tag:--format") compopt +o default +o bashdefault; return ;;
         " bench:--shape") COMPREPLY=($(compgen -W "tiny_starcoder_py santacoder starcoderbase-3b starcoder" -- "$current")); return ;;
         " bench:--model"|" bench:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
@@ -96,6 +101,12 @@ _bigcode() {
         " bench:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
         " bench:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
         " bench:--context"|" bench:--repeat"|" bench:--threads") compopt +o default +o bashdefault; return ;;
+        " serve:--model"|" serve:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
+        " serve:--api-key-file") return ;;
+        " serve:--device") COMPREPLY=($(compgen -W "auto cpu cuda" -- "$current")); return ;;
+        " serve:--precision") COMPREPLY=($(compgen -W "auto float32 bfloat16 float16 int8 int4" -- "$current")); return ;;
+        " serve:--port"|" serve:--host"|" serve:--cors"|" serve:--keep-alive"|" serve:--max-memory"|" serve:--prefix-memory"|" serve:--parallel"|" serve:--queue"|" serve:--threads") compopt +o default +o bashdefault; return ;;
+        " ps:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
         " models list:--format") compopt +o default +o bashdefault; return ;;
         " models pull:--format") COMPREPLY=($(compgen -W "text json jsonl" -- "$current")); return ;;
         " models pull:--revision") compopt +o default +o bashdefault; return ;;
@@ -145,13 +156,16 @@ _bigcode() {
         " corpus infill:--output"|" corpus infill:-o"|" corpus infill:--text-column"|" corpus infill:--where"|" corpus infill:--limit"|" corpus infill:--address"|" corpus infill:--workers"|" corpus infill:--gpus-per-worker"|" corpus infill:--batch-tokens"|" corpus infill:--max-tokens"|" corpus infill:--temperature"|" corpus infill:--samples"|" corpus infill:--seed"|" corpus infill:--top-k"|" corpus infill:--top-p"|" corpus infill:--min-p"|" corpus infill:--repetition-penalty"|" corpus infill:--stop"|" corpus infill:--time-budget"|" corpus infill:--min-confidence"|" corpus infill:--suffix-column") compopt +o default +o bashdefault; return ;;
     esac
     case "$called" in
-        "") words="--version --help -h" commands="complete infill score classify tag bench models corpus" ;;
-        " complete") words="--until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --echo --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
-        " infill") words="--at --marker --offset --prefix-file --suffix-file --column-unit --print --in-place --no-trim --order --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --model -m --device --precision --threads --no-weights-cache --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
-        " score") words="--staged --max-bits-per-byte --baseline --max-rise --min-tokens --strict --exit-zero --quiet -q --verbose -v --offline --format --no-ignore --no-cache --worst --sort --heatmap --html --lines --tokens --window --stride --model -m --device --precision --threads --no-weights-cache --help -h" commands="" ;;
-        " classify") words="--top --windows --expect --min-score --exit-zero --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --no-ignore --no-cache --help -h" commands="" ;;
-        " tag") words="--staged --labels --min-score --exit-zero --baseline --update-baseline --allow --exclude --salt --redact --in-place --device --precision --threads --model -m --quiet -q --verbose -v --offline --no-ignore --format --help -h" commands="" ;;
+        "") words="--version --help -h" commands="complete infill score classify tag bench serve ps stop models corpus" ;;
+        " complete") words="--until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --echo --model -m --device --precision --threads --no-weights-cache --server --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " infill") words="--at --marker --offset --prefix-file --suffix-file --column-unit --print --in-place --no-trim --order --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --model -m --device --precision --threads --no-weights-cache --server --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " score") words="--staged --max-bits-per-byte --baseline --max-rise --min-tokens --strict --exit-zero --quiet -q --verbose -v --offline --format --no-ignore --no-cache --worst --sort --heatmap --html --lines --tokens --window --stride --model -m --device --precision --threads --no-weights-cache --server --help -h" commands="" ;;
+        " classify") words="--top --windows --expect --min-score --exit-zero --model -m --device --precision --threads --server --quiet -q --verbose -v --offline --format --no-ignore --no-cache --help -h" commands="" ;;
+        " tag") words="--staged --labels --min-score --exit-zero --baseline --update-baseline --allow --exclude --salt --redact --in-place --device --precision --threads --model -m --server --quiet -q --verbose -v --offline --no-ignore --format --help -h" commands="" ;;
         " bench") words="--shape --context --repeat --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " serve") words="--model -m --port --host --api-key-file --cors --background --exit-when-idle --keep-alive --max-memory --prefix-memory --parallel --queue --device --precision --threads --quiet -q --verbose -v --offline --help -h" commands="" ;;
+        " ps") words="--quiet -q --verbose -v --offline --format --help -h" commands="" ;;
+        " stop") words="--quiet -q --verbose -v --offline --help -h" commands="" ;;
         " models") words="--help -h" commands="list pull update show verify remove prune path default convert" ;;
         " models list") words="--format --help -h" commands="" ;;
         " models pull") words="--revision --convert --quiet -q --verbose -v --offline --format --help -h" commands="$(_bigcode_names)" ;;

@@ -116,6 +116,22 @@ class ComputeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """Whether a server that has the model in memory is asked."""
+
+    server: Annotated[
+        str | None,
+        words(
+            "Use a running server (default), start one if needed (auto), none (off), or this one.",
+            option_types.text,
+            panel=MODEL,
+            metavar="auto|off|unix:PATH",
+            flags=("--server",),
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class MessageOptions:
     """How much is said beside the result."""
 

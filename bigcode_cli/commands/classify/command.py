@@ -3,6 +3,8 @@
 Knows nothing of how options are parsed, texts are read or results are shown.
 """
 
+from functools import partial
+
 import typer
 
 from bigcode_cli.commands.classify.gates import LabelGates
@@ -16,19 +18,22 @@ from bigcode_cli.commands.classify.run import ClassifyRun
 from bigcode_cli.files.inputs import find_texts
 from bigcode_cli.files.options import KeepingOptions
 from bigcode_cli.framework.errors import ExitStatus
-from bigcode_cli.framework.options import ComputeOptions
+from bigcode_cli.framework.options import ComputeOptions, ServerOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import introduce, load_text_classifier, set_numpy_threads
 from bigcode_cli.models.resolve import BUILT_IN_CLASSIFIER, find_model
+from bigcode_cli.server.client.judging import WarmClassifier
+from bigcode_cli.server.client.warm import ServedModel, warm_model
 
 
-def classify(
+def classify(  # noqa: PLR0913  # one dataclass for each group of options
     paths: InputPaths = None,
     *,
     classifying: ClassifyingOptions,
     gates: LabelGateOptions,
     classify_model: ClassifierName = None,
     compute: ComputeOptions,
+    server: ServerOptions,
     table: KeepingOptions,
 ) -> None:
     """Tell which label files have: with the built-in model, their programming language.
@@ -50,7 +55,9 @@ def classify(
     run = ClassifyRun(
         options=classifying, gates=limits, table=table, notes=notes, found=found, compute=compute
     )
-    status = run.execute(texts, lambda: load_text_classifier(found, compute, notes))
+    served = ServedModel(found, compute, server.server)
+    load = partial(load_text_classifier, found, compute, notes)
+    status = run.execute(texts, partial(warm_model, WarmClassifier, served, notes, load))
     if status is ExitStatus.FINDINGS and gates.exit_zero:
         status = ExitStatus.DONE
     if status is not ExitStatus.DONE:

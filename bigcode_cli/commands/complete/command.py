@@ -1,9 +1,9 @@
 """`bigcode complete`: continues a text."""
 
 from bigcode_cli.commands.complete.advice import note_useless
-from bigcode_cli.commands.complete.draft_model import load_draft
 from bigcode_cli.commands.complete.prefix_cache import kept_prefixes
 from bigcode_cli.commands.complete.presenter import Presenter
+from bigcode_cli.commands.complete.warm import open_text_model
 from bigcode_cli.framework.options import (
     Echo,
     GenerationOptions,
@@ -11,24 +11,25 @@ from bigcode_cli.framework.options import (
     KeptModelOptions,
     OutputFormat,
     ReportOptions,
+    ServerOptions,
 )
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.io import text_input
 from bigcode_cli.models.load import (
     completion_options,
     left_of_budget,
-    load_text_model,
     set_numpy_threads,
 )
 from bigcode_cli.models.resolve import find_model
 
 
-def complete(
+def complete(  # one dataclass for each group of options
     file: InputFile = None,
     *,
     generation: GenerationOptions,
     echo: Echo = False,
     model: KeptModelOptions,
+    server: ServerOptions,
     report: ReportOptions,
 ) -> None:
     """Continue the text of FILE or standard input.
@@ -43,8 +44,7 @@ def complete(
     found = find_model(model.model)
     source = text_input.read_text(file, whole=echo)
     options = completion_options(generation, source)
-    text_model = load_text_model(found, model, notes)
-    load_draft(text_model, generation, model, notes)
+    text_model = open_text_model(found, model, server.server, generation, notes)
     presenter = Presenter(source=source, format=report.format, echo=echo, notes=notes)
     note_useless(options, notes)
     with kept_prefixes(text_model, found, notes, enabled=not generation.no_prefix_cache):

@@ -30,6 +30,9 @@ def kept_prefixes(
     model: "TextModel", found: Found, notes: Notes, *, enabled: bool
 ) -> "Iterator[None]":
     """Let a model begin with what is kept of the prompt, and keep the rest when all is shown."""
+    if not hasattr(model, "decoder"):
+        yield  # a server has the model, and keeps prompts itself
+        return
     from gpt_bigcode.backends.interfaces import BlockDecoder
     from gpt_bigcode.checkpoint.weights_id import weights_id
     from gpt_bigcode.generation.prefix_cache import PrefixDecoder, prefix_cache

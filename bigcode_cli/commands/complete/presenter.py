@@ -8,6 +8,7 @@ from bigcode_cli.framework.output import Notes, Result
 
 if TYPE_CHECKING:
     from bigcode_cli.io.text_input import InputText
+    from bigcode_cli.server.client.writing import WarmStream
     from gpt_bigcode.completion.results import Completion
     from gpt_bigcode.completion.text_model import CompletionStream
 
@@ -30,7 +31,7 @@ class Presenter:
     echo: bool
     notes: Notes
 
-    def stream(self, stream: "CompletionStream") -> None:
+    def stream(self, stream: "CompletionStream | WarmStream") -> None:
         """Write an answer while it is generated."""
         read = len(stream.prompt.ids)
         dropped = stream.prompt.dropped_tokens

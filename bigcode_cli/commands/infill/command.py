@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from bigcode_cli.commands.complete.advice import note_useless
-from bigcode_cli.commands.complete.draft_model import load_draft
 from bigcode_cli.commands.complete.prefix_cache import kept_prefixes
+from bigcode_cli.commands.complete.warm import open_text_model
 from bigcode_cli.commands.infill.cursor import Place, check_way, find_place
 from bigcode_cli.commands.infill.options import AnswerOptions, PlaceOptions, Shown
 from bigcode_cli.commands.infill.presenter import InfillPresenter
@@ -17,6 +17,7 @@ from bigcode_cli.framework.options import (
     KeptModelOptions,
     OutputFormat,
     ReportOptions,
+    ServerOptions,
 )
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.io import text_input
@@ -24,7 +25,6 @@ from bigcode_cli.io.atomic_files import Target, atomic_write, in_place_target
 from bigcode_cli.models.load import (
     infill_options,
     left_of_budget,
-    load_text_model,
     set_numpy_threads,
 )
 from bigcode_cli.models.resolve import find_model
@@ -35,13 +35,14 @@ if TYPE_CHECKING:
     from gpt_bigcode.completion.text_model import TextModel
 
 
-def infill(
+def infill(  # noqa: PLR0913  # one dataclass for each group of options
     file: InputFile = None,
     *,
     place: PlaceOptions,
     answer: AnswerOptions,
     generation: GenerationOptions,
     model: KeptModelOptions,
+    server: ServerOptions,
     report: ReportOptions,
 ) -> None:
     """Fill a gap in FILE or standard input.
@@ -63,8 +64,7 @@ def infill(
         order=answer.order.value if answer.order else None,
         trim=not answer.no_trim,
     )
-    text_model = load_text_model(found, model, notes)
-    load_draft(text_model, generation, model, notes)
+    text_model = open_text_model(found, model, server.server, generation, notes)
     presenter = InfillPresenter(
         source=gap.source,
         format=report.format,

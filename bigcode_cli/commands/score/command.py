@@ -1,6 +1,7 @@
 """`bigcode score`: how predictable files are to a model."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -13,13 +14,15 @@ from bigcode_cli.files.inputs import find_texts
 from bigcode_cli.files.options import InputPaths, Staged, TableFormat
 from bigcode_cli.files.sources import Source
 from bigcode_cli.framework.errors import ExitStatus, UsageFailure
-from bigcode_cli.framework.options import KeptModelOptions
+from bigcode_cli.framework.options import KeptModelOptions, ServerOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import load_text_scorer, set_numpy_threads
 from bigcode_cli.models.resolve import find_model
+from bigcode_cli.server.client.judging import WarmScorer
+from bigcode_cli.server.client.warm import ServedModel, warm_model
 
 
-def score(
+def score(  # noqa: PLR0913  # one dataclass for each group of options
     paths: InputPaths = None,
     *,
     staged: Staged = False,
@@ -27,6 +30,7 @@ def score(
     table: ViewOptions,
     scoring: ScoringOptions,
     model: KeptModelOptions,
+    server: ServerOptions,
 ) -> None:
     """Score how predictable files are to a model, in bits per byte (higher = more surprising).
 
@@ -60,7 +64,9 @@ def score(
     )
     if gates.max_rise is not None and not limits.compare:
         notes.note("--max-rise: nothing is compared without --baseline FILE or --staged")
-    totals = run.execute(texts, lambda: load_text_scorer(found, model, notes))
+    served = ServedModel(found, model, server.server)
+    load = partial(load_text_scorer, found, model, notes)
+    totals = run.execute(texts, partial(warm_model, WarmScorer, served, notes, load))
     status = totals.exit_status(strict=gates.strict, exit_zero=gates.exit_zero)
     if status is not ExitStatus.DONE:
         raise typer.Exit(status)

@@ -5,6 +5,7 @@ Knows nothing of how options are parsed, texts are read or results are shown.
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +26,12 @@ from bigcode_cli.files import sources
 from bigcode_cli.files.inputs import find_texts
 from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source
 from bigcode_cli.framework.errors import ExitStatus, Failure, UsageFailure
+from bigcode_cli.framework.options import ServerOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import introduce, set_numpy_threads
 from bigcode_cli.models.resolve import BUILT_IN_TAGGER, Found, find_model
+from bigcode_cli.server.client.judging import WarmTagger
+from bigcode_cli.server.client.warm import ServedModel, warm_model
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.tag.run import TagRun
@@ -42,6 +46,7 @@ def tag(  # noqa: PLR0913  # one dataclass for each group of options
     silencing: SilencingOptions,
     redaction: RedactionOptions,
     model: TagModelOptions,
+    server: ServerOptions,
     table: TagTableOptions,
 ) -> None:
     """Find personal data and secrets in files, or take them out.
@@ -59,13 +64,16 @@ def tag(  # noqa: PLR0913  # one dataclass for each group of options
     with discreet():
         run = _run(finding, silencing, table, staged=staged)
         found = find_model(model.tag_model, built_in=BUILT_IN_TAGGER)
+        served = ServedModel(found, model, server.server)
+        here = partial(_load, found, model, run.notes)
+        load = partial(warm_model, WarmTagger, served, run.notes, here)
         if redaction.redact and not redaction.in_place:
             text = file_source(str(paths[0]) if paths else STANDARD_INPUT)
-            status = run.filter(text, lambda: _load(found, model, run.notes))
+            status = run.filter(text, load)
         else:
             texts = _texts(paths or [], run, staged=staged, ignore=not table.no_ignore)
             act = run.rewrite if redaction.in_place else run.search
-            status = act(texts, lambda: _load(found, model, run.notes))
+            status = act(texts, load)
     if status is not ExitStatus.DONE:
         raise typer.Exit(status)
 

@@ -1,0 +1,42 @@
+"""The model of a call: one that a server has in memory, or one that is loaded here."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bigcode_cli.commands.complete.draft_model import load_draft
+from bigcode_cli.framework.options import GenerationOptions, KeptModelOptions
+from bigcode_cli.framework.output import Notes
+from bigcode_cli.models.load import introduce, load_text_model
+from bigcode_cli.models.resolve import BUILT_IN, Found
+from bigcode_cli.server.client.warm import ServedModel, warm_model
+from bigcode_cli.server.client.writing import WarmTextModel
+
+if TYPE_CHECKING:
+    from gpt_bigcode.completion.text_model import TextModel
+
+
+def open_text_model(
+    found: Found,
+    options: KeptModelOptions,
+    server: str | None,
+    generation: GenerationOptions,
+    notes: Notes,
+) -> Any:
+    """Ask a server for the model if one may be asked, else load it, with its draft model.
+
+    Returns:
+        A `TextModel`, or its twin `WarmTextModel`.
+    """
+
+    def load() -> "TextModel":
+        model = load_text_model(found, options, notes)
+        load_draft(model, generation, options, notes)
+        return model
+
+    if generation.draft is not None:
+        return load()
+    kind = partial(WarmTextModel, cache=not generation.no_prefix_cache)
+    model = warm_model(kind, ServedModel(found, options, server), notes, load)
+    if isinstance(model, WarmTextModel) and options.model is None:
+        introduce(BUILT_IN, notes)
+    return model

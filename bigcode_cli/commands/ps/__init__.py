@@ -1,0 +1,1 @@
+"""`bigcode ps`: what the server of this user has loaded."""

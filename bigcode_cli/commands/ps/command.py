@@ -1,0 +1,44 @@
+"""`bigcode ps`: which models the server of this user has loaded."""
+
+from typing import Any
+
+from bigcode_cli.framework.options import OutputFormat, ReportOptions
+from bigcode_cli.framework.output import Notes, shown_bytes, write_document, write_table
+from bigcode_cli.server.client.connection import Connection, ServerUnusableError
+from bigcode_cli.server.paths import socket_path
+
+
+def ps(*, report: ReportOptions) -> None:
+    """List the models that the server has loaded, with memory and idle time."""
+    document = server_state()
+    if document is None:
+        document = {"running": False, "models": []}
+        Notes(quiet=report.quiet).note("no server is running; bigcode serve starts one")
+    else:
+        document = {"running": True, **document}
+    if report.format is not OutputFormat.TEXT:
+        write_document(document, report.format)
+    elif document["models"]:
+        headings = ("MODEL", "TASK", "STATE", "MEMORY", "REQUESTS", "IDLE")
+        write_table(headings, [_row(model) for model in document["models"]])
+
+
+def server_state() -> dict[str, Any] | None:
+    """What the server says of itself; None if none runs."""
+    try:
+        with Connection(socket_path(), timeout=2.0) as connection:
+            document = connection.get("/bigcode/v1/ps")
+    except ServerUnusableError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _row(model: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(model["model"]),
+        str(model["task"]),
+        str(model["state"]),
+        shown_bytes(model["bytes"]),
+        str(model["requests"]),
+        f"{model['idle_seconds']:.0f} s",
+    )

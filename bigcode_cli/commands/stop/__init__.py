@@ -1,0 +1,1 @@
+"""`bigcode stop`: unloads a model or ends the server."""

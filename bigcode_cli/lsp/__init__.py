@@ -1,0 +1,1 @@
+"""A language server over standard input and output."""

@@ -1,0 +1,112 @@
+"""A request's own decoder.
+
+It shares a model's weights, computes on the engine's thread, and begins a prompt with what the
+prefix tree knows of it.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bigcode_cli.server.engine import Engine, Ticket
+from bigcode_cli.server.prefix_tree import PrefixTree
+
+if TYPE_CHECKING:
+    from gpt_bigcode.backends.interfaces import BlockDecoder, Logits
+
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reuse:
+    """How a request may use what others have computed.
+
+    Attributes:
+        tree: what is kept; None: nothing.
+        exact: the answer has to be the one that a process of its own gives, byte for byte.
+        keep: use what is kept, and keep what this request computes.
+    """
+
+    tree: PrefixTree | None = None
+    exact: bool = True
+    keep: bool = True
+
+
+class ServedDecoder:
+    """A `gpt_bigcode` StepDecoder for one request."""
+
+    def __init__(
+        self, decoder: "BlockDecoder", engine: Engine, ticket: Ticket, reuse: Reuse
+    ) -> None:
+        """Wrap a decoder.
+
+        Args:
+            decoder: the model's; it is not changed: prefill gives the copy a state of its own.
+            engine: where it computes.
+            ticket: the request.
+            reuse: what of other requests counts.
+        """
+        self.reused_tokens = 0
+        self._decoder = copy(decoder)
+        self._engine, self._ticket, self._reuse = engine, ticket, reuse
+        self._tokens: list[int] = []
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a row may have."""
+        return self._decoder.context_length
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self._decoder.vocabulary_size
+
+    @property
+    def exact_steps(self) -> bool:
+        """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
+        return self._decoder.exact_steps
+
+    def prefill(self, prompts: Sequence[Sequence[int]]) -> "Logits":
+        """Forget everything and read one row per prompt. [B, V]."""
+        tree = self._reuse.tree
+        if len(prompts) > 1 or tree is None:
+            return self._call(self._decoder.prefill, prompts)
+        return self._read(prompts[0], tree)
+
+    def decode(self, tokens: Sequence[int]) -> "Logits":
+        """Append one token to each row. [B, V]."""
+        return self._call(self._decoder.decode, tokens)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep only these rows, in this order."""
+        self._call(self._decoder.keep, rows)
+
+    def extend(self, tokens: Sequence[int]) -> "Logits":
+        """Append T tokens to the only row. [T, V]."""
+        return self._call(self._decoder.extend, tokens)
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens of the only row after the first `length`."""
+        self._call(self._decoder.truncate, length)
+
+    def _call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        return self._engine.call(self._ticket, lambda: function(*arguments))
+
+    def _read(self, prompt: Sequence[int], tree: PrefixTree) -> "Logits":
+        """Read a prompt block by block, so that others get their turn, and keep the blocks."""
+        size = tree.page_tokens
+        match = tree.find(prompt[: len(prompt) - 1], exact=True)
+        self.reused_tokens = match.tokens
+        blocks = list(match.pages)
+        whole = (len(prompt) - 1) // size
+        while len(blocks) < whole:
+            end = (len(blocks) + 1) * size
+            blocks.append(self._call(self._read_block, list(blocks), prompt[:end]))
+            tree.add(prompt, blocks[-1:], first=len(blocks) - 1, exact=True)
+        return self._call(self._decoder.prefill_behind, blocks, prompt)
+
+    def _read_block(self, blocks: Sequence[bytes], prompt: Sequence[int]) -> bytes:
+        self._decoder.prefill_behind(blocks, prompt)
+        return self._decoder.block(len(blocks))
