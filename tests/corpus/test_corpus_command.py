@@ -167,3 +167,42 @@ def test_without_the_extra_it_says_how_to_get_it(tmp_path: Path) -> None:
         "bigcode: error[extra-missing]: bigcode corpus needs Ray Data and pyarrow\n"
         "hint: pip install 'bigcode-cli[corpus]' installs it\n"
     )
+
+
+DATA_OPTIONS = (
+    *("--output=out", "--text-column=content", "--where=tokens > 1", "--limit=5"),
+    *("--format=jsonl", "--summary=sum.json", "--model=pocket-coder", "--device=cpu"),
+    *("--precision=float32", "--address=auto", "--workers=1", "--gpus-per-worker=0"),
+    *("--batch-tokens=512", "--quiet"),
+)
+GENERATION_OPTIONS = (
+    *("--until=line", "--max-tokens=4", "--temperature=1", "--samples=1", "--seed=1", "--top-k=5"),
+    *("--top-p=0.9", "--min-p=0.1", "--repetition-penalty=1.1", "--stop=x", "--time-budget=5"),
+    *("--min-confidence=0.1", "--context=a.py", "--no-truncate", "--no-healing"),
+    *("--no-speculation", "--no-prefix-cache"),
+)
+
+
+@pytest.mark.parametrize(
+    ("job", "options"),
+    [
+        ("score", DATA_OPTIONS),
+        ("classify", DATA_OPTIONS),
+        ("tag", (*DATA_OPTIONS, "--redact", "--labels=KEY,EMAIL")),
+        ("complete", (*DATA_OPTIONS, *GENERATION_OPTIONS)),
+        ("infill", (*DATA_OPTIONS, *GENERATION_OPTIONS, "--suffix-column=suffix")),
+    ],
+)
+def test_data_that_are_missing(job: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    """Every option is taken, and the data are looked at before Ray starts."""
+    missing = str(tmp_path / "missing")
+    known = [word for word in options if word.partition("=")[0] in options_of(job)]
+    assert {"--output=out", "--where=tokens > 1"} <= set(known)
+    done = call([BIGCODE, "corpus", job, missing, *known], tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"{missing}: No such file or directory" in done.stderr
+
+
+def options_of(job: str) -> str:
+    done = call([BIGCODE, "corpus", job, "--help"], Path.home())
+    return done.stdout

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bigcode_cli.commands.corpus.options import (
+    BatchGenerationOptions,
     ClusterOptions,
     Data,
     DataOptions,
@@ -19,7 +20,6 @@ from bigcode_cli.commands.corpus.options import (
     SuffixColumn,
 )
 from bigcode_cli.framework.errors import ExitStatus, Failure
-from bigcode_cli.framework.options import GenerationOptions
 
 if TYPE_CHECKING:
     from bigcode_cli.distributed.plan import ModelPlan
@@ -62,7 +62,11 @@ def tag(
 
 
 def complete(
-    data: Data, *, where_to: DataOptions, cluster: ClusterOptions, generation: GenerationOptions
+    data: Data,
+    *,
+    where_to: DataOptions,
+    cluster: ClusterOptions,
+    generation: BatchGenerationOptions,
 ) -> None:
     """Complete every prompt: adds completion, finish_reason and completion_tokens."""
     from bigcode_cli.models.resolve import BUILT_IN
@@ -76,7 +80,7 @@ def infill(
     *,
     where_to: DataOptions,
     cluster: ClusterOptions,
-    generation: GenerationOptions,
+    generation: BatchGenerationOptions,
     suffix_column: SuffixColumn = "suffix",
 ) -> None:
     """Fill every gap between two columns: adds completion, finish_reason and completion_tokens."""
@@ -87,7 +91,7 @@ def infill(
     _run(wanted, data, where_to, cluster)
 
 
-def _generation(options: GenerationOptions) -> dict[str, Any]:
+def _generation(options: BatchGenerationOptions) -> dict[str, Any]:
     """The library's option fields, as plain data."""
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
     return {
@@ -97,7 +101,10 @@ def _generation(options: GenerationOptions) -> dict[str, Any]:
         "stop": list(options.stop or ()),
         "until": None if options.until is None else options.until.value,
         "time_budget_seconds": options.time_budget,
+        "min_confidence": options.min_confidence,
+        "truncate": not options.no_truncate,
         "heal": not options.no_healing,
+        "speculate": not options.no_speculation,
     }
 
 

@@ -1,9 +1,9 @@
 """The arguments and options of `bigcode corpus`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias, get_type_hints
 
 from bigcode_cli.framework import option_types
 from bigcode_cli.framework.option_types import (
@@ -14,7 +14,14 @@ from bigcode_cli.framework.option_types import (
     whole,
     words,
 )
-from bigcode_cli.framework.options import COMMON, GENERAL, MODEL, MODEL_METAVAR, Device
+from bigcode_cli.framework.options import (
+    COMMON,
+    GENERAL,
+    MODEL,
+    MODEL_METAVAR,
+    Device,
+    GenerationOptions,
+)
 from gpt_bigcode.hardware import Precision
 
 DATA_PANEL = "Data"
@@ -190,3 +197,21 @@ class ClusterOptions:
     quiet: Annotated[
         bool, switch("Print no notes, only errors.", "--quiet", "-q", panel=GENERAL)
     ] = False
+
+
+_ONE_PROMPT_ONLY = frozenset({"context", "samples", "draft", "no_prefix_cache"})
+if TYPE_CHECKING:
+    BatchGenerationOptions = GenerationOptions
+else:
+    _HINTS = get_type_hints(GenerationOptions, include_extras=True)
+    BatchGenerationOptions = make_dataclass(
+        "BatchGenerationOptions",
+        [
+            (option.name, _HINTS[option.name], option)
+            for option in fields(GenerationOptions)
+            if option.name not in _ONE_PROMPT_ONLY
+        ],
+        frozen=True,
+        kw_only=True,
+    )
+    """The options of `complete` and `infill` that make sense for many prompts."""
