@@ -1,7 +1,4 @@
-"""Write man/ and completions/ from the command tree; `--check` only compares.
-
-Knows nothing of the forms: `man_pages` and `shell_completions` do.
-"""
+"""Write man/ and completions/ from the command tree; `--check` only compares."""
 
 import sys
 from pathlib import Path

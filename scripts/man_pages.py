@@ -1,4 +1,4 @@
-"""One page of the manual for each command, in man(7)'s language; knows nothing of Typer."""
+"""One page of the manual for each command, in man(7)'s language."""
 
 import re
 from collections.abc import Iterator
@@ -9,14 +9,24 @@ from bigcode_cli.framework.errors import ExitStatus
 from command_tree import MADE_BY, PROGRAM, Command, Option
 
 _FILES = (
-    ("$XDG_CONFIG_HOME/bigcode/config.toml", "defaults for any option, named as the option"),
-    ("$HF_HOME/hub", "checkpoints shared with other tools"),
+    ("$XDG_CONFIG_HOME/bigcode/config.toml", "defaults for options, by name (max-tokens = 64)"),
+    ("$XDG_CACHE_HOME/bigcode/prefixes", "beginnings of prompts, as keys and values"),
+    ("$XDG_CACHE_HOME/bigcode/results", "results of files that were scored or classified"),
+    ("$XDG_CACHE_HOME/bigcode/weights", "quantized weights"),
+    ("$XDG_CACHE_HOME/bigcode/converted", "checkpoints converted to safetensors"),
+    ("$XDG_STATE_HOME/bigcode/", "when the built-in models were introduced"),
+    ("$HF_HOME/hub/", "downloaded models, shared with other tools"),
+    (
+        "~/.config, ~/.cache, ~/.local/state, ~/.cache/huggingface",
+        "what these variables mean if they are not set",
+    ),
 )
 _ENVIRONMENT = (
-    ("BIGCODE_DEBUG", "when set to 1, errors come with a traceback"),
-    ("HF_HOME, HF_HUB_CACHE", "where checkpoints of the hub are kept"),
-    ("NO_COLOR", "when set, no colour"),
-    ("OMP_NUM_THREADS", "processor threads, unless --threads says otherwise"),
+    ("BIGCODE_DEBUG", "set to 1 to print a traceback with every error"),
+    ("BIGCODE_MODEL_FOLDERS", "folders of models, separated by colons"),
+    ("HF_HOME, HF_HUB_CACHE", "where downloaded models are kept"),
+    ("NO_COLOR", "set to anything to disable colours"),
+    ("OMP_NUM_THREADS", "number of CPU threads, unless --threads is given"),
 )
 
 

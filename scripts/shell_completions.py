@@ -1,17 +1,21 @@
-"""Completions for bash, zsh and fish that never start the program; knows nothing of Typer."""
+"""Completions for bash, zsh and fish that never start the program."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from bigcode_cli.models.aliases import SHORT_NAMES
+from bigcode_cli.models.resolve import BUILT_IN_PACKAGES
 from command_tree import MADE_BY, PROGRAM, Command, Option
 
 NAMES_SCRIPT = Path(__file__).resolve().with_name("model_names.sh")
-_NAMES = f"_{PROGRAM}_names"  # the function of each shell that offers models
+# The functions of each shell that offer models: those that are here, and those to be pulled.
+_NAMES = f"_{PROGRAM}_names"
+_PUBLISHED = f"_{PROGRAM}_published"
+_MODEL_OPTIONS = frozenset({"--model", "--draft"})
 
 
 def names_script() -> str:
-    """The lines of shell that list the models that are here; what a shell does takes no start."""
+    """The lines of shell that list downloaded models, which need no start of the program."""
     lines = NAMES_SCRIPT.read_text("utf-8").splitlines()
     return "\n".join(line for line in lines if not line.startswith("#"))
 
@@ -21,12 +25,13 @@ def bash_completion(commands: list[Command]) -> str:
     lines = [
         f"# {MADE_BY}",
         f"{_NAMES}() {{",
-        f"    echo {' '.join(SHORT_NAMES)}",
+        f"    echo {' '.join(BUILT_IN_PACKAGES)}",
         f"    command sh -c '{names_script()}'",
         "}",
+        f"{_PUBLISHED}() {{ echo {' '.join(SHORT_NAMES)}; }}",
         f"_{PROGRAM}() {{",
         "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}",
-        "    local called= word",
+        "    local called= word words= commands=",
         "    # `--option=value` arrives as three words.",
         "    [[ $current == = ]] && current=",
         "    [[ $previous == = ]] && previous=${COMP_WORDS[COMP_CWORD-2]}",
@@ -46,7 +51,8 @@ def bash_completion(commands: list[Command]) -> str:
     for entry in commands:
         key = f" {' '.join(entry.path)}" if entry.path else ""
         words = " ".join(name for option in entry.options for name in option.names)
-        offered = " ".join((*entry.subcommands, *([f"$({_NAMES})"] if entry.names else [])))
+        names = _function_of(entry)
+        offered = " ".join((*entry.subcommands, *([f"$({names})"] if names else [])))
         lines += [f'        "{key}") words="{words}" commands="{offered}" ;;']
     lines += [
         "    esac",
@@ -58,8 +64,17 @@ def bash_completion(commands: list[Command]) -> str:
         "}",
         f"complete -o bashdefault -o default -F _{PROGRAM} {PROGRAM}",
     ]
-    text = "\n".join(lines) + "\n"
-    return text.replace("local called= word", "local called= word words= commands=")
+    return "\n".join(lines) + "\n"
+
+
+def _function_of(command: Command) -> str:
+    """The function that offers what the argument of a command may name; none for files."""
+    return {"here": _NAMES, "published": _PUBLISHED, "": ""}[command.models]
+
+
+def _escaped(words: tuple[str, ...]) -> str:
+    """Words with blanks in them, as one list for a shell."""
+    return " ".join(word.replace(" ", "\\ ") for word in words)
 
 
 def _bash_values(command: Command) -> Iterator[str]:
@@ -69,9 +84,10 @@ def _bash_values(command: Command) -> Iterator[str]:
     for option in command.options:
         keys = "|".join(f'"{key}:{name}"' for name in option.names)
         if option.choices:
-            words = " ".join(option.choices)
-            yield f'        {keys}) COMPREPLY=($(compgen -W "{words}" -- "$current")); return ;;'
-        elif "--model" in option.names:
+            listed = f"compgen -W '{_escaped(option.choices)}' -- \"$current\""
+            yield f"        {keys}) mapfile -t COMPREPLY < <({listed})"
+            yield '            COMPREPLY=("${COMPREPLY[@]// /\\\\ }"); return ;;'
+        elif _MODEL_OPTIONS & set(option.names):
             words = f'"$({_NAMES})"'
             yield f'        {keys}) COMPREPLY=($(compgen -W {words} -- "$current")); return ;;'
         elif option.is_path:
@@ -88,7 +104,11 @@ def zsh_completion(commands: list[Command]) -> str:
         f"#compdef {PROGRAM}",
         f"# {MADE_BY}",
         f"{_NAMES}() {{",
-        f"    local -a names=({' '.join(SHORT_NAMES)} $(command sh -c '{names_script()}'))",
+        f"    local -a names=({' '.join(BUILT_IN_PACKAGES)} $(command sh -c '{names_script()}'))",
+        '    compadd "$@" -a names',
+        "}",
+        f"{_PUBLISHED}() {{",
+        f"    local -a names=({' '.join(SHORT_NAMES)})",
         '    compadd "$@" -a names',
         "}",
         f"{_NAMES}_or_files() {{ _alternative 'models:model:{_NAMES}' 'files:file:_files'; }}",
@@ -108,7 +128,7 @@ def zsh_completion(commands: list[Command]) -> str:
 def _zsh_body(command: Command, commands: list[Command]) -> Iterator[str]:
     specs = [spec for option in command.options for spec in _zsh_option(option)]
     if not command.subcommands:
-        offered = _NAMES if command.names else ""
+        offered = _function_of(command)
         alone = len(command.arguments) == 1
         specs += [
             f"'{'*' if alone else place}:{name}:{'_files' if path else offered}'"
@@ -141,9 +161,9 @@ def _zsh_option(option: Option) -> Iterator[str]:
     text = _quoted(option.help).replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
     value = ""
     if option.value is not None:
-        action = f"({' '.join(option.choices)})" if option.choices else ""
+        action = f"({_escaped(option.choices)})" if option.choices else ""
         action = "_files" if option.is_path else action
-        action = f"{_NAMES}_or_files" if "--model" in option.names else action
+        action = f"{_NAMES}_or_files" if _MODEL_OPTIONS & set(option.names) else action
         value = f":{option.value.replace(':', ' ')}:{action}"
     for name in option.names:
         star = "*" if option.repeatable else ""
@@ -159,8 +179,11 @@ def fish_completion(commands: list[Command]) -> str:
     lines = [
         f"# {MADE_BY}",
         f"function _{_NAMES}",
-        f"    string split ' ' '{' '.join(SHORT_NAMES)}'",
+        f"    string split ' ' '{' '.join(BUILT_IN_PACKAGES)}'",
         f"    command sh -c '{names_script()}'",
+        "end",
+        f"function _{_PUBLISHED}",
+        f"    string split ' ' '{' '.join(SHORT_NAMES)}'",
         "end",
     ]
     for entry in commands:
@@ -172,8 +195,8 @@ def fish_completion(commands: list[Command]) -> str:
             text = _quoted(child.summary)
             lines.append(f"complete -c {PROGRAM} -f -n '{when}' -a {name} -d '{text}'")
         when = seen or f"not __fish_seen_subcommand_from {' '.join(entry.subcommands)}"
-        if entry.names:
-            lines.append(f"complete -c {PROGRAM} -n '{when}' -a '(_{_NAMES})'")
+        if names := _function_of(entry):
+            lines.append(f"complete -c {PROGRAM} -n '{when}' -a '(_{names})'")
         lines += [
             f"complete -c {PROGRAM} -n '{when}' {_fish_option(option)}" for option in entry.options
         ]
@@ -185,8 +208,8 @@ def _fish_option(option: Option) -> str:
         f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names
     )
     takes = "" if option.value is None else " -r -F" if option.is_path else " -x"
-    chosen = f" -a '{' '.join(option.choices)}'" if option.choices else ""
-    chosen = f" -a '(_{_NAMES})'" if "--model" in option.names else chosen
+    chosen = f" -a '{_escaped(option.choices)}'" if option.choices else ""
+    chosen = f" -a '(_{_NAMES})'" if _MODEL_OPTIONS & set(option.names) else chosen
     return f"{' '.join(names)}{takes}{chosen} -d '{_quoted(option.help)}'"
 
 

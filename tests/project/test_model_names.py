@@ -82,8 +82,33 @@ def offered(shell: str, line: str, completions: Path, home: Path) -> set[str]:
 def test_models_that_are_here(shell: str, line: str, completions: Path, home: Path) -> None:
     shown = line.replace("''", "") if shell == "fish" else line
     found = offered(shell, shown, completions, home)
-    assert found >= HERE | {"santacoder", "tiny_starcoder_py"}
+    assert found >= HERE | {"pocket-coder", "pocket-languages", "pocket-secrets"}
+    assert "santacoder" not in found  # it would have to be pulled
     assert not any("touch" in name or "empty" in name for name in found)
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_models_that_can_be_pulled(shell: str, completions: Path, home: Path) -> None:
+    line = "bigcode models pull " + ("" if shell == "fish" else "''")
+    found = offered(shell, line, completions, home)
+    assert found >= {"santacoder", "tiny_starcoder_py"}
+    assert not found & (HERE | {"pocket-coder"})
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("bigcode tag --labels ", {"KEY", "PASSWORD"}),
+        ("bigcode classify --expect Pyt", {"Python"}),
+        ("bigcode classify --expect Plain", {r"Plain\ text"}),
+    ],
+)
+def test_labels(shell: str, line: str, expected: set[str], completions: Path, home: Path) -> None:
+    typed = f"{line}''" if line.endswith(" ") and shell == "bash" else line
+    found = offered(shell, typed, completions, home)
+    assert found >= ({name.replace("\\", "") for name in expected} if shell == "fish" else expected)
+    assert "O" not in found
 
 
 def test_a_part_of_a_name(completions: Path, home: Path) -> None:
