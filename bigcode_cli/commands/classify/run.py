@@ -15,7 +15,7 @@ from bigcode_cli.commands.classify.reports import NO_LABEL, LabelEntry, LabelRep
 from bigcode_cli.files.file_errors import Fault
 from bigcode_cli.files.options import KeepingOptions
 from bigcode_cli.files.progress import Progress
-from bigcode_cli.files.result_cache import Memory, Remembered, ResultCache, model_scope
+from bigcode_cli.files.result_cache import CachedResults, ResultCache, StoredForm, model_scope
 from bigcode_cli.files.sources import Source
 from bigcode_cli.files.verdict import Verdict
 from bigcode_cli.framework.errors import ExitStatus, UsageFailure
@@ -107,7 +107,7 @@ class ClassifyRun:
         model: "ClassifierDescription",
         load: Callable[[], "TextClassifier"],
         progress: Progress,
-    ) -> "Remembered[Classification]":
+    ) -> "CachedResults[Classification]":
         now = model_scope(self.found.directory, self.compute)
         scope = {"job": "classify", "windows": self.options.windows, **now}
         cache = ResultCache.open(scope, enabled=not self.table.no_cache)
@@ -118,8 +118,8 @@ class ClassifyRun:
             cache.writable = again == now  # not if it was replaced meanwhile
             return classifier.classify_many(documents, windows=self.options.windows)
 
-        memory = Memory(cache, _pack, partial(_unpack, model))
-        return Remembered(texts, memory, compute, progress.advance)
+        form = StoredForm(_pack, partial(_unpack, model))
+        return CachedResults(texts, cache, form, compute, progress.advance)
 
     def _entry(
         self, text: Source, outcome: "Classification | Exception", *, alone: bool

@@ -12,7 +12,7 @@ from bigcode_cli.commands.score.reports import ScoreEntry, ScoreReport, surprise
 from bigcode_cli.commands.score.views import KeptSource, keep_text
 from bigcode_cli.files.file_errors import Fault
 from bigcode_cli.files.progress import Progress
-from bigcode_cli.files.result_cache import Memory, Remembered, ResultCache, model_scope
+from bigcode_cli.files.result_cache import CachedResults, ResultCache, StoredForm, model_scope
 from bigcode_cli.files.results import Entry, Totals, report_all
 from bigcode_cli.files.sources import Source
 from bigcode_cli.framework.options import KeptModelOptions
@@ -93,7 +93,7 @@ class ScoreRun:
 
     def _outcomes(
         self, texts: Sequence[Source], load: Callable[[], "TextScorer"], progress: Progress
-    ) -> "Remembered[Score]":
+    ) -> "CachedResults[Score]":
         details = {
             # Added lines are judged by the values of lines.
             "lines": self.options.lines
@@ -123,7 +123,8 @@ class ScoreRun:
             options = ScoreOptions(mode=mode, stride=self.options.stride, **details)
             return model.score_many(documents, options)
 
-        return Remembered(texts, Memory(cache, asdict, _unpack), compute, progress.advance)
+        form = StoredForm(asdict, _unpack)
+        return CachedResults(texts, cache, form, compute, progress.advance)
 
     def _entry(
         self, text: Source, outcome: "Score | Exception", past: "Score | None", *, alone: bool

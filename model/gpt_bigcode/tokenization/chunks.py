@@ -4,15 +4,18 @@ The ids are those of the whole text: it is cut only where the pre-tokenizer of t
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+if TYPE_CHECKING:
+    from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+
 
 PIECE_CHARACTERS = 1 << 14
 """The most that is tokenized at once."""
 _MARK_BYTES = 3
 
 
-def encode_pieces(tokenizer: CodeTokenizer, pieces: Iterable[str]) -> Iterator[list[int]]:
+def encode_pieces(tokenizer: "CodeTokenizer", pieces: Iterable[str]) -> Iterator[list[int]]:
     """Ids of the text that the pieces make together, in portions.
 
     Raises:

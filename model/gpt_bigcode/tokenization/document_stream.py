@@ -10,10 +10,13 @@ the results of one document.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from gpt_bigcode.tokenization.chunks import encode_pieces, without_mark
-from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+
+if TYPE_CHECKING:
+    from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+
 
 _POOLED_BATCHES = 4  # windows of this many batches wait, so that similar lengths meet
 
@@ -125,7 +128,7 @@ class DocumentStream(Generic[Result, Value]):
 
     def __init__(
         self,
-        tokenizer: CodeTokenizer,
+        tokenizer: "CodeTokenizer",
         windows: Windows,
         compute: Compute[Result],
         *,
@@ -195,7 +198,7 @@ class _Document(Generic[Result, Value]):
     """One document: windows out on one side, results in on the other."""
 
     def __init__(
-        self, tokenizer: CodeTokenizer, windows: Windows, accumulator: Accumulator[Result, Value]
+        self, tokenizer: "CodeTokenizer", windows: Windows, accumulator: Accumulator[Result, Value]
     ) -> None:
         self.pending = 0  # windows that were cut and have no result yet
         self.ended = False
