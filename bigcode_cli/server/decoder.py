@@ -24,12 +24,14 @@ class Reuse:
     """How a request may use what others have computed.
 
     Attributes:
-        tree: what is kept; None: nothing.
+        blocks: whole blocks that are kept, computed as a process of its own does; None: nothing.
+        tokens: what is kept token by token, however it was computed; None: nothing.
         exact: the answer has to be the one that a process of its own gives, byte for byte.
         keep: use what is kept, and keep what this request computes.
     """
 
-    tree: PrefixTree | None = None
+    blocks: PrefixTree | None = None
+    tokens: PrefixTree | None = None
     exact: bool = True
     keep: bool = True
 
@@ -70,10 +72,10 @@ class ServedDecoder:
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> "Logits":
         """Forget everything and read one row per prompt. [B, V]."""
-        tree = self._reuse.tree
+        tree = self._reuse.blocks if self._reuse.exact else self._reuse.tokens
         if len(prompts) > 1 or tree is None:
             return self._call(self._decoder.prefill, prompts)
-        return self._read(prompts[0], tree)
+        return (self._read if self._reuse.exact else self._read_rest)(prompts[0], tree)
 
     def decode(self, tokens: Sequence[int]) -> "Logits":
         """Append one token to each row. [B, V]."""
@@ -106,6 +108,29 @@ class ServedDecoder:
             blocks.append(self._call(self._read_block, list(blocks), prompt[:end]))
             tree.add(prompt, blocks[-1:], first=len(blocks) - 1, exact=True)
         return self._call(self._decoder.prefill_behind, blocks, prompt)
+
+    def _read_rest(self, prompt: Sequence[int], tree: PrefixTree) -> "Logits":
+        """Read what nobody has read yet of a prompt, and keep all of it."""
+        match = tree.find(prompt[: len(prompt) - 1], exact=False)
+        known = self.reused_tokens = match.tokens
+        pages: list[bytes] = list(match.pages)
+        step = self._decoder.block_tokens
+        while known + step < len(prompt) - 1:
+            end = known + step
+            pages = [self._call(self._read_on, pages, prompt[:end], known)]
+            known = end
+        logits = self._call(self._decoder.prefill_behind, pages, prompt, known)
+        first = self.reused_tokens // tree.page_tokens
+        starts = range(first * tree.page_tokens, len(prompt), tree.page_tokens)
+        ends = [min(start + tree.page_tokens, len(prompt)) for start in starts]
+        places = list(zip(starts, ends, strict=True))
+        kept = self._call(lambda: [self._decoder.tokens(*place) for place in places])
+        tree.add(prompt, kept, first=first, exact=False)
+        return logits
+
+    def _read_on(self, pages: Sequence[bytes], prompt: Sequence[int], known: int) -> bytes:
+        self._decoder.prefill_behind(pages, prompt, known)
+        return self._decoder.tokens(0, len(prompt))
 
     def _read_block(self, blocks: Sequence[bytes], prompt: Sequence[int]) -> bytes:
         self._decoder.prefill_behind(blocks, prompt)

@@ -217,7 +217,8 @@ class Jobs:
 
         def work(ticket: Ticket, emit: Emit) -> None:
             with self._using(choice, Task.GENERATE, caller, ticket) as loaded:
-                own = replace(reuse, tree=loaded.tree if reuse.keep else None)
+                blocks, tokens = loaded.trees if reuse.keep and loaded.trees else (None, None)
+                own = replace(reuse, blocks=blocks, tokens=tokens)
                 writer = Writer(loaded.model, loaded.engine, ticket, own)
                 written = writer.start(_within_budget(wanted, ticket))
                 emit(Started(model=loaded.found.name, counts=written.counts))

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from gpt_bigcode.completion.text_model import TextModel
 
 
+_PAGE_TOKENS = 32
+
+
 class Task(StrEnum):
     """What a model is loaded for."""
 
@@ -95,13 +98,19 @@ def load_model(found: Found, task: Task, compute: Compute) -> Any:
     return tagger
 
 
-def new_tree(model: "TextModel", limit_bytes: int) -> PrefixTree | None:
-    """A tree for a model's prompts; None if its decoder cannot take a row apart."""
+def new_trees(model: "TextModel", limit_bytes: int) -> tuple[PrefixTree, ...]:
+    """Trees for a model's prompts: by blocks and by tokens; none if its rows cannot be taken apart.
+
+    Args:
+        model: the model.
+        limit_bytes: what both may take.
+    """
     from gpt_bigcode.backends.interfaces import BlockDecoder
 
     if not isinstance(model.decoder, BlockDecoder):
-        return None
-    return PrefixTree(limit_bytes, model.decoder.block_tokens)
+        return ()
+    half = limit_bytes // 2
+    return PrefixTree(half, model.decoder.block_tokens), PrefixTree(half, _PAGE_TOKENS)
 
 
 @dataclass(frozen=True, kw_only=True)

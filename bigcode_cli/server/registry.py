@@ -14,7 +14,7 @@ from typing import Any
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.models.resolve import Found
 from bigcode_cli.server.engine import Engine, Ticket
-from bigcode_cli.server.library import Compute, Task, load_model, new_tree, weight_bytes
+from bigcode_cli.server.library import Compute, Task, load_model, new_trees, weight_bytes
 from bigcode_cli.server.prefix_tree import PrefixTree
 
 _WAIT_SECONDS = 0.1
@@ -38,7 +38,7 @@ class Loaded:
         self.found, self.task, self.compute = found, task, compute
         self.engine = Engine(found.name)
         self.model: Any = None
-        self.tree: PrefixTree | None = None
+        self.trees: tuple[PrefixTree, ...] = ()
         self.error: BaseException | None = None
         self.users = 0
         self.used = monotonic()
@@ -53,7 +53,7 @@ class Loaded:
     @property
     def memory_bytes(self) -> int:
         """What the weights' files and the kept prompts take."""
-        return self.weight_bytes + (0 if self.tree is None else self.tree.bytes)
+        return self.weight_bytes + sum(tree.bytes for tree in self.trees)
 
     def describe(self) -> dict[str, Any]:
         """What `bigcode ps` shows."""
@@ -159,7 +159,7 @@ class Registry:
     def trees(self) -> list[PrefixTree]:
         """The kept prompts of all models."""
         with self._changed:
-            return [one.tree for one in self._models.values() if one.tree is not None]
+            return [tree for one in self._models.values() for tree in one.trees]
 
     def _take(self, found: Found, task: Task, compute: Compute) -> Loaded:
         directory = os.path.realpath(found.directory)
@@ -187,7 +187,7 @@ class Registry:
                 Ticket(), lambda: load_model(loaded.found, loaded.task, compute)
             )
             if loaded.task is Task.GENERATE:
-                loaded.tree = new_tree(model, self._prefix_bytes)
+                loaded.trees = new_trees(model, self._prefix_bytes)
             loaded.model = model
         except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
             loaded.error = error

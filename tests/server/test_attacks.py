@@ -181,6 +181,7 @@ def test_107_bodies_that_are_too_large_or_too_short(server: Server) -> None:
 )
 @pytest.mark.parametrize("path", [b"/v1/completions", b"/completion", b"/bigcode/v1/complete"])
 def test_108_json_that_means_nothing(server: Server, path: bytes, body: bytes) -> None:
+    body = body.replace(b"max_tokens", b"n_predict") if path == b"/completion" else body
     reply = _raw(server, _request(HOST + JSON, body, path=path))
     told = json.loads(reply.partition(b"\r\n\r\n")[2])
     assert (_status(reply), bool(told["error"]["message"])) == (400, True)

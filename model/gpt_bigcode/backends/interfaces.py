@@ -154,8 +154,21 @@ class BlockDecoder(StepDecoder, Protocol):
         """What else the numbers depend on: engine, its version, precision, threads."""
         ...
 
-    def prefill_behind(self, blocks: Sequence[bytes], prompt: Sequence[int]) -> Logits:
-        """Forget everything, take over the prompt's first blocks and read the rest. [1, V]."""
+    def prefill_behind(
+        self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
+    ) -> Logits:
+        """Forget everything, take over the prompt's first tokens and read the rest. [1, V].
+
+        Args:
+            blocks: the first tokens, as `block` or `tokens` gave them.
+            prompt: the whole prompt.
+            known: how many tokens of the blocks count; None: all. Only with whole blocks alone the
+                numbers are, bit for bit, those of a prefill.
+        """
+        ...
+
+    def tokens(self, start: int, end: int) -> bytes:
+        """The keys and values of some tokens of the only row."""
         ...
 
     def block(self, index: int) -> bytes:

@@ -180,25 +180,31 @@ class NumpyDecoder:
         parts = f"{threads} threads, parts of {BLOCK_TOKENS // 2}"
         return f"NumPy {np.__version__}, float32, {parts}, {processor_name()}"
 
-    def prefill_behind(self, blocks: Sequence[bytes], prompt: Sequence[int]) -> Floats:
-        """Forget everything, take over the prompt's first blocks and read the rest. [1, V]."""
+    def prefill_behind(
+        self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
+    ) -> Floats:
+        """Forget everything, take over the prompt's first tokens and read the rest. [1, V]."""
         row = self._empty_row()
+        *shape, _, size = row.store.shape
         for block in blocks:
-            *shape, _, size = row.store.shape
-            row.reserve(row.length + BLOCK_TOKENS)
-            row.store[..., row.length : row.length + BLOCK_TOKENS, :] = np.frombuffer(
-                block, np.float32
-            ).reshape(*shape, BLOCK_TOKENS, size)
-            row.length += BLOCK_TOKENS
+            tokens = np.frombuffer(block, np.float32).reshape(*shape, -1, size)
+            end = row.length + tokens.shape[-2]
+            row.reserve(end)
+            row.store[..., row.length : end, :] = tokens
+            row.length = end
+        row.length = row.length if known is None else known
         logits = self._read_prompt(row, prompt)
         self._rows = [row]
         return logits
 
     def block(self, index: int) -> bytes:
         """The keys and values of a whole block of the only row."""
+        return self.tokens(index * BLOCK_TOKENS, (index + 1) * BLOCK_TOKENS)
+
+    def tokens(self, start: int, end: int) -> bytes:
+        """The keys and values of some tokens of the only row."""
         (row,) = self._rows
-        start = index * BLOCK_TOKENS
-        return row.store[..., start : start + BLOCK_TOKENS, :].tobytes()
+        return row.store[..., start:end, :].tobytes()
 
     def truncate(self, length: int) -> None:
         """Forget all tokens of the only row after the first `length`."""

@@ -127,8 +127,10 @@ class TorchDecoder:
         return f"PyTorch {torch.__version__}, {self._device}, {layers}, {how}"
 
     @torch.inference_mode()
-    def prefill_behind(self, blocks: Sequence[bytes], prompt: Sequence[int]) -> NDArray[np.float32]:
-        """Forget everything, take over the prompt's first blocks and read the rest. [1, V].
+    def prefill_behind(
+        self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
+    ) -> NDArray[np.float32]:
+        """Forget everything, take over the prompt's first tokens and read the rest. [1, V].
 
         Raises:
             MemoryLimitError: the cache does not fit.
@@ -139,14 +141,21 @@ class TorchDecoder:
         with memory_errors(f"{len(prompt)} tokens"):
             self._cache = self._new_cache(1, len(prompt) + _SPARE_TOKENS)
             for block in blocks:
-                self._cache.restore(bytearray(block), self._chunk)
+                tokens = len(block) * self._chunk // self.block_bytes
+                self._cache.restore(bytearray(block), tokens)
+            if known is not None:
+                self._cache.truncate(known)
             for start in range(self._cache.length, len(prompt), self._chunk):
                 hidden = self._read(ids[:, start : start + self._chunk], self._cache)
             return self._head(hidden)
 
     def block(self, index: int) -> bytes:
         """The keys and values of a whole block of the only row."""
-        return self._filled().tokens(index * self._chunk, (index + 1) * self._chunk)
+        return self.tokens(index * self._chunk, (index + 1) * self._chunk)
+
+    def tokens(self, start: int, end: int) -> bytes:
+        """The keys and values of some tokens of the only row."""
+        return self._filled().tokens(start, end)
 
     def truncate(self, length: int) -> None:
         """Forget all tokens of the only row after the first `length`."""
