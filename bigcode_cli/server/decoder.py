@@ -66,6 +66,11 @@ class ServedDecoder:
         return self._decoder.vocabulary_size
 
     @property
+    def guess_cost(self) -> float:
+        """What one more token of `extend` costs, in steps of `decode`."""
+        return self._decoder.guess_cost
+
+    @property
     def exact_steps(self) -> bool:
         """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
         return self._decoder.exact_steps

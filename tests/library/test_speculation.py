@@ -6,6 +6,7 @@ from functools import cache
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from gpt_bigcode.generation.drafters import (
 )
 from gpt_bigcode.generation.loop import Generation, Limits
 from gpt_bigcode.generation.sampling import Sampler, probabilities
-from gpt_bigcode.generation.speculative import SpeculativeDecoder
+from gpt_bigcode.generation.speculative import SpeculativeDecoder, look_ahead
 from gpt_bigcode.stopping.finish_reason import FinishReason
 from reference_models import make_ours, tiny_fields
 
@@ -63,6 +64,7 @@ class TextDecoder:
 
     vocabulary_size = VOCABULARY
     context_length = 160
+    guess_cost = 0.3
 
     def __init__(self, *, noise: float = 0.0) -> None:
         self.noise, self.exact_steps = noise, noise == 0
@@ -104,9 +106,10 @@ class TextDecoder:
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every guess is checked, so that what is tested does not depend on the clock."""
-    monkeypatch.setattr(speculative.Pace, "most", lambda _self, **_: LONGEST_DRAFT)
-    monkeypatch.setattr(speculative.Pace, "length", lambda _self, shares: len(shares))
+    """Every guess is checked."""
+    budget = speculative.SpeculationBudget
+    monkeypatch.setattr(budget, "most", lambda _self, **_: LONGEST_DRAFT)
+    monkeypatch.setattr(budget, "length", lambda _self, shares: len(shares))
 
 
 def write(
@@ -295,6 +298,18 @@ def test_so_many_draws_tell_other_distributions_apart(monkeypatch: pytest.Monkey
     step = SpeculativeDecoder._step
     monkeypatch.setattr(SpeculativeDecoder, "_step", trusting)
     assert surprise(drawn(SAMPLERS["free"], DRAFTERS["the model itself"], 0.0), shares) > 1
+
+
+def test_where_draws_would_depend_on_guesses_none_are_made() -> None:
+    """A draw on the border between two tokens cannot be settled as a greedy choice can."""
+    for noise, sampler, looks in [
+        (0.0, Sampler(), True),
+        (0.0, SAMPLERS["free"], True),
+        (1e-5, Sampler(), True),
+        (1e-5, SAMPLERS["free"], False),
+    ]:
+        model = SimpleNamespace(decoder=TextDecoder(noise=noise), draft=None)
+        assert (look_ahead(model, sampler, 50) is not None) == looks
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-5])

@@ -126,6 +126,11 @@ class StepDecoder(Decoder, Protocol):
         """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
         ...
 
+    @property
+    def guess_cost(self) -> float:
+        """What one more token of `extend` costs, in steps of `decode`; a constant, never timed."""
+        ...
+
     def extend(self, tokens: Sequence[int]) -> Logits:
         """Append T tokens to the only row. [T, V]: the logits after each of them."""
         ...

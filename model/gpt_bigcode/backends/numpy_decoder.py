@@ -36,6 +36,7 @@ Floats = NDArray[np.float32]
 Result = TypeVar("Result")
 _CHUNK_TOKENS = 512  # of a row by itself: threads that share Python's lock do more without it
 _SCORES_AT_ONCE = 1 << 18  # 1 MiB: few calls, and scores that stay near the core
+_GUESS_COST = 0.45  # products of single rows stay exact, and only the weights are read once
 _LEAST_QUERIES = 16  # fewer at once would make too many calls
 
 
@@ -133,6 +134,11 @@ class NumpyDecoder:
     def exact_steps(self) -> bool:
         """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
         return True
+
+    @property
+    def guess_cost(self) -> float:
+        """What one more token of `extend` costs, in steps of `decode`."""
+        return _GUESS_COST
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Floats:
         """Forget everything and read one row per prompt; equal prompts are read once. [B, V]."""

@@ -4,6 +4,7 @@ Knows token rows, padding and the cache; knows no sampling and no text.
 """
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from gpt_bigcode.modeling.kv_cache import KeyValueCache
 
 PREFILL_CHUNK_TOKENS = 512
 _SPARE_TOKENS = 256
+_GUESS_COSTS = MappingProxyType({"cpu": 0.25, "cuda": 0.05})
 
 
 class TorchDecoder:
@@ -66,6 +68,14 @@ class TorchDecoder:
         in another order than those of one row.
         """
         return self._row_trunk is not None and is_exact(self._model)
+
+    @property
+    def guess_cost(self) -> float:
+        """What one more token of `extend` costs, in steps of `decode`.
+
+        A step reads all weights once; on a processor the products of a few more rows add to that.
+        """
+        return _GUESS_COSTS["cuda" if self._device.type == "cuda" else "cpu"]
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:

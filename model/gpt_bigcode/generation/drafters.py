@@ -1,7 +1,4 @@
-"""Guesses of what comes next: copied from the text itself, or written by a smaller model.
-
-Knows no model that checks them and no rule of sampling; a wrong guess costs time, never a token.
-"""
+"""Guesses of what comes next: copied from the text itself, or written by a smaller model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,10 +22,17 @@ _LEAST_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Draft:
-    """Guessed tokens; `grades` say of each what speaks for it, for `Acceptance`."""
+    """Guessed tokens.
+
+    Attributes:
+        tokens: their ids.
+        grades: what speaks for each of them, for `Acceptance`.
+        passes: how often a smaller model was asked.
+    """
 
     tokens: tuple[int, ...] = ()
     grades: tuple[int, ...] = ()
+    passes: int = 0
 
 
 class Drafter(Protocol):
@@ -127,7 +131,7 @@ class ModelDrafter:
         logits = self._read_on()
         tokens: list[int] = []
         grades: list[int] = []
-        reached = 1.0
+        reached, passes = 1.0, 1
         while True:
             token = int(logits.argmax())
             share = float(probabilities(logits)[token])
@@ -139,8 +143,9 @@ class ModelDrafter:
             if len(tokens) == most:
                 break
             logits = self._decoder.decode([token])[0]
+            passes += 1
             self._cached.append(token)
-        return Draft(tuple(tokens), tuple(grades))
+        return Draft(tuple(tokens), tuple(grades), passes)
 
     def _read_on(self) -> FloatArray:
         """The smaller model's logits behind the text, [V]."""

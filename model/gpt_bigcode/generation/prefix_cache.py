@@ -68,6 +68,11 @@ class PrefixDecoder:
         """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
         return self._decoder.exact_steps
 
+    @property
+    def guess_cost(self) -> float:
+        """What one more token of `extend` costs, in steps of `decode`."""
+        return self._decoder.guess_cost
+
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Logits:
         """Forget everything and read one row per prompt. [B, V]."""
         self.reused_tokens, self._new = 0, []
