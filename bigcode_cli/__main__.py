@@ -1,7 +1,4 @@
-"""The entry point of `bigcode` and of `python -m bigcode_cli`.
-
-Knows nothing of commands; it only makes the process safe before anything else is imported.
-"""
+"""The entry point of `bigcode`: makes the process safe before anything else is imported."""
 
 import sys
 
@@ -39,7 +36,7 @@ def run() -> None:
 
 
 def _forget_current_directory() -> None:
-    """Take the current directory off the module path if an empty item of PYTHONPATH put it there.
+    """Remove the current directory from the module path where PYTHONPATH has an empty item.
 
     A `torch.py` in somebody's repository must not be imported because `bigcode` was started there.
     """

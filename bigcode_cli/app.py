@@ -1,7 +1,4 @@
-"""The command tree, in the order in which the help lists it, and `main`, which runs it.
-
-Knows nothing of models or files; every command lives in its own module.
-"""
+"""The command tree, in the order in which the help lists it, and `main`, which runs it."""
 
 import inspect
 import sys

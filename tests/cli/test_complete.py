@@ -58,6 +58,16 @@ def test_a_healed_token_is_not_written_again(
     assert healed["prompt_tokens"] == plain["prompt_tokens"] - 1
 
 
+def test_an_empty_prompt_is_not_ended_at_once(complete: Complete, tmp_path: Path) -> None:
+    """After an end token the likeliest one may be another; a file was asked for."""
+    model = write_checkpoint(tmp_path / "ends", script=[], at=0)
+    done = complete("--max-tokens=4", "--format=json", model=model, text=b"")
+    assert done.json["prompt_tokens"] == 1
+    assert done.json["choices"][0]["completion_tokens"] >= 1
+    done = complete("--max-tokens=4", "--format=json", model=model, text=b"a")
+    assert done.status == 0
+
+
 def test_an_empty_answer_is_an_answer(complete: Complete, scripted: Scripted) -> None:
     done = complete(model=scripted(""))
     assert (done.status, done.stdout, done.stderr) == (0, b"", "")

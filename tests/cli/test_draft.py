@@ -54,4 +54,4 @@ def test_what_does_not_go_together_is_a_usage_error(run: Run, arguments: list[st
 def test_several_samples_are_written_plainly(run: Run, arguments: list[str]) -> None:
     done = run(*arguments, "--draft=pocket-coder", "--samples=2")
     assert done.status == 0
-    assert "--draft is not used" in done.stderr
+    assert "--draft is ignored" in done.stderr

@@ -10,7 +10,7 @@ from program import Run
 
 LINES = "".join(f"def name_{number}(value):\n    return value + {number}\n" for number in range(40))
 END = "def name_40(value):\n    return"
-WARM = re.compile(r"(\d+) tokens of the prompt were kept from an earlier call")
+WARM = re.compile(r"prompt cache: (\d+) tokens reused")
 
 
 @pytest.fixture

@@ -1,7 +1,4 @@
-"""How measurements are shown: as a card for people, as one JSON line for programs.
-
-Knows nothing of how they were made.
-"""
+"""How measurements are shown: as a card for people, as one JSON line for programs."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +17,15 @@ from bigcode_cli.framework.output import (
 if TYPE_CHECKING:
     from gpt_bigcode.benchmarking.measure import Spread
 
-_HEADINGS = ("precision", "prefill", "decode", "first token", "load", "memory", "of the limit")
+_HEADINGS = (
+    "precision",
+    "prefill",
+    "decode",
+    "first token",
+    "load",
+    "memory",
+    "% of memory bandwidth",
+)
 _ALL_DIGITS = 100
 
 
@@ -47,12 +52,13 @@ class Card:
 
     def _write_text(self) -> None:
         limit = self.bandwidth_bytes_per_second
-        read = "not measured" if limit is None else f"{shown_bytes(limit)}/s read"
+        bandwidth = "not measured" if limit is None else f"{shown_bytes(limit)}/s"
+        device = "CPU" if self.device == "cpu" else self.device
         write_facts(
             [
                 ("model", f"{self.model}, {shown_count(self.parameters)} parameters"),
-                ("device", f"{self.device}, {_counted(self.threads, 'thread')}"),
-                ("memory", read),
+                ("device", f"{device}, {_counted(self.threads, 'thread')}"),
+                ("memory bandwidth", bandwidth),
                 ("prompt", f"{_counted(self.context, 'token')}, {_counted(self.repeat, 'run')}"),
                 ("auto", f"{self.auto.precision} in {self.auto.engine}: {self.auto.reason}"),
             ]
@@ -65,7 +71,7 @@ class Card:
             write_table(_HEADINGS, [self._row(row) for row in there])
         absent = [row for row in self.precisions if row.rates is None]
         if absent:
-            write_facts([(row.precision, f"not here: {row.unavailable}") for row in absent])
+            write_facts([(row.precision, f"not measured: {row.unavailable}") for row in absent])
 
     def _row(self, row: Measured) -> tuple[str, ...]:
         rates = row.rates
@@ -91,7 +97,7 @@ class Card:
 
 
 def _facts(row: Measured) -> dict[str, Any]:
-    """The fields of a row that say something, with its rates among them."""
+    """The fields of a row that are known, with its rates among them."""
     values = asdict(row)
     if row.rates is None:
         return {name: values[name] for name in ("precision", "unavailable")}

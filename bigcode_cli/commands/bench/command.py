@@ -1,7 +1,4 @@
-"""`bigcode bench`: how fast this machine is with a model, and how fast it could be.
-
-Knows nothing of how options are parsed or results are shown.
-"""
+"""`bigcode bench`: how fast a model runs on this machine, and how fast it could."""
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -35,7 +32,7 @@ def bench(
     """
     set_numpy_threads(model.threads)
     if measurement.shape is not None and model.model is not None:
-        raise UsageFailure("--shape: measures random weights, --model a model; name one of them")
+        raise UsageFailure("--shape and --model do not go together")
     notes = Notes(quiet=report.quiet, verbose=report.verbose)
     with _checkpoint(measurement, model, notes) as (name, directory, config):
         bench = Bench(directory=directory, config=config, options=measurement, model=model)
@@ -75,16 +72,17 @@ def _measure(bench: Bench, name: str, notes: Notes) -> Card:
     on_processor = bench.on_processor
     bandwidth = measure_bandwidth(threads) if on_processor else None
     rows = []
-    for precision in precisions(bench.model):
+    wanted = precisions(bench.model)
+    for number, precision in enumerate(wanted, start=1):
         if bench.refusal(precision) is None:
-            notes.remark(f"measuring {precision}")
+            notes.remark(f"measuring {precision} ({number} of {len(wanted)})")
         rows.append(bench.measure(precision, bandwidth))
     return Card(
         model=name,
         parameters=bench.config.parameter_count(),
         context=bench.options.prompt_tokens,
         repeat=bench.options.repeat,
-        device="processor" if on_processor else bench.model.device,
+        device="cpu" if on_processor else bench.model.device,
         threads=threads,
         bandwidth_bytes_per_second=bandwidth,
         auto=choice,

@@ -1,7 +1,4 @@
-"""Measures one checkpoint in every precision that is there; returns facts, shows nothing.
-
-Knows nothing of how they are shown.
-"""
+"""Measures one checkpoint in every precision that this machine has."""
 
 import shutil
 import tempfile
@@ -25,12 +22,12 @@ if TYPE_CHECKING:
     from gpt_bigcode.config import GPTBigCodeConfig
 
 _REASONS = {
-    "numpy": "the checkpoint is small: NumPy has answered before PyTorch is imported",
-    "int8": "the fewest bytes a token that keep the quality",
-    "int4": "what is larger does not fit into memory",
-    "bfloat16": "this device multiplies it in hardware",
-    "float16": "this device has no bfloat16",
-    "float32": "this processor is not faster with 16 bits",
+    "numpy": "the checkpoint is small: NumPy answers before PyTorch is imported",
+    "int8": "fewest bytes per token without loss of quality",
+    "int4": "larger formats do not fit into memory",
+    "bfloat16": "supported by the hardware",
+    "float16": "no bfloat16 on this device",
+    "float32": "16 bits are not faster on this CPU",
 }
 # Processors that multiply float16 in hardware, by Linux's names: Intel, Arm.
 _FLOAT16_FLAGS = frozenset({"avx512_fp16", "amx_fp16", "fphp", "asimdhp"})

@@ -1,7 +1,4 @@
-"""`--draft`: a smaller model that guesses for the one that writes.
-
-Knows nothing of how guesses are checked.
-"""
+"""`--draft`: a smaller model for speculative decoding."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,16 +19,16 @@ def load_draft(
     """Give a model its draft model, if one was asked for.
 
     Raises:
-        UsageFailure: guesses were switched off.
+        UsageFailure: speculative decoding is disabled.
         Failure: `model-missing`, `draft-mismatch`.
     """
     name = generation.draft
     if name is None:
         return
     if generation.no_speculation:
-        raise UsageFailure("--draft: guesses for the model, --no-speculation wants no guesses")
+        raise UsageFailure("--draft and --no-speculation do not go together")
     if generation.samples != 1:
-        notes.note("--draft is not used: several samples are written without guesses")
+        notes.note("--draft is ignored: several samples are generated without speculation")
         return
     found = find_model(name, option="--draft")
     draft = load_text_model(found, replace(options, model=name), notes)
@@ -40,8 +37,8 @@ def load_draft(
     if draft.tokenizer.spellings != model.tokenizer.spellings or (
         draft.tokenizer.special_ids != model.tokenizer.special_ids
     ):
-        why = f"its tokenizer is another one than that of {model.name}"
-        hint = "a draft model must have the same tokens, as tiny_starcoder_py and StarCoder do"
+        why = f"its tokenizer differs from that of {model.name}"
+        hint = "a draft model must share the tokenizer, as tiny_starcoder_py and StarCoder do"
         raise Failure("draft-mismatch", f"--draft: {found.name}: {why}", hint=hint)
     if isinstance(draft.decoder, StepDecoder):
         model.draft = draft.decoder

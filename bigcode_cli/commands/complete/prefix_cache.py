@@ -1,8 +1,7 @@
-"""The folder in which the beginnings of prompts are kept for the next call.
+"""The cache of beginnings of prompts, for the next call.
 
-Knows nothing of what is in it. It holds no text and no token, but keys and values, from which a
-determined reader who has the model could tell the text: so the folder is its owner's alone, and
-`--no-prefix-cache` does without it.
+It holds keys and values, from which somebody with the model could reconstruct the text: so the
+folder is private, and `--no-prefix-cache` turns it off.
 """
 
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def prefix_folder() -> Path:
-    """Return where they are kept, whether it exists or not."""
+    """Return the folder, whether it exists or not."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / "prefixes"
@@ -29,7 +28,7 @@ def prefix_folder() -> Path:
 def kept_prefixes(
     model: "TextModel", found: Found, notes: Notes, *, enabled: bool
 ) -> "Iterator[None]":
-    """Let a model begin with what is kept of the prompt, and keep the rest when all is shown."""
+    """Let a model reuse the cached beginning of the prompt, and cache the rest afterwards."""
     if not hasattr(model, "decoder"):
         yield  # a server has the model, and keeps prompts itself
         return
@@ -52,6 +51,5 @@ def kept_prefixes(
     model.decoder = decoder
     yield
     if decoder.reused_tokens:
-        reused = f"{decoder.reused_tokens} tokens of the prompt were kept from an earlier call"
-        notes.detail(f"{reused}; --no-prefix-cache reads them anew")
+        notes.detail(f"prompt cache: {decoder.reused_tokens} tokens reused")
     decoder.save()

@@ -10,6 +10,7 @@ from gpt_bigcode.backends.interfaces import Decoder, StepDecoder
 from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
 from gpt_bigcode.completion.prompt import Prompt
 from gpt_bigcode.completion.results import Choice, Completion, Timings
+from gpt_bigcode.generation.first_token import FirstToken
 from gpt_bigcode.generation.loop import GeneratedToken, Generation
 from gpt_bigcode.generation.sampling import Rule, Sampler
 from gpt_bigcode.generation.speculative import look_ahead
@@ -66,6 +67,8 @@ class CompletionRun:
     def _sampler(self) -> Sampler:
         tokenizer, prompt, sampler = self.model.tokenizer, self.prompt, self.options.sampler
         rules: list[Rule] = [Utf8Rule(tokenizer.spellings, tokenizer.utf8, prompt.before)]
+        if not prompt.text and not prompt.suffix:
+            rules.append(FirstToken(self.model.end_ids))
         if prompt.healed:
             rules.append(Healing(prompt.healed, tokenizer.spellings))
         return replace(sampler, rules=(*rules, *sampler.rules))
