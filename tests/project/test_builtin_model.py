@@ -106,15 +106,15 @@ def test_completions_parse_as_far_as_they_go(text_model: TextModel, prompt: str)
     assert parses_so_far(prompt + text) == (prompt != CASES[0])
 
 
-# Files of the library itself, which were never trained on; any change of them changes the sample.
+# Code that was never trained on: files of this library as they once were, so that the sample stays.
 SAMPLED = ("threads", "scores", "windows", "suffix_overlap")
 REPORT = json.loads((FOLDER / "evaluation.json").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
 def measurer() -> Measurer:
-    folder = FOLDER.parent / "gpt_bigcode"
-    texts = {name: (folder / f"{name}.py").read_text("utf-8") for name in SAMPLED}
+    folder = Path(__file__).with_name("own_code")
+    texts = {name: (folder / f"{name}.txt").read_text("utf-8") for name in SAMPLED}
     records = [{"package": "gpt_bigcode", "path": name, "text": texts[name]} for name in SAMPLED]
     tokenizer = CodeTokenizer.from_file(FOLDER / "tokenizer.json")
     cases = Cases(

@@ -69,9 +69,9 @@ def tagger() -> TextTagger:
 
 
 def own_files() -> list[RealFile]:
-    folder = ROOT / "model" / "gpt_bigcode"
+    folder = Path(__file__).with_name("own_code")
     return [
-        RealFile("gpt_bigcode", f"{name}.py", "python", (folder / f"{name}.py").read_text("utf-8"))
+        RealFile("gpt_bigcode", f"{name}.py", "python", (folder / f"{name}.txt").read_text("utf-8"))
         for name in _HOSTS
     ]
 

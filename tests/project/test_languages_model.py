@@ -30,7 +30,7 @@ ASKED_FOR = {
 # Files of this repository, by what everybody calls their language.
 OWN_FILES = {
     "bigcode_cli/app.py": "Python",
-    "model/gpt_bigcode/heads.py": "Python",
+    "model/gpt_bigcode/modeling/heads.py": "Python",
     "pyproject.toml": "TOML",
     "Makefile": "Makefile",
     "CHANGELOG.md": "Markdown",
