@@ -1,7 +1,4 @@
-"""The cache of checkpoints that other tools share: where it is and what lies in it.
-
-Knows no network and no model; reads names, links and sizes only, and writes nothing.
-"""
+"""The cache of checkpoints that other tools share: where it is and what it holds."""
 
 import os
 import re
@@ -101,12 +98,14 @@ class CachedRepository:
         """
         if COMMIT.fullmatch(revision):
             return revision
-        return read_reference(self.reference(revision))
+        try:
+            return read_reference(self.reference(revision))
+        except Failure as error:
+            hint = f"bigcode models pull {self.name} repairs it"
+            raise Failure(error.slug, str(error), hint=hint) from None
 
     def snapshot(self, commit: str) -> Path | None:
         """Return the folder of a commit; None if it is not here.
-
-        Whoever can write a reference must not be able to lead us out of the cache.
 
         Raises:
             Failure: it, or a file in it, is a link to somewhere else.

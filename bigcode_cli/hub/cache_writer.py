@@ -1,6 +1,6 @@
 """Writes to the shared cache: contents under their hashes, then links, then the reference.
 
-Knows no network. Nothing is visible as a model before all of it is there and checked.
+Nothing is visible as a model before all of it is there and checked.
 """
 
 import errno
@@ -9,7 +9,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,13 +21,10 @@ from bigcode_cli.hub.repo_files import CONFIG_FILE, RemoteFile
 
 ORPHAN_SECONDS = 24 * 3600
 _NOTE_AFTER_SECONDS = 2.0
-_POLL_SECONDS = 0.2
-_STALLED_SECONDS = 600.0
 _SILENT_SECONDS = 60.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _INCOMPLETE = ".incomplete"
-_OTHERS_MAY_WRITE = 0o022
 
 
 @contextmanager
@@ -61,15 +58,6 @@ class Store:
         self.repository = repository
         self.notes = notes
         self.say = notes.note
-        self.watch: Callable[[int], None] = lambda _: None
-
-    def note_strangers(self) -> None:
-        """Say so if the cache is somebody else's and others may change it."""
-        with suppress(OSError):
-            status = self.repository.root.stat()
-            if status.st_uid not in (0, os.geteuid()) and status.st_mode & _OTHERS_MAY_WRITE:
-                place = f"{self.repository.root} belongs to somebody else"
-                self.say(f"{place}, and others may change what is in it")
 
     def holds(self, file: RemoteFile) -> bool:
         """Tell whether a content is here and has its hash."""
@@ -116,35 +104,17 @@ class Store:
 
     @contextmanager
     def locked(self, file: RemoteFile) -> Iterator[None]:
-        """Hold the lock by which the tools that share the cache wait for each other.
-
-        Raises:
-            Failure: whoever holds it has made no progress for ten minutes.
-        """
+        """Hold the lock by which the tools that share the cache wait for each other."""
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.repository.locks / f"{file.digest}.lock", mode=0o664)
-        began = moved = time.monotonic()
-        size, noted = -1, False
-        while True:
+        with suppress(NotImplementedError):  # no locks on this disk: the work may be done twice
             try:
-                lock.acquire(timeout=0)
-                break
+                lock.acquire(timeout=_NOTE_AFTER_SECONDS)
             except Timeout:
-                now, seen = time.monotonic(), self._incomplete_bytes(file)
-                moved, size = (now, seen) if seen != size else (moved, size)
-                self.watch(seen)
-                if now - moved > _STALLED_SECONDS:
-                    message = f"{file.name}: another process holds its lock and does not move"
-                    raise Failure("locked", message) from None
-                if not noted and now - began > _NOTE_AFTER_SECONDS:
-                    self.say("waiting for another download of the same files")
-                    noted = True
-                time.sleep(_POLL_SECONDS)
-            except NotImplementedError:  # a file system without locks: the work may be done twice
-                break
+                self.say("waiting for another download of the same files")
+                lock.acquire()
         try:
-            # Whoever wrote them was killed, unless this is a file system that keeps nobody out.
             self._sweep(file, _SILENT_SECONDS)
             yield
         finally:
@@ -194,21 +164,14 @@ class Store:
         _replace(reference, commit, as_link=False)
 
     def _sweep(self, file: RemoteFile, silent_seconds: float = -1.0) -> None:
-        """Remove what others have begun of a content and not touched for some time."""
-        for path in self._incomplete(file):
+        """Remove what others have begun of a content and not touched for some time.
+
+        While the lock is held they were killed, unless this disk has no locks.
+        """
+        for path in self.repository.blobs.glob(f"{file.digest}.*{_INCOMPLETE}"):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > silent_seconds:
                     path.unlink()
-
-    def _incomplete(self, file: RemoteFile) -> list[Path]:
-        return sorted(self.repository.blobs.glob(f"{file.digest}.*{_INCOMPLETE}"))
-
-    def _incomplete_bytes(self, file: RemoteFile) -> int:
-        total = 0
-        for path in self._incomplete(file):
-            with suppress(OSError):
-                total += path.stat().st_size
-        return total
 
 
 def _replace(path: Path, content: str, *, as_link: bool) -> None:

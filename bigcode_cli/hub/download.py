@@ -1,6 +1,6 @@
 """Brings one file from a hub into a temporary file, through drops and resumptions.
 
-Knows no cache. The content counts only if its size and its hash are those that were listed.
+The content counts only if its size and its hash are those that were listed.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.hub.checksums import new_hasher
 from bigcode_cli.hub.client import Hub, wrong_hash
-from bigcode_cli.hub.errors import Interrupted, refuse_web_page
+from bigcode_cli.hub.errors import RetryableError, refuse_web_page
 from bigcode_cli.hub.progress import Progress
 from bigcode_cli.hub.repo_files import RemoteFile
 
@@ -70,11 +70,11 @@ class Transfer:
         for _ in range(_MAX_CONNECTIONS):
             before, problem = part.received, part.too_short()
             try:
-                with self.hub.open_file(url, self.repository, offset=before) as response:
+                with self.hub.open_file(url, offset=before) as response:
                     part.begin(response)
-                    for chunk in self.hub.chunks(response):
+                    for chunk in self.hub.session.chunks(response):
                         part.write(chunk)
-            except Interrupted as error:
+            except RetryableError as error:
                 problem = error.failure
                 failures = 0 if part.received > before else failures
                 time.sleep(error.wait_seconds)

@@ -1,26 +1,28 @@
-"""What can go wrong between us and a hub, each in two lines with a name that scripts can match.
+"""What can go wrong between us and a hub, each in two lines with a slug that scripts can match.
 
-Knows neither requests nor the cache. No text of a server or of a library gets into a message,
-since either may repeat a token or the password of a proxy.
+No text of a server or of a library gets into a message: either may repeat a token or a password.
 """
 
 import ssl
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bigcode_cli.framework.errors import Failure
+from bigcode_cli.hub.network_settings import certificates_hint, proxies
 
 if TYPE_CHECKING:
     import httpx2
 
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TIMEOUT, _TOO_MANY, _SERVER = 401, 403, 404, 408, 429, 500
-_UNKNOWN_WAIT_SECONDS = 30
+_UNKNOWN_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 30, 60
+_MAX_DIGITS = 9
+_LATER = "try again later"
+_LOGIN_PAGE = "is there a login page in between?"
 
 
-class Interrupted(Exception):  # noqa: N818  # not an error as long as there are tries left
+class RetryableError(Exception):
     """A request that may succeed when it is tried again; `failure` is what to say if not."""
 
     def __init__(
@@ -34,33 +36,31 @@ class Interrupted(Exception):  # noqa: N818  # not an error as long as there are
 
 @contextmanager
 def network_errors(host: str) -> Iterator[None]:
-    """Turn what the HTTP library raises into `Interrupted`.
+    """Translate the exceptions of the HTTP library.
 
     Raises:
-        Interrupted: it may work again, or there is no connection at all.
-        Failure: it will not, such as a wrong certificate.
+        RetryableError: it may work again, or there is no connection at all.
+        Failure: it will not, such as an untrusted certificate.
     """
     import httpx2
 
     try:
         yield
     except (httpx2.ConnectTimeout, httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
-        waited = "connect" if isinstance(error, httpx2.ConnectTimeout) else "answer"
-        raise Interrupted(
-            Failure("network", f"{host}: no {waited} in time", hint="try again later")
-        ) from None
+        is_connecting = isinstance(error, httpx2.ConnectTimeout)
+        raise no_answer(host, "connection" if is_connecting else "answer") from None
     except (httpx2.ProxyError, httpx2.ConnectError) as error:
         raise _no_connection(error, host) from None
     except httpx2.TransportError as error:
         message = f"{host}: the connection broke off ({_reason(error)})"
-        raise Interrupted(Failure("network", message, hint="try again later")) from None
+        raise RetryableError(Failure("network", message, hint=_LATER)) from None
     except (httpx2.HTTPError, httpx2.InvalidURL):
         raise Failure("hub-invalid", f"{host}: its answer is not HTTP") from None
 
 
-def no_answer(host: str) -> Interrupted:
+def no_answer(host: str, what: str = "answer") -> RetryableError:
     """Describe a server that lets us wait too long."""
-    return Interrupted(Failure("network", f"{host}: no answer in time", hint="try again later"))
+    return RetryableError(Failure("network", f"{host}: no {what} in time", hint=_LATER))
 
 
 def refuse_web_page(response: "httpx2.Response", wanted: str) -> None:
@@ -71,19 +71,19 @@ def refuse_web_page(response: "httpx2.Response", wanted: str) -> None:
     """
     if response.headers.get("content-type", "").startswith("text/html"):
         message = f"{response.url.host}: sends a web page instead of {wanted}"
-        raise Failure("hub-invalid", message, hint="is there a login page between?")
+        raise Failure("hub-invalid", message, hint=_LOGIN_PAGE)
 
 
 def _no_connection(error: Exception, host: str) -> Exception:
     if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)):
-        hint = "a wrong clock, or a program that reads encrypted traffic, looks like this"
-        return Failure("tls", f"{host}: its certificate is refused ({_reason(error)})", hint=hint)
-    proxy = _proxy()
-    if proxy is not None:
-        message = f"{host}: cannot be reached through the proxy {proxy} ({_reason(error)})"
-        return Interrupted(Failure("offline", message), may_pass=False)
-    message = f"{host}: cannot be reached ({_reason(error)})"
-    return Interrupted(Failure("offline", message), may_pass=False)
+        usual = "a wrong clock, or a program that reads encrypted traffic, looks like this"
+        message = f"{host}: its certificate is refused ({_reason(error)})"
+        return Failure("tls", message, hint=certificates_hint() or usual)
+    variable, address = next(proxies(), (None, ""))
+    way = f" through the proxy {urlsplit(address).netloc.rpartition('@')[2]}" if variable else ""
+    message = f"{host}: cannot be reached{way} ({_reason(error)})"
+    hint = f"{variable} names that proxy" if variable else None
+    return RetryableError(Failure("offline", message, hint=hint), may_pass=False)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -103,52 +103,41 @@ def _reason(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _proxy() -> str | None:
-    """Name the proxy that the environment asks for, without user and password."""
-    address = urllib.request.getproxies().get("https") or urllib.request.getproxies().get("http")
-    if not address:
-        return None
-    parts = urlsplit(address if "//" in address else f"//{address}")
-    return parts.netloc.rpartition("@")[2]
-
-
-def retry_after_seconds(response: "httpx2.Response") -> int:
-    """Read for how long a server asks to be left alone."""
-    text = response.headers.get("retry-after", "").strip()
-    return (
-        int(text)
-        if text.isascii() and text.isdigit() and len(text) < len("1" * 10)
-        else (_UNKNOWN_WAIT_SECONDS)
-    )
-
-
-def refusal(
-    response: "httpx2.Response", repository: str, host: str, *, sent_token: bool
-) -> Failure:
-    """Describe an answer that is an error."""
-    status, code = response.status_code, response.headers.get("x-error-code", "")
+def refusal(response: "httpx2.Response", repository: str, *, sent_token: bool) -> Exception:
+    """Describe an answer that is an error, by its status and the hub's own error code."""
+    status, host = response.status_code, response.url.host
     if status in (_UNAUTHORIZED, _FORBIDDEN):
-        return _no_access(response, repository, host, sent_token=sent_token)
+        return _no_access(response, repository, sent_token=sent_token)
     if status == _NOT_FOUND:
-        what = {"RevisionNotFound": "revision", "EntryNotFound": "file"}.get(code, "repository")
+        code = response.headers.get("x-error-code", "")
         hint = "check the name and the revision"
+        what = {"RevisionNotFound": "revision", "EntryNotFound": "file"}.get(code, "repository")
         return Failure("not-found", f"{repository}: {host} has no such {what}", hint=hint)
     if status == _TOO_MANY:
-        wait = retry_after_seconds(response)
+        wait = _retry_after_seconds(response)
         hint = f"try again in {wait} s"
-        return Failure("rate-limited", f"{host}: too many requests from here", hint=hint)
+        failure = Failure("rate-limited", f"{host}: too many requests from here", hint=hint)
+        return (
+            failure if wait > _LONGEST_WAIT_SECONDS else RetryableError(failure, wait_seconds=wait)
+        )
     if status >= _SERVER or status == _TIMEOUT:
-        return Failure("hub-down", f"{host}: answers with error {status}", hint="try again later")
+        message = f"{host}: answers with error {status}"
+        return RetryableError(Failure("hub-down", message, hint=_LATER))
     return Failure("hub-invalid", f"{host}: answers with status {status}")
 
 
-def _no_access(
-    response: "httpx2.Response", repository: str, host: str, *, sent_token: bool
-) -> Failure:
-    code = response.headers.get("x-error-code", "")
-    address = f"{response.url.scheme}://{response.url.netloc.decode()}/{repository}"
+def _retry_after_seconds(response: "httpx2.Response") -> int:
+    """Read for how long a server asks to be left alone."""
+    text = response.headers.get("retry-after", "").strip()
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    return int(text) if is_number else _UNKNOWN_WAIT_SECONDS
+
+
+def _no_access(response: "httpx2.Response", repository: str, *, sent_token: bool) -> Failure:
+    code, host = response.headers.get("x-error-code", ""), response.url.host
     if code == "GatedRepo":
-        hint = f"accept its licence at {address}, then set HF_TOKEN"
+        page = f"{response.url.scheme}://{response.url.netloc.decode()}/{repository}"
+        hint = f"accept its licence at {page}, then set HF_TOKEN"
         return Failure("gated", f"{repository}: its owner asks for an agreement", hint=hint)
     if sent_token:
         hint = "set HF_TOKEN to a token that may read it, or unset it"
@@ -157,4 +146,4 @@ def _no_access(
         hint = "check the name; a private repository needs HF_TOKEN"
         return Failure("not-found", f"{repository}: {host} has no such repository", hint=hint)
     hint = "set HF_TOKEN to a token that may read it"
-    return Failure("auth", f"{repository}: {host} asks who you are", hint=hint)
+    return Failure("auth", f"{repository}: {host} asks for a token", hint=hint)

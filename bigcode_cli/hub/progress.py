@@ -1,7 +1,4 @@
-"""How far a download is: a bar on a terminal, a line every few seconds elsewhere.
-
-Knows nothing of files or hubs.
-"""
+"""How far a download is: a bar on a terminal, a line every few seconds elsewhere."""
 
 import os
 import sys
@@ -26,7 +23,7 @@ class Progress:
         self._name = name
         self._total = total_bytes
         self._notes = notes
-        self._done = self._elsewhere = 0
+        self._done = 0
         self._began = self._shown = time.monotonic()
         self._bar: Bar | None = None
         self._task: TaskID | None = None
@@ -66,16 +63,10 @@ class Progress:
     def advance(self, count: int) -> None:
         """Count bytes that have come, or that are needed again if negative."""
         self._done += count
-        self._elsewhere = 0
-        self._show()
-
-    def follow(self, count: int) -> None:
-        """Show what another process has brought so far of a file that we wait for."""
-        self._elsewhere = count
         self._show()
 
     def _show(self) -> None:
-        now, there = time.monotonic(), max(self._done + self._elsewhere, 0)
+        now, there = time.monotonic(), max(self._done, 0)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=there)
             if now - self._shown > _REDRAW_SECONDS:

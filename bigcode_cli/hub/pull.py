@@ -1,35 +1,47 @@
-"""Brings a repository's model into the cache, safely; the steps in their order.
-
-Knows nothing of the command line.
-"""
+"""Brings a repository's model into the cache, safely; the steps in their order."""
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bigcode_cli.conversion.folders import is_convertible, usable_folder
+from bigcode_cli.conversion.folders import is_convertible
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes, shown_bytes
 from bigcode_cli.hub import repo_files
-from bigcode_cli.hub.cache_reader import CachedRepository
+from bigcode_cli.hub.cache_reader import BRANCH, CachedRepository
 from bigcode_cli.hub.cache_writer import Store, storage_errors
 from bigcode_cli.hub.client import Hub
 from bigcode_cli.hub.download import Transfer
-from bigcode_cli.hub.errors import Interrupted
+from bigcode_cli.hub.errors import RetryableError
+from bigcode_cli.hub.network_settings import SLUG, is_offline
 from bigcode_cli.hub.progress import Progress
 from bigcode_cli.hub.repo_files import RemoteFile
-from bigcode_cli.hub.token import find_token
 from bigcode_cli.models.describe import describe
+from bigcode_cli.models.resolve import find_cached, usable
 from gpt_bigcode.config import MAX_CONFIG_BYTES, GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, GPTBigCodeError, UnsupportedModelError
+from gpt_bigcode.reading import parse_json
 
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_UNREACHABLE = frozenset({"offline", "network", "hub-down"})
+_UNREACHABLE = frozenset({"offline", "network", "hub-down", SLUG})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pulled:
+class PullRequest:
+    """What to fetch of a repository.
+
+    Attributes:
+        revision: a branch, a tag or a commit; None: the main branch.
+        convert: whether weights of another form may be fetched, and are converted.
+        offline: whether the network must not be used.
+    """
+
+    revision: str | None = None
+    convert: bool = False
+    offline: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullResult:
     """A model that is in the cache now.
 
     Attributes:
@@ -45,28 +57,7 @@ class Pulled:
     total_bytes: int
 
 
-def is_offline() -> bool:
-    """Tell whether the environment forbids the network, as the hub's own tools read it."""
-    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    return any(os.environ.get(name, "").strip().lower() in _TRUE for name in names)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What of a repository is wanted.
-
-    Attributes:
-        revision: a branch, a tag or a commit.
-        convert: whether weights of another form may be fetched, and are converted.
-        offline: whether the network must not be used.
-    """
-
-    revision: str
-    convert: bool = False
-    offline: bool = False
-
-
-def pull(repository: CachedRepository, wish: Wish, notes: Notes) -> Pulled:
+def pull(repository: CachedRepository, request: PullRequest, notes: Notes) -> PullResult:
     """Make the model of a repository complete in the cache.
 
     If the hub cannot be reached, what the cache has of this revision is good enough.
@@ -74,60 +65,60 @@ def pull(repository: CachedRepository, wish: Wish, notes: Notes) -> Pulled:
     Raises:
         Failure: whatever keeps it from being complete.
     """
-    if wish.offline or is_offline():
-        reason = Failure("offline", "the network is not to be used")
-        return _from_cache(repository, wish, reason, notes)
+    if request.offline or is_offline():
+        return _from_cache(repository, request, Failure("offline", "the network is off"), notes)
     try:
-        hub = Hub(find_token(), notes)
-        commit = hub.commit(repository.name, wish.revision)
-        return fetch(hub, repository, commit, wish, notes)
-    except Interrupted as error:
-        return _from_cache(repository, wish, error.failure, notes)
+        hub = Hub(notes)
+        commit = hub.commit(repository.name, request.revision or BRANCH)
+        return fetch(hub, repository, commit, request, notes)
+    except RetryableError as error:
+        return _from_cache(repository, request, error.failure, notes)
     except Failure as error:
         if error.slug not in _UNREACHABLE:
             raise
-        return _from_cache(repository, wish, error, notes)
+        return _from_cache(repository, request, error, notes)
 
 
-def fetch(hub: Hub, repository: CachedRepository, commit: str, wish: Wish, notes: Notes) -> Pulled:
-    """Bring one commit into the cache, whole, and convert it if that is needed and wished.
+def fetch(
+    hub: Hub, repository: CachedRepository, commit: str, request: PullRequest, notes: Notes
+) -> PullResult:
+    """Bring one commit into the cache, whole, and convert it if that is needed and asked for.
 
     Raises:
-        Interrupted: the hub cannot be reached.
+        RetryableError: the hub cannot be reached.
         Failure: whatever else keeps it from being complete.
     """
     with storage_errors(repository.root):
-        pulled = _fetch_all(hub, repository, commit, wish, notes)
+        pulled = _fetch_all(hub, repository, commit, request, notes)
     directory = pulled.directory
-    if wish.convert and is_convertible(directory):
+    if request.convert and is_convertible(directory):
         from bigcode_cli.conversion.cached import convert_snapshot
 
         directory = convert_snapshot(repository, commit, notes)
     describe(directory)
     with storage_errors(repository.root):
-        Store(repository, notes).refer(wish.revision, commit)
+        Store(repository, notes).refer(request.revision or BRANCH, commit)
     return replace(pulled, directory=directory)
 
 
 def _fetch_all(
-    hub: Hub, repository: CachedRepository, commit: str, wish: Wish, notes: Notes
-) -> Pulled:
-    files, known = _choose(hub, repository.name, commit, convert=wish.convert)
+    hub: Hub, repository: CachedRepository, commit: str, request: PullRequest, notes: Notes
+) -> PullResult:
+    files, known = _choose(hub, repository.name, commit, convert=request.convert)
     total = sum(file.size for file in files)
     store = Store(repository, notes)
     missing = [file for file in files if not store.has_size(file)]
     size = shown_bytes(sum(file.size for file in missing))
     notes.note(f"{repository.name} at {commit[:8]}: {size} of {shown_bytes(total)} to fetch")
     store.require_space(missing)
-    store.note_strangers()
     with Progress(repository.name, total, notes) as progress:
-        store.say, store.watch = progress.say, progress.follow
+        store.say = progress.say
         transfer = Transfer(
             hub=hub, repository=repository.name, commit=commit, known=known, progress=progress
         )
         fetched = sum(_fetch(store, transfer, file) for file in files)
     directory = store.publish(commit, files)
-    return Pulled(commit=commit, directory=directory, fetched_bytes=fetched, total_bytes=total)
+    return PullResult(commit=commit, directory=directory, fetched_bytes=fetched, total_bytes=total)
 
 
 def _choose(
@@ -141,18 +132,20 @@ def _choose(
     files = hub.files(name, commit)
     first = repo_files.require_config(files, name)
     config = hub.content(name, commit, first, MAX_CONFIG_BYTES)
-    _require_family(config, name, convert=convert)
+    _require_family(hub, config, name, convert=convert)
     form = repo_files.choose_form(files, name, convert=convert)
+    repo_files.require_tokenizer(files, name)
     if form.single in files:
         return repo_files.files_to_fetch(files, form, None), {first.digest: config}
     index = files[form.index]
     content = hub.content(name, commit, index, repo_files.MAX_INDEX_BYTES)
     shards = repo_files.shard_names(content, form.index, form.suffix)
+    hub.refuse_token(" ".join(shards), "the name of a file")
     chosen = repo_files.files_to_fetch(files, form, shards)
     return chosen, {first.digest: config, index.digest: content}
 
 
-def _require_family(config: bytes, repository: str, *, convert: bool) -> None:
+def _require_family(hub: Hub, config: bytes, repository: str, *, convert: bool) -> None:
     """Refuse another architecture before its weights are fetched.
 
     Raises:
@@ -161,14 +154,15 @@ def _require_family(config: bytes, repository: str, *, convert: bool) -> None:
     from gpt_bigcode.checkpoint.conversion import convert_config, is_santacoder
 
     try:
-        values = json.loads(config.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        raise ConfigError(f"{repository}: its config.json is not JSON") from None
+        values = parse_json(config)
+    except ValueError as error:
+        raise ConfigError(f"{repository}: its config.json is {error}") from None
+    hub.refuse_token(json.dumps(values, ensure_ascii=False), "a part of config.json")
     if not isinstance(values, dict):
         raise ConfigError(f"{repository}: its config.json is not an object")
     if is_santacoder(values) and not convert:
         message = f"{repository}: its weights have the layout of bigcode/santacoder"
-        hint = f"bigcode models pull --convert {repository} turns them into GPTBigCode's"
+        hint = f"bigcode models pull --convert {repository} converts them"
         raise UnsupportedModelError(message, hint=hint)
     try:
         GPTBigCodeConfig.from_dict(convert_config(values) if is_santacoder(values) else values)
@@ -193,19 +187,22 @@ def _fetch(store: Store, transfer: Transfer, file: RemoteFile) -> int:
     return file.size
 
 
-def _from_cache(repository: CachedRepository, wish: Wish, reason: Failure, notes: Notes) -> Pulled:
+def _from_cache(
+    repository: CachedRepository, request: PullRequest, reason: Failure, notes: Notes
+) -> PullResult:
     """Fall back to what is here.
 
     Raises:
         Failure: it is not, or not all of it.
     """
-    commit = repository.commit(wish.revision)
-    snapshot = None if commit is None else repository.snapshot(commit)
-    if commit is None or snapshot is None:
+    found = find_cached(repository, request.revision)
+    if found is None or found.revision is None:
         message = f"{repository.name} is not in the cache, and {reason}"
         raise Failure(reason.slug, message, hint=reason.hint) from None
-    directory = usable_folder(snapshot)
+    directory = usable(found).directory
     describe(directory)
-    notes.note(f"{reason}; using what the cache has, {commit[:8]}")
+    notes.note(f"{reason}; using the cached commit {found.revision[:8]}")
     total = sum(path.stat().st_size for path in directory.iterdir())
-    return Pulled(commit=commit, directory=directory, fetched_bytes=0, total_bytes=total)
+    return PullResult(
+        commit=found.revision, directory=directory, fetched_bytes=0, total_bytes=total
+    )

@@ -1,19 +1,23 @@
 """What a repository offers, and which of its files a model needs.
 
-Knows no network and no disk. Every name and number in here was sent by a server: it is checked
-before it becomes a path, a URL or a size.
+Every name and number in here was sent by a server: it is checked before it becomes a path, a URL
+or a size, and no message repeats it.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.hub.checksums import is_digest
 from gpt_bigcode.reading import parse_json
 
-CONFIG_FILE = "config.json"
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoFile, RepoFolder
+
+CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
+TOKENIZER_PARTS = ("vocab.json", "merges.txt")
 MAX_INDEX_BYTES = 16 << 20
 _SUPPORTING_FILES = (
     *(CONFIG_FILE, "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
@@ -49,38 +53,40 @@ class RemoteFile:
     digest: str
 
 
-def read_entries(entries: Iterable[Any]) -> dict[str, RemoteFile]:
+def read_entries(entries: Iterable["RepoFile | RepoFolder"]) -> dict[str, RemoteFile]:
     """Check one listing of a repository; folders are left out.
 
     Raises:
         Failure: `hub-invalid` for anything that a hub does not send, `repo-unsafe` for a name that
             leads out of its folder.
     """
+    from huggingface_hub.hf_api import RepoFile
+
     files: dict[str, RemoteFile] = {}
     for entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
-            raise Failure("hub-invalid", "the hub's list of files is not one")
-        if entry.get("type") != "file":
+        if not isinstance(entry, RepoFile):
             continue
-        name = entry["path"]
-        if _HOSTILE.search(name):
+        file = _remote_file(entry)
+        if _HOSTILE.search(file.name):
             hint = "the repository is broken or hostile; nothing was fetched"
-            message = f"the repository lists {name[:80]!r}, which leads out of its folder"
+            message = "the repository lists a name that leads out of its folder"
             raise Failure("repo-unsafe", message, hint=hint)
-        if name in files:
-            raise Failure("hub-invalid", f"the hub lists {name[:80]!r} twice")
-        files[name] = _remote_file(name, entry)
+        if file.name in files:
+            raise Failure("hub-invalid", "the hub lists one name twice")
+        files[file.name] = file
     return files
 
 
-def _remote_file(name: str, entry: Mapping[str, Any]) -> RemoteFile:
-    large = entry.get("lfs")
-    source = large if isinstance(large, dict) else entry
-    digest, size = source.get("oid"), source.get("size", entry.get("size"))
+def _remote_file(entry: "RepoFile") -> RemoteFile:
+    name: Any = entry.path
+    digest: Any = entry.blob_id if entry.lfs is None else entry.lfs.sha256
+    size: Any = entry.size if entry.lfs is None else entry.lfs.size
+    if not isinstance(name, str):
+        raise Failure("hub-invalid", "the hub's list of files is not one")
     if not isinstance(digest, str) or not is_digest(digest):
-        raise Failure("hub-invalid", f"{name[:80]!r}: the hub gives {str(digest)[:80]!r} as hash")
+        raise Failure("hub-invalid", "the hub lists a file without a hash")
     if type(size) is not int or not 0 <= size <= _MAX_FILE_BYTES:
-        raise Failure("hub-invalid", f"{name[:80]!r}: the hub gives {str(size)[:80]!r} as size")
+        raise Failure("hub-invalid", "the hub lists a file without a size")
     return RemoteFile(name=name, size=size, digest=digest)
 
 
@@ -112,17 +118,15 @@ def choose_form(files: Mapping[str, RemoteFile], repository: str, *, convert: bo
     """
     if SAFETENSORS.single in files or SAFETENSORS.index in files:
         return SAFETENSORS
-    is_known = PICKLES.single in files or PICKLES.index in files
-    if is_known and convert:
-        return PICKLES
-    pickles = sorted(name for name in files if name.endswith((".bin", ".pt", ".pth", ".ckpt")))
-    if pickles:
-        message = f"{repository}: its weights are only a pickle ({pickles[0][:80]!r})"
-        hint = (
-            f"bigcode models pull --convert {repository} turns it into safetensors, shut in"
-            if is_known
-            else "pickles can run code: look for a copy in safetensors files"
-        )
+    if PICKLES.single in files or PICKLES.index in files:
+        if convert:
+            return PICKLES
+        message = f"{repository}: its weights are only a pickle ({PICKLES.single!r})"
+        hint = f"bigcode models pull --convert {repository} converts it to safetensors in a sandbox"
+        raise Failure("model-unsafe", message, hint=hint)
+    if any(name.endswith((".bin", ".pt", ".pth", ".ckpt")) for name in files):
+        message = f"{repository}: its weights are only a pickle, of a form that is not read"
+        hint = "pickles can run code: look for a copy in safetensors files"
         raise Failure("model-unsafe", message, hint=hint)
     raise Failure("model-missing", f"{repository}: it holds no {SAFETENSORS.single}")
 
@@ -140,10 +144,26 @@ def shard_names(content: bytes, index: str, suffix: str) -> list[str]:
         raise Failure("model-corrupt", f"{index}: is not an index of weights") from None
     for name in names:
         if not _SHARD.fullmatch(name) or not name.endswith(suffix):
-            raise Failure("repo-unsafe", f"{index}: {name[:80]!r} is not a file beside it")
+            raise Failure("repo-unsafe", f"{index}: names what is not a file beside it")
     if not names:
         raise Failure("model-corrupt", f"{index}: names no file")
     return names
+
+
+def require_tokenizer(files: Collection[str], repository: str) -> None:
+    """Refuse a model that could read no text, before its weights are fetched.
+
+    Raises:
+        Failure: `model-missing`: it has no tokenizer.json, nor what one can be made of.
+    """
+    if TOKENIZER_FILE not in files and not files_of_tokenizer(files):
+        message = f"{repository}: it has no {TOKENIZER_FILE}, nor vocab.json and merges.txt"
+        raise Failure("model-missing", message, hint="nothing was fetched")
+
+
+def files_of_tokenizer(files: Collection[str]) -> bool:
+    """Tell whether a tokenizer.json can be made of the files that older tools write."""
+    return all(name in files for name in TOKENIZER_PARTS)
 
 
 def supporting_files(names: Iterable[str]) -> list[str]:
@@ -168,5 +188,5 @@ def files_to_fetch(
         return [*chosen, files[form.single]]
     for name in shards:
         if name not in files:
-            raise Failure("model-corrupt", f"{form.index}: {name} is not in the repository")
+            raise Failure("model-corrupt", f"{form.index}: names a file that is not there")
     return [*chosen, files[form.index], *(files[name] for name in shards)]

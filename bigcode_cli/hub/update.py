@@ -1,7 +1,4 @@
-"""Brings models of the cache up to the hub's present state, and says what changed.
-
-Knows nothing of the command line or of how changes are shown.
-"""
+"""Brings models of the cache up to the hub's present state, and says what changed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +15,10 @@ from bigcode_cli.hub.cache_reader import (
     repositories,
 )
 from bigcode_cli.hub.client import Hub
-from bigcode_cli.hub.errors import Interrupted
-from bigcode_cli.hub.pull import Pulled, Wish, fetch, is_offline
+from bigcode_cli.hub.errors import RetryableError
+from bigcode_cli.hub.network_settings import is_offline
+from bigcode_cli.hub.pull import PullRequest, PullResult, fetch
 from bigcode_cli.hub.repo_id import repository_and_revision
-from bigcode_cli.hub.token import find_token
 from bigcode_cli.models.describe import describe_if_whole
 
 
@@ -49,8 +46,8 @@ class Updated:
     Attributes:
         name: the repository.
         reference: the branch or tag.
-        before: the commit where it stood.
-        revision: the commit where it stands now.
+        before: its commit before.
+        revision: its commit now.
         directory: the folder of the model.
         fetched_bytes: what had to be fetched.
         files: what differs.
@@ -66,15 +63,15 @@ class Updated:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A branch or tag of a repository of the cache, and the commit at which it stands."""
+class CachedRef:
+    """A branch or tag of a repository of the cache, and its commit."""
 
     repository: CachedRepository
     reference: str
     commit: str
 
 
-def chosen_standings(names: Sequence[str]) -> list[Standing]:
+def chosen_refs(names: Sequence[str]) -> list[CachedRef]:
     """Find the branches and tags that names stand for: REPO, REPO@BRANCH; without any, all.
 
     Raises:
@@ -83,29 +80,29 @@ def chosen_standings(names: Sequence[str]) -> list[Standing]:
     """
     root = cache_root()
     if not names:
-        return [standing for cached in repositories(root) for standing in _standings(cached)]
-    chosen: list[Standing] = []
+        return [ref for cached in repositories(root) for ref in _cached_refs(cached)]
+    chosen: list[CachedRef] = []
     for text in names:
         name, revision = repository_and_revision(text, None, option="NAME")
         if revision is not None and COMMIT.fullmatch(revision):
             raise UsageFailure(f"NAME: {text}: a commit never changes")
         found = [
-            standing
-            for standing in _standings(CachedRepository(name, root))
-            if revision in (None, standing.reference)
+            ref
+            for ref in _cached_refs(CachedRepository(name, root))
+            if revision in (None, ref.reference)
         ]
         if not found:
             hint = f"bigcode models pull {text} fetches it"
-            message = f"{text}: no model of the local cache {root} stands at a branch of it"
+            message = f"{text}: no model in the local cache {root} tracks a branch of it"
             raise Failure("model-missing", message, hint=hint)
-        chosen += [standing for standing in found if standing not in chosen]
+        chosen += [ref for ref in found if ref not in chosen]
     return chosen
 
 
-def _standings(repository: CachedRepository) -> Iterator[Standing]:
+def _cached_refs(repository: CachedRepository) -> Iterator[CachedRef]:
     for reference, commit in sorted(repository.references().items()):
         if _is_model(repository, commit):
-            yield Standing(repository, reference, commit)
+            yield CachedRef(repository, reference, commit)
 
 
 def _is_model(repository: CachedRepository, commit: str) -> bool:
@@ -121,38 +118,38 @@ def open_hub(notes: Notes, *, offline: bool) -> Hub:
         Failure: `offline`, if the network must not be used.
     """
     if offline or is_offline():
-        raise Failure("offline", "the network is not to be used, and an update needs it")
-    return Hub(find_token(), notes)
+        raise Failure("offline", "the network is off, and an update needs it")
+    return Hub(notes)
 
 
-def update(hub: Hub, standing: Standing, notes: Notes) -> Updated:
+def update(hub: Hub, ref: CachedRef, notes: Notes) -> Updated:
     """Bring one branch or tag up to date; a model that is so already is not even read.
 
     Raises:
         Failure: the hub refuses or cannot be reached; what is here stays as it was.
     """
-    repository, reference = standing.repository, standing.reference
-    before = repository.snapshots / standing.commit
+    repository, reference = ref.repository, ref.reference
+    before = repository.snapshots / ref.commit
     try:
         commit = hub.commit(repository.name, reference)
-        if commit == standing.commit:
-            return _report(standing, commit, usable_folder(before))
-        wish = Wish(revision=reference, convert=is_convertible(before))
-        pulled = fetch(hub, repository, commit, wish, notes)
-    except Interrupted as error:
+        if commit == ref.commit:
+            return _report(ref, commit, usable_folder(before))
+        request = PullRequest(revision=reference, convert=is_convertible(before))
+        pulled = fetch(hub, repository, commit, request, notes)
+    except RetryableError as error:
         raise error.failure from None
-    return _report(standing, commit, pulled.directory, pulled)
+    return _report(ref, commit, pulled.directory, pulled)
 
 
 def _report(
-    standing: Standing, commit: str, directory: Path, pulled: Pulled | None = None
+    ref: CachedRef, commit: str, directory: Path, pulled: PullResult | None = None
 ) -> Updated:
-    snapshots = standing.repository.snapshots
-    changes = _changes(snapshots / standing.commit, snapshots / commit)
+    snapshots = ref.repository.snapshots
+    changes = _changes(snapshots / ref.commit, snapshots / commit)
     return Updated(
-        name=standing.repository.name,
-        reference=standing.reference,
-        before=standing.commit,
+        name=ref.repository.name,
+        reference=ref.reference,
+        before=ref.commit,
         revision=commit,
         directory=directory,
         fetched_bytes=0 if pulled is None else pulled.fetched_bytes,

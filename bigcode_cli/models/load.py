@@ -72,8 +72,14 @@ def load_text_model(found: Found, options: KeptModelOptions, notes: Notes) -> "T
             policy=_policy(options, notes),
         )
     model.name, model.revision = found.name, found.revision
-    notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
+    _say(found, model.load_seconds, notes)
     return model
+
+
+def _say(found: Found, load_seconds: float, notes: Notes) -> None:
+    if found.note is not None:
+        notes.note(found.note)
+    notes.detail(f"model {found.name} from {found.directory}, {load_seconds:.2f} s to load")
 
 
 def weights_folder() -> Path:
@@ -107,7 +113,7 @@ def load_text_scorer(found: Found, options: KeptModelOptions, notes: Notes) -> "
         policy=_policy(options, notes),
     )
     model.name, model.revision = found.name, found.revision
-    notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
+    _say(found, model.load_seconds, notes)
     return model
 
 
@@ -127,7 +133,7 @@ def load_text_classifier(found: Found, options: ComputeOptions, notes: Notes) ->
             threads=options.threads,
         )
     model.name, model.revision = found.name, found.revision
-    notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
+    _say(found, model.load_seconds, notes)
     return model
 
 

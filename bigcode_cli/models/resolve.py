@@ -53,11 +53,13 @@ class Found:
         name: what to call it in results.
         directory: the folder with its files.
         revision: the commit, for a repository in the cache.
+        note: what the user should know about the choice.
     """
 
     name: str
     directory: Path
     revision: str | None = None
+    note: str | None = None
 
 
 def setting_of(tasks: Sequence[str]) -> str:
@@ -81,16 +83,25 @@ def find_model(name: str | None, *, option: str = "--model", built_in: str = BUI
         UsageFailure: a name that cannot be one.
         Failure: `model-missing`, `model-corrupt`.
     """
-    found = find_source(name, option=option, built_in=built_in)
+    return usable(find_source(name, option=option, built_in=built_in), name)
+
+
+def usable(found: Found, name: str | None = None) -> Found:
+    """Return a model itself, or its conversion if it needs one.
+
+    Raises:
+        Failure: `model-unsafe`: it needs one, and has none.
+    """
     if found.name in BUILT_IN_PACKAGES:
         return found
     from bigcode_cli.conversion import folders
 
+    name = name or found.name
     folder = found.directory if found.revision is None else folders.usable_folder(found.directory)
     if folder == found.directory and folders.is_convertible(folder):
         what = "a pickle" if folders.has_pickles(folder) else "of bigcode/santacoder's layout"
         target = " PATH" if found.revision is None else ""
-        hint = f"bigcode models convert {name}{target} turns it into safetensors, shut in"
+        hint = f"bigcode models convert {name}{target} converts it to safetensors in a sandbox"
         raise Failure("model-unsafe", f"{name}: its weights are only {what}", hint=hint)
     return replace(found, directory=folder)
 
@@ -110,8 +121,8 @@ def find_source(name: str | None, *, option: str = "--model", built_in: str = BU
         return _folder(name)
     repository, at, revision = name.partition("@")
     _validate(name, repository, option)
-    revision = validate_revision(revision if at else BRANCH, option=option)
-    cached = _cached(full_name(repository), revision)
+    asked = validate_revision(revision, option=option) if at else None
+    cached = find_cached(CachedRepository(full_name(repository), cache_root()), asked)
     if cached is not None:
         return cached
     configured = find_configured(name)
@@ -151,14 +162,46 @@ def _validate(name: str, repository: str, option: str) -> None:
         raise UsageFailure(f"{option}: {shown!r} is not a model's name", hint=hint)
 
 
-def _cached(repository: str, revision: str) -> Found | None:
-    """Look a repository up in the cache; None if it, or the revision, is not there."""
-    cached = CachedRepository(repository, cache_root())
-    commit = cached.commit(revision)
-    directory = None if commit is None else cached.snapshot(commit)
-    if directory is None:
+def find_cached(repository: CachedRepository, revision: str | None) -> Found | None:
+    """Find a model of the cache, by the same facts for every command.
+
+    Args:
+        repository: whose model it is.
+        revision: a branch, tag or commit. None: the main branch, or else the only commit that is
+            here, as after a download by commit or one that broke off.
+
+    Returns:
+        The model; None if the cache has none of that repository.
+
+    Raises:
+        Failure: `model-corrupt`: a damaged reference or snapshot; `model-missing`: the cache has
+            other commits of it, which are named.
+    """
+    commit = repository.commit(revision or BRANCH)
+    directory = None if commit is None else repository.snapshot(commit)
+    if directory is not None:
+        return Found(name=repository.name, directory=directory, revision=commit)
+    whole = [commit for commit in repository.commits() if _is_whole(repository, commit)]
+    if not whole:
         return None
-    return Found(name=repository, directory=directory, revision=commit)
+    first = whole[0]
+    if revision is None and len(whole) == 1:
+        note = f"{repository.name}: no branch {BRANCH} in the cache; using its only commit {first}"
+        directory = repository.snapshot(first)
+        if directory is not None:
+            return Found(name=repository.name, directory=directory, revision=first, note=note)
+    message = f"{repository.name}@{revision or BRANCH}: not in the local cache {repository.root}"
+    hint = f"it has {', '.join(f'{repository.name}@{commit}' for commit in whole)}"
+    raise Failure("model-missing", message, hint=hint)
+
+
+def _is_whole(repository: CachedRepository, commit: str) -> bool:
+    from bigcode_cli.conversion import folders
+    from bigcode_cli.models.describe import describe_if_whole
+
+    folder = repository.snapshots / commit
+    usable_folder = folders.usable_folder(folder)
+    return folders.is_convertible(folder) or describe_if_whole(usable_folder) is not None
 
 
 _CONFIG_FILE = "config.json"

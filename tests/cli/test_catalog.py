@@ -9,6 +9,7 @@ from bigcode_cli.framework.errors import Failure
 from bigcode_cli.models import resolve
 from bigcode_cli.models.resolve import Found, find_model
 from program import BIGCODE, Run
+from scripted_models import encode, write_checkpoint
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "f" * 40
@@ -62,6 +63,40 @@ def test_where_the_cache_is(
     for name, value in variables.items():
         monkeypatch.setenv(name, value.format(root))
     assert find_model("acme/tiny").revision == COMMIT
+
+
+def keep_only(cache: Path, *commits: str) -> None:
+    """Leave only these commits of the repository, whole ones."""
+    for snapshot in (cache / "snapshots").iterdir():
+        snapshot.rmdir()
+    for commit in commits:
+        write_checkpoint(cache / "snapshots" / commit, script=encode("hello"))
+
+
+@pytest.mark.parametrize("reference", [None, "e" * 40], ids=["none", "ahead"])
+def test_the_only_commit_is_used_if_the_main_branch_is_not_here(
+    reference: str | None, cache: Path
+) -> None:
+    keep_only(cache, OTHER)
+    (cache / "refs" / "main").unlink()
+    if reference is not None:
+        (cache / "refs" / "main").write_text(reference, "utf-8")
+    found = find_model("acme/tiny")
+    assert (found.revision, found.directory) == (OTHER, cache / "snapshots" / OTHER)
+    assert found.note is not None
+    assert OTHER in found.note
+    with pytest.raises(Failure, match="acme/tiny@main: not in the local cache") as caught:
+        find_model("acme/tiny@main")
+    assert f"acme/tiny@{OTHER}" in str(caught.value.hint)
+
+
+def test_one_of_several_commits_must_be_named(cache: Path) -> None:
+    keep_only(cache, COMMIT, OTHER)
+    (cache / "refs" / "main").unlink()
+    with pytest.raises(Failure, match="acme/tiny@main: not in the local cache") as caught:
+        find_model("acme/tiny")
+    assert caught.value.hint == f"it has acme/tiny@{COMMIT}, acme/tiny@{OTHER}"
+    assert find_model(f"acme/tiny@{OTHER}").revision == OTHER
 
 
 @pytest.mark.parametrize("name", ["acme/tiny@v2", "acme/other", "tiny", f"acme/tiny@{'0' * 40}"])

@@ -143,7 +143,69 @@ def test_48_a_proxy_that_is_gone(pull: Pull) -> None:
     done = pull(NAME, env=names)
     assert_failed(done, "offline")
     assert "through the proxy 127.0.0.1:1 (Connection refused)" in done.stderr
+    assert "hint: HTTPS_PROXY names that proxy" in done.stderr
     assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        (
+            "ALL_PROXY",
+            "socks5://user:secret@127.0.0.1:1",
+            "a SOCKS proxy needs the package socksio",
+        ),
+        ("https_proxy", "socks4://127.0.0.1:1", "is not the address of a proxy"),
+        ("HTTPS_PROXY", "http://host:port", "is not the address of a proxy"),
+        ("HTTP_PROXY", "http://host:99999", "is not the address of a proxy"),
+        ("http_proxy", "nonsense://x", "is not the address of a proxy"),
+        ("SSL_CERT_FILE", "missing.pem", "No such file or directory"),
+        ("SSL_CERT_FILE", ".", "Is a directory"),
+        ("SSL_CERT_FILE", "bad.pem", "holds no certificates"),
+    ],
+)
+def test_48_a_variable_that_cannot_be_used(
+    variable: str, value: str, words: str, pull: Pull, run: Run, place: Path
+) -> None:
+    """It is named, and what is here can still be used."""
+    (run.folder / "bad.pem").write_text("garbage", "utf-8")
+    without_socks = "import sys; sys.modules['socksio'] = None"
+    script = f"{without_socks}\nfrom bigcode_cli.__main__ import run; run()"
+    program = (sys.executable, "-c", script)
+    done = pull(NAME, env={variable: value}, program=program)
+    assert_failed(done, "network-settings")
+    assert f"{variable}: {words}" in done.stderr
+    assert "secret" not in done.stderr
+    assert pull(NAME).status == 0
+    done = pull(NAME, env={variable: value}, program=program)
+    assert (done.status, done.stdout) == (0, bytes(place / "snapshots" / COMMIT) + b"\n")
+    assert f"{variable}: {words}; using the cached commit {COMMIT[:8]}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HF_ENDPOINT", "http://127.0.0.1:99999"),
+        ("HF_ENDPOINT", "ftp://127.0.0.1"),
+        ("HF_ENDPOINT", "nonsense"),
+        ("HF_HUB_ETAG_TIMEOUT", "soon"),
+    ],
+)
+def test_48_a_variable_of_the_hub_s_tools(variable: str, value: str, pull: Pull) -> None:
+    done = pull(NAME, env={variable: value})
+    assert done.status == 2
+    assert done.stderr.startswith(f"bigcode: error[settings]: {variable}: is not ")
+
+
+def test_a_model_without_a_tokenizer_is_refused_before_its_weights(
+    pull: Pull, hub: FakeHub, place: Path
+) -> None:
+    del hub.repositories[NAME].files["tokenizer.json"]
+    done = pull(NAME)
+    assert_failed(done, "model-missing")
+    assert "it has no tokenizer.json, nor vocab.json and merges.txt" in done.stderr
+    assert hub.paths(WEIGHTS) == []
+    assert not place.exists()
 
 
 @pytest.mark.parametrize(

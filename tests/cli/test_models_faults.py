@@ -107,7 +107,7 @@ def test_29_a_hub_that_drips(part: str, pull: Pull, hub: FakeHub, place: Path) -
         return True
 
     hub.fault = drip
-    quickly = "import bigcode_cli.hub.client as s; s.PATIENCE_SECONDS = 1.5"
+    quickly = "import bigcode_cli.hub.session as s; s.PATIENCE_SECONDS = 1.5"
     script = f"{quickly}\nfrom bigcode_cli.__main__ import run; run()"
     done = pull(NAME, program=(sys.executable, "-c", script))
     assert_failed(done, "network")

@@ -283,7 +283,7 @@ def test_54_no_token_without_encryption(pull: Pull, hub: FakeHub) -> None:
     names = {"HF_ENDPOINT": "http://hub.example", "HTTP_PROXY": hub.url, "http_proxy": hub.url}
     done = pull(NAME, env=names)
     assert done.status == 2
-    assert "hub.example: a token is not sent without encryption" in done.stderr
+    assert "hub.example: the token is not sent over an unencrypted connection" in done.stderr
     assert len(hub.requests) == 1
     assert authorized(hub) == []
 
@@ -298,14 +298,66 @@ def test_54_a_token_from_the_file_that_other_tools_write(
     assert pull(NAME, env={"HF_TOKEN": ""}).status == 0
 
 
-@pytest.mark.parametrize(
-    "token", ["hf_\u00e9", "two words", "a\tb", "line\nfeed", "\x7f", "x" * 501]
-)
+@pytest.mark.parametrize("token", ["hf_\u00e9", "two words", "a\tb", "\x7f", "x" * 501])
 def test_56_tokens_that_cannot_be_sent(token: str, pull: Pull, hub: FakeHub) -> None:
     done = pull(NAME, env={"HF_TOKEN": token})
     assert done.status == 2
     assert done.stderr == "bigcode: error[auth]: HF_TOKEN has characters that cannot be sent\n"
     assert hub.requests == []
+
+
+def repeated(name: str, files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files of a repository that says the token where messages quote from."""
+    config = json.loads(files["config.json"])
+    index = {"weight_map": {"a": f"{TOKEN}.safetensors"}}
+    changed: dict[str, dict[str, bytes]] = {
+        "model_type": {"config.json": json.dumps({**config, "model_type": TOKEN}).encode()},
+        "escaped": {
+            "config.json": json.dumps({**config, "model_type": TOKEN})
+            .replace("hf_", "\\u0068f_")
+            .encode()
+        },
+        "field": {"config.json": json.dumps({**config, TOKEN: 1}).encode()},
+        "broken": {"config.json": TOKEN.encode()},
+        "name": {f"../{TOKEN}": b"x"},
+        "shard": {f"{WEIGHTS}.index.json": json.dumps(index).encode()},
+        "pickle": {f"{TOKEN}.pt": b"x"},
+    }
+    rest = dict(files)
+    if name in ("shard", "pickle"):
+        del rest[WEIGHTS]
+    return {**rest, **changed[name]}
+
+
+@pytest.mark.parametrize(
+    "name", ["model_type", "escaped", "field", "broken", "name", "shard", "pickle"]
+)
+def test_55_a_repository_that_repeats_the_token(name: str, pull: Pull, hub: FakeHub) -> None:
+    """`pull` looks for it in all output."""
+    repository = hub.repositories[NAME]
+    repository.token = TOKEN
+    repository.files = repeated(name, repository.files)
+    assert pull(NAME, env={"BIGCODE_DEBUG": "1"}).status == 3
+
+
+@pytest.mark.parametrize("field", ["path", "oid", "size", "type"])
+def test_55_a_list_that_repeats_the_token(field: str, pull: Pull, hub: FakeHub) -> None:
+    hub.repositories[NAME].token = TOKEN
+    hub.repositories[NAME].entries = lambda entries: [{**entry, field: TOKEN} for entry in entries]
+    assert pull(NAME).status == 3
+
+
+@pytest.mark.parametrize("body", [{"sha": TOKEN}, {"id": TOKEN, "sha": TOKEN}, TOKEN, [TOKEN]])
+def test_55_a_commit_that_repeats_the_token(body: Any, pull: Pull, hub: FakeHub) -> None:
+    hub.repositories[NAME].token = TOKEN
+    text = json.dumps(body).encode()
+
+    def echo(handler: Handler) -> bool:
+        asked = "authorization" in handler.request_seen.headers
+        return asked and "/revision/" in handler.path and handler.reply(200, text)
+
+    hub.fault = echo
+    assert_failed(pull(NAME), "hub-invalid")
 
 
 def test_57_nothing_is_told_about_this_machine(pull: Pull, hub: FakeHub) -> None:

@@ -41,14 +41,14 @@ def pull_model(
     there. HF_ENDPOINT, HF_TOKEN, HF_HOME and the proxy variables are honoured.
     """
     from bigcode_cli.framework.output import Notes
-    from bigcode_cli.hub.cache_reader import BRANCH, CachedRepository, cache_root
-    from bigcode_cli.hub.pull import Wish, pull
+    from bigcode_cli.hub.cache_reader import CachedRepository, cache_root
+    from bigcode_cli.hub.pull import PullRequest, pull
     from bigcode_cli.hub.repo_id import repository_and_revision
 
     name, at = repository_and_revision(repository, revision, option="REPO")
-    wish = Wish(revision=at or BRANCH, convert=convert, offline=report.offline)
+    request = PullRequest(revision=at, convert=convert, offline=report.offline)
     notes = Notes(quiet=report.quiet, verbose=report.verbose)
-    pulled = pull(CachedRepository(name, cache_root()), wish, notes)
+    pulled = pull(CachedRepository(name, cache_root()), request, notes)
     document = {
         "name": name,
         "revision": pulled.commit,
@@ -76,25 +76,25 @@ def update_models(names: UpdatedNames = None, *, report: ReportOptions) -> None:
     """
     from bigcode_cli.commands.models.views import failed_update, shown_update, update_entry
     from bigcode_cli.framework.output import Notes, write_document, write_facts
-    from bigcode_cli.hub.update import chosen_standings, open_hub, update
+    from bigcode_cli.hub.update import chosen_refs, open_hub, update
 
     notes = Notes(quiet=report.quiet, verbose=report.verbose)
-    chosen = chosen_standings(names or [])
+    chosen = chosen_refs(names or [])
     hub = open_hub(notes, offline=report.offline)
     entries: list[dict[str, Any]] = []
-    for standing in chosen:
+    for ref in chosen:
         try:
-            entry = update_entry(update(hub, standing, notes))
+            entry = update_entry(update(hub, ref, notes))
         except (Failure, GPTBigCodeError) as error:
             errors.report(error)
-            entry = failed_update(standing, error)
+            entry = failed_update(ref, error)
         if report.format is OutputFormat.TEXT:
             write_facts(shown_update(entry))
         entries.append(entry)
     if report.format is not OutputFormat.TEXT:
         write_document({"models": entries}, report.format)
     elif not chosen:
-        notes.note("no model here stands at a branch; bigcode models pull fetches one")
+        notes.note("no downloaded model tracks a branch; nothing to update")
     if any(entry["status"] == "error" for entry in entries):
         raise typer.Exit(errors.ExitStatus.FAILED)
 

@@ -10,7 +10,7 @@ from bigcode_cli.models.inventory import Installed, source_of, total_bytes
 from bigcode_cli.models.resolve import Found
 
 if TYPE_CHECKING:
-    from bigcode_cli.hub.update import Standing, Updated
+    from bigcode_cli.hub.update import CachedRef, Updated
 
 _SHORT_COMMIT = 8
 
@@ -71,13 +71,13 @@ def update_entry(updated: "Updated") -> dict[str, Any]:
     }
 
 
-def failed_update(standing: "Standing", error: Exception) -> dict[str, Any]:
+def failed_update(ref: "CachedRef", error: Exception) -> dict[str, Any]:
     """Describe an update that failed, as JSON."""
     return {
-        "name": standing.repository.name,
-        "reference": standing.reference,
+        "name": ref.repository.name,
+        "reference": ref.reference,
         "status": "error",
-        "before": standing.commit,
+        "before": ref.commit,
         "revision": None,
         "reason": str(error),
     }
