@@ -37,10 +37,13 @@ SUMMARIES: Mapping[str, str] = MappingProxyType(
 GROUP_SUMMARIES: Mapping[str, str] = MappingProxyType(
     {
         "models": "Manage models.",
+        "cache": "Show and free what bigcode caches.",
         "corpus": "Run a job over a data set: Parquet, JSON Lines or source files, on Ray Data.",
     }
 )
-GROUPS = MappingProxyType({"models": "models.local", "corpus": "corpus.command"})
+GROUPS = MappingProxyType(
+    {"models": "models.local", "cache": "cache.command", "corpus": "corpus.command"}
+)
 """The module below `commands` that has the commands of a group."""
 EXAMPLES = {
     "complete": """

@@ -38,6 +38,10 @@ InputFile: TypeAlias = Annotated[
         metavar="FILE",
     ),
 ]
+Format: TypeAlias = Annotated[OutputFormat, choice("Output format.", OutputFormat, panel=GENERAL)]
+Yes: TypeAlias = Annotated[
+    bool, switch("Do not ask.", "--yes", "-y", panel=GENERAL, command_line_only=True)
+]
 Echo: TypeAlias = Annotated[
     bool, switch("Print the prompt before the completion.", "--echo", panel=PROMPT)
 ]
@@ -149,9 +153,7 @@ class MessageOptions:
 class ReportOptions(MessageOptions):
     """How results and messages are shown."""
 
-    format: Annotated[OutputFormat, choice("Output format.", OutputFormat, panel=GENERAL)] = (
-        OutputFormat.TEXT
-    )
+    format: Format = OutputFormat.TEXT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -160,7 +160,13 @@ def write_document(document: dict[str, Any], output_format: "OutputFormat") -> N
 
 
 def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write rows under headings, each column as wide as its longest cell."""
+    """Write rows under headings, each column as wide as its longest cell.
+
+    On a terminal the headings are bold, and cells are wrapped where there is no room.
+    """
+    if sys.stdout.isatty():
+        _draw(headings, rows)
+        return
     cells = [[safe(cell) for cell in row] for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     result = Result()
@@ -172,11 +178,30 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def write_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Write one fact on each line, the names in a column of their own."""
+    if sys.stdout.isatty():
+        _draw(None, facts)
+        return
     width = max(len(name) for name, _ in facts)
     result = Result()
     for name, value in facts:
         result.write(f"{safe(name).ljust(width)}  {safe(value)}".rstrip() + "\n")
     result.close()
+
+
+def _draw(headings: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
+    """Draw a table on a terminal; without headings, its first column has the names of facts."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=headings is not None, header_style="bold")
+    for place, heading in enumerate(headings or rows[0]):
+        is_name = headings is None and place == 0
+        style = "bold" if is_name else None
+        table.add_column(Text(safe(heading)), style=style, no_wrap=place == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(safe(cell)) for cell in row))
+    Console(file=sys.stdout, highlight=False).print(table)
 
 
 def shown_bytes(count: float) -> str:

@@ -1,22 +1,25 @@
-"""Takes models out of the cache, and what nothing needs any more. Knows no network.
+"""Deletes models from the cache, and what nothing needs any more.
 
-Only names that this module found in the cache itself are removed; links are removed, not followed.
+Only names that this module found in the cache itself are deleted; links are deleted, not followed.
 """
 
 import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bigcode_cli.conversion.cached import conversions_of, orphans
-from bigcode_cli.conversion.folders import PARTIAL_SUFFIX, converted_root
+from bigcode_cli.conversion.folders import PARTIAL_SUFFIX, converted_root, usable_folder
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.hub.cache_reader import CachedRepository, files_below, repositories
 from bigcode_cli.hub.cache_writer import ORPHAN_SECONDS, storage_errors
+from bigcode_cli.io.caches import entries_of_models, free_models
+from gpt_bigcode.checkpoint.weights_id import weights_id
+from gpt_bigcode.errors import GPTBigCodeError
 
 _WAIT_SECONDS = 2.0
 
@@ -28,11 +31,13 @@ class Removal:
     Attributes:
         paths: what of the cache.
         conversions: folders of converted models that were made from it.
+        weights_ids: names of weights for which our own caches hold something.
         bytes: the size of all of it.
     """
 
     paths: tuple[Path, ...]
     conversions: tuple[Path, ...] = ()
+    weights_ids: frozenset[str] = frozenset()
     bytes: int
 
 
@@ -47,7 +52,20 @@ def plan_removal(repository: CachedRepository, commit: str | None) -> Removal:
     conversions = tuple(record.folder for record in conversions_of(repository, commit))
     planned = _plan_removal(repository, commit, is_enough=bool(conversions))
     size = planned.bytes + sum(map(_bytes_below, conversions))
-    return replace(planned, conversions=conversions, bytes=size)
+    gone = repository.commits() if commit is None else [commit]
+    return _with_caches(replace(planned, conversions=conversions, bytes=size), repository, gone)
+
+
+def _with_caches(removal: Removal, repository: CachedRepository, gone: Iterable[str]) -> Removal:
+    """Count in what our own caches hold for commits that go, unless one that stays needs it."""
+    ids: dict[str, str] = {}
+    for commit in repository.commits():
+        with suppress(GPTBigCodeError, OSError):
+            ids[commit] = weights_id(usable_folder(repository.snapshots / commit))
+    lost = frozenset(ids.pop(commit) for commit in gone if commit in ids) - {*ids.values()}
+    kept = [entry for entries in entries_of_models(lost).values() for entry in entries]
+    size = removal.bytes + sum(entry.size_bytes for entry in kept)
+    return replace(removal, weights_ids=lost, bytes=size)
 
 
 def _plan_removal(repository: CachedRepository, commit: str | None, *, is_enough: bool) -> Removal:
@@ -73,11 +91,11 @@ def _plan_removal(repository: CachedRepository, commit: str | None, *, is_enough
 def plan_pruning(repository: CachedRepository) -> Removal:
     """Choose what nothing refers to: old commits, loose contents, what killed downloads left.
 
-    Commits stay if a branch or a tag stands at them, or if there is no reference at all.
+    Commits stay if a branch or a tag refers to them, or if there is no reference at all.
     """
     referred = set(repository.references().values())
     old = {commit for commit in repository.commits() if referred and commit not in referred}
-    return _without(repository, old, loose_too=True)
+    return _with_caches(_without(repository, old, loose_too=True), repository, old)
 
 
 def plan_pruning_of_conversions(root: Path) -> Removal:
@@ -115,6 +133,7 @@ def remove(repository: CachedRepository, removal: Removal) -> None:
         if not repository.folder.exists():
             shutil.rmtree(repository.locks, ignore_errors=True)
     remove_conversions(removal)
+    free_models(removal.weights_ids)
 
 
 def _without(repository: CachedRepository, gone: set[str], *, loose_too: bool) -> Removal:

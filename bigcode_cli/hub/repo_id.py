@@ -1,11 +1,9 @@
-"""Names of repositories as users write them, with or without a revision.
-
-Knows nothing of which repositories are here.
-"""
+"""Names of repositories as users write them, with or without a revision."""
 
 from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.hub.cache_reader import LONGEST_NAME, is_repository, validate_revision
-from bigcode_cli.models.aliases import full_name
+from bigcode_cli.models.aliases import SHORT_NAMES, full_name, meant
+from bigcode_cli.models.resolve import BUILT_IN_PACKAGES
 
 
 def repository_and_revision(
@@ -18,6 +16,9 @@ def repository_and_revision(
     """
     short, at, after = text.partition("@")
     name = full_name(short)
+    if name in BUILT_IN_PACKAGES:
+        message = f"{option}: {name} is built in: it comes with bigcode, and is not in the cache"
+        raise UsageFailure(message)
     if not is_repository(name):
         shown = text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}…"
         hint = "a repository is OWNER/NAME of letters, digits, '-', '_' and '.'"
@@ -29,3 +30,18 @@ def repository_and_revision(
     if revision is None:
         return name, None
     return name, validate_revision(revision, option="--revision")
+
+
+def require_known_owner(repository: str, *, option: str) -> None:
+    """Refuse a name without an owner that is not a short name: no hub has a model of it.
+
+    Raises:
+        UsageFailure: what may have been meant is named.
+    """
+    if "/" in repository:
+        return
+    close = meant(repository, SHORT_NAMES)
+    more = "bigcode models list --available lists the short names"
+    hint = more if close is None else f"did you mean {close}? {more}"
+    message = f"{option}: {repository!r} is no short name, and a repository is OWNER/NAME"
+    raise UsageFailure(message, hint=hint)

@@ -1,7 +1,4 @@
-"""What a folder with a checkpoint can do and needs, read without loading it.
-
-Knows no cache and no network. Needs neither PyTorch nor NumPy: only headers are read.
-"""
+"""What a folder with a checkpoint can do and needs, read from headers without loading it."""
 
 import json
 import os
@@ -44,12 +41,14 @@ class Description:
         architecture: the class that config.json names.
         config: the configuration.
         infill_tokens: prefix, middle and suffix as the vocabulary spells them; empty without.
+        labels: what a classifier or tagger tells apart; empty for a language model.
         tasks: the commands that it can run.
     """
 
     architecture: str
     config: GPTBigCodeConfig
     infill_tokens: tuple[str, ...]
+    labels: tuple[str, ...]
     tasks: tuple[str, ...]
 
     @property
@@ -82,7 +81,13 @@ def describe(folder: Path) -> Description:
     has_tokenizer = os.path.lexists(folder / _TOKENIZER_FILE)
     infill = _infill_tokens(folder / _TOKENIZER_FILE) if has_tokenizer else ()
     tasks = _tasks(architecture, can_infill=bool(infill)) if has_tokenizer else ()
-    return Description(architecture=architecture, config=config, infill_tokens=infill, tasks=tasks)
+    return Description(
+        architecture=architecture,
+        config=config,
+        infill_tokens=infill,
+        labels=_labels(architecture, config),
+        tasks=tasks,
+    )
 
 
 def describe_if_whole(folder: Path) -> Description | None:
@@ -133,6 +138,15 @@ def _header(path: Path) -> bytes:
 def _architecture(values: dict[str, Any]) -> str:
     names = values.get("architectures") or [_LANGUAGE_MODEL]
     return str(names[0] if isinstance(names, list) else names)
+
+
+def _labels(architecture: str, config: GPTBigCodeConfig) -> tuple[str, ...]:
+    """Name what a head for labels tells apart: of a tagger, without B- for begin and the like."""
+    names = [name for _, name in sorted((config.id2label or {}).items())]
+    if architecture == _TAGGER:
+        names = [re.sub(r"^[BIES]-", "", name) for name in names if name != "O"]
+    is_labelling = architecture in (_CLASSIFIER, _TAGGER)
+    return tuple(dict.fromkeys(names)) if is_labelling else ()
 
 
 def _tasks(architecture: str, *, can_infill: bool) -> tuple[str, ...]:

@@ -1,7 +1,4 @@
-"""The models on this machine: the built-in ones, those of the cache and of configured folders.
-
-Knows nothing of how they are shown.
-"""
+"""The models on this machine, and those that can be downloaded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +7,7 @@ from pathlib import Path
 from bigcode_cli.conversion.folders import usable_folder
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.hub.cache_reader import CachedRepository, cache_root, file_sizes, repositories
-from bigcode_cli.models.aliases import full_name
+from bigcode_cli.models.aliases import PUBLISHED, PublishedModel, full_name
 from bigcode_cli.models.describe import Description, describe_if_whole
 from bigcode_cli.models.resolve import BUILT_IN_PACKAGES, Found, configured_models, find_model
 
@@ -23,7 +20,7 @@ class Installed:
         name: what --model takes.
         source: `builtin`, `cache` or `path`.
         revision: the commit, for a repository of the cache.
-        references: the branches and tags that stand at this commit.
+        references: the branches and tags that refer to this commit.
         directory: the folder with its files.
         bytes: the size of its files.
         description: what it is.
@@ -58,6 +55,13 @@ def installed_models() -> Iterator[Installed]:
         model_here = _in_folder(shown, folder, "path")
         if model_here is not None:
             yield model_here
+
+
+def available_models() -> Iterator[tuple[PublishedModel, bool]]:
+    """Iterate over the published models, and whether each is here."""
+    here = {model.name for model in installed_models()}
+    for model in PUBLISHED:
+        yield model, model.repository in here
 
 
 def source_of(found: Found) -> str:

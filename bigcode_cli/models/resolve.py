@@ -1,7 +1,4 @@
-"""Finds the folder of a model by name: built-in, a folder, or a repository in the local cache.
-
-Knows nothing of what is in the folder, and never uses the network.
-"""
+"""Finds the folder of a model by name: built-in, a folder, or a repository in the local cache."""
 
 import os
 import re
@@ -23,9 +20,10 @@ from bigcode_cli.hub.cache_reader import (
     LONGEST_NAME,
     CachedRepository,
     cache_root,
+    repositories,
     validate_revision,
 )
-from bigcode_cli.models.aliases import full_name
+from bigcode_cli.models.aliases import SHORT_NAMES, full_name, meant
 
 BUILT_IN, BUILT_IN_CLASSIFIER, BUILT_IN_TAGGER = (
     "pocket-coder",
@@ -130,8 +128,28 @@ def find_source(name: str | None, *, option: str = "--model", built_in: str = BU
         return Found(name=name, directory=configured)
     if os.path.isdir(name):  # noqa: PTH112  # a name longer than the system allows is no folder
         return _folder(name)
-    hint = f"bigcode models pull {name} fetches it; -m ./FOLDER names a folder"
-    raise Failure("model-missing", f"{name}: not in the local cache {cache_root()}", hint=hint)
+    raise _missing(name, option)
+
+
+def _missing(name: str, option: str) -> Failure:
+    """Describe a model that is not here: what was meant, or how to get it."""
+    repository = name.partition("@")[0]
+    known = [*BUILT_IN_PACKAGES, *(cached.name for cached in repositories(cache_root()))]
+    published = [*SHORT_NAMES, *SHORT_NAMES.values()]
+    known += [*(configured for configured, _ in configured_models()), *published]
+    can_be_pulled = "/" in repository or repository in SHORT_NAMES
+    close = None if repository in published else meant(repository, known)
+    hints = [] if close is None else [f"did you mean {close}?"]
+    if can_be_pulled:
+        hints.append(f"bigcode models pull {name} downloads it")
+    elif not hints:
+        hints.append("bigcode models list shows which models are here, --available which can be")
+    if option == "--model" and close is None:
+        hints.append("-m ./FOLDER names a folder")
+    message = f"{name}: not in the local cache {cache_root()}"
+    if not can_be_pulled:
+        message = f"{name}: not a built-in model, and not in the local cache {cache_root()}"
+    return Failure("model-missing", message, hint="; ".join(hints).replace("?;", "?"))
 
 
 def _built_in(name: str) -> Found:

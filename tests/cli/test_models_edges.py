@@ -262,4 +262,4 @@ def test_59_our_own_files_are_the_user_s(umask: int, run: Run, checkpoint: Path)
         ".config/bigcode": 0o700,
         ".config/bigcode/config.toml": 0o600,
     }
-    assert run("models", "default").stdout == b"acme/tiny\n"
+    assert run("models", "default").stdout.splitlines()[0].endswith(b"  acme/tiny")

@@ -145,7 +145,7 @@ def test_what_is_not_here(command: str, run: Run) -> None:
     done = run("models", command, "starcoder")
     assert (done.status, done.stdout) == (3, b"")
     assert done.stderr.startswith("bigcode: error[model-missing]: starcoder: not in the local")
-    assert "hint: bigcode models pull starcoder fetches it" in done.stderr
+    assert "hint: bigcode models pull starcoder downloads it" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["-x", "a/../b", "a b", "acme/x@../../y", "caf\u00e9", "a\n"])

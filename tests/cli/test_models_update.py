@@ -164,5 +164,5 @@ def test_27_no_update_without_network(pull: Pull, update: Pull, hub: FakeHub) ->
 def test_nothing_here(update: Pull, hub: FakeHub) -> None:
     done = update()
     assert (done.status, done.stdout) == (0, b"")
-    assert "no model here stands at a branch" in done.stderr
+    assert "no downloaded model tracks a branch" in done.stderr
     assert hub.requests == []

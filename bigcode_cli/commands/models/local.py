@@ -1,58 +1,50 @@
-"""`bigcode models`: what is here, without network; each command is one function.
+"""The commands on models that need no network; each is one function.
 
-Knows nothing of how options are parsed or how errors are shown. Everything that a command needs is
-imported when it runs, so that `bigcode --help` does not wait for it.
+What a command needs is imported when it runs, so that `bigcode --help` does not wait for it.
 """
 
 import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from bigcode_cli.commands.models.options import CachedName, DefaultName, Format, ModelName, Yes
+from bigcode_cli.commands.models.options import Available, CachedName, DefaultName, ModelName
 from bigcode_cli.commands.models.remote import convert_model, pull_model, update_models
-from bigcode_cli.framework.options import OutputFormat
+from bigcode_cli.framework.options import Format, OutputFormat, Yes
 
 
-def list_models(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  # --format
-    """List the models that can be used without network.
+def list_models(
+    *,
+    available: Available = False,
+    format: Format = OutputFormat.TEXT,  # noqa: A002  # --format
+) -> None:
+    """List the models on this machine, and the commands that each can run.
 
-    The built-in models, the repositories of the cache that are whole, and the models in the
-    folders that model-folders in config.toml names, each with the commands that it can run.
-    Repositories of other architectures are left out.
+    These are the built-in models, complete downloads, and the models in the folders that
+    model-folders in config.toml names. Repositories of other architectures are left out.
     """
-    from bigcode_cli.commands.models.views import list_entry, shown_revision
-    from bigcode_cli.framework.output import (
-        Notes,
-        shown_bytes,
-        shown_count,
-        write_document,
-        write_table,
-    )
-    from bigcode_cli.models.inventory import installed_models
+    from bigcode_cli.commands.models import views
+    from bigcode_cli.framework.output import write_document, write_table
+    from bigcode_cli.models.inventory import available_models, installed_models
 
-    models = list(installed_models())
-    if format is not OutputFormat.TEXT:
-        write_document({"models": [list_entry(model) for model in models]}, format)
-        return
-    if not models:
-        Notes().note("no models here yet; bigcode models pull tiny_starcoder_py fetches one")
-    rows = [
-        (
-            model.name,
-            shown_revision(model),
-            shown_bytes(model.bytes),
-            shown_count(model.description.parameters),
-            ", ".join(model.description.tasks),
-        )
-        for model in models
-    ]
-    write_table(("NAME", "REVISION", "SIZE", "PARAMETERS", "TASKS"), rows)
+    if available:
+        entries = [
+            views.available_entry(model, is_here=is_here) for model, is_here in available_models()
+        ]
+        rows, headings = [views.available_row(entry) for entry in entries], views.AVAILABLE_HEADINGS
+    else:
+        models = list(installed_models())
+        entries = [views.list_entry(model) for model in models]
+        rows, headings = [views.list_row(model) for model in models], views.LIST_HEADINGS
+    if format is OutputFormat.TEXT:
+        write_table(headings, rows)
+    else:
+        write_document({"models": entries}, format)
 
 
 def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
-    """Show what a model is, what it can do and what it needs.
+    """Show what a model is, what it can do and how much memory it needs.
 
-    Memory is estimated for the weights and one text as long as the context.
+    The memory is an estimate for the weights and one text that fills the context.
     """
     from bigcode_cli.commands.models.views import converted_from, facts_of, shown_facts
     from bigcode_cli.framework.output import write_document, write_facts
@@ -76,7 +68,7 @@ def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None: 
 
 
 def path_of_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
-    """Print the folder that holds a model's files."""
+    """Print the folder of a model."""
     from bigcode_cli.framework.output import Result, write_document
     from bigcode_cli.models.resolve import find_model
 
@@ -90,12 +82,13 @@ def path_of_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> Non
 
 
 def verify_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
-    """Check every byte of a model that is here.
+    """Check every byte of a model.
 
-    Contents of the cache are compared with their published hashes. Headers and shapes of the
-    weights and the tokenizer are compared with the configuration.
+    Compares downloaded files with their published hashes, and weights and tokenizer with the
+    configuration.
     """
-    from bigcode_cli.framework.output import shown_bytes, write_document, write_facts
+    from bigcode_cli.commands.models.views import shown_verification
+    from bigcode_cli.framework.output import write_document, write_facts
     from bigcode_cli.hub import verify
     from bigcode_cli.models.resolve import find_model
 
@@ -117,8 +110,7 @@ def verify_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None
         }
         write_document(document, format)
         return
-    counted = f"{len(hashed)} of {len(files)} files hashed, {shown_bytes(size)}"
-    write_facts([(found.name, f"ok: {counted}; weights and tokenizer fit the configuration")])
+    write_facts([(found.name, shown_verification(found, len(hashed), len(files), size))])
 
 
 def remove_model(
@@ -127,12 +119,13 @@ def remove_model(
     yes: Yes = False,
     format: Format = OutputFormat.TEXT,  # noqa: A002
 ) -> None:
-    """Remove a model from the cache.
+    """Delete a downloaded model.
 
-    The whole repository, or one revision of it; how much that freed is printed.
-    Other tools that share the cache lose it too. Nothing outside the cache is ever removed.
+    Deletes the whole repository or one revision of it, with its conversion and what bigcode
+    cached for it, and prints how much that freed. Other tools that share the Hugging Face cache
+    lose the model too. Nothing outside the caches is ever deleted.
     """
-    from bigcode_cli.commands.models.confirm import confirm
+    from bigcode_cli.framework.confirm import confirm
     from bigcode_cli.framework.errors import Failure
     from bigcode_cli.framework.output import shown_bytes, write_document, write_facts
     from bigcode_cli.hub import remove
@@ -145,21 +138,21 @@ def remove_model(
     if revision is not None and commit is None:
         raise Failure("model-missing", f"{name}: not in the local cache {cached.root}")
     plan = remove.plan_removal(cached, commit)
-    confirm(f"Remove {name} ({shown_bytes(plan.bytes)}) from the cache?", yes=yes)
+    confirm(f"Delete {name} ({shown_bytes(plan.bytes)}) from the cache?", yes=yes)
     remove.remove(cached, plan)
     if format is not OutputFormat.TEXT:
         write_document({"name": repository, "revision": commit, "freed_bytes": plan.bytes}, format)
         return
-    write_facts([(name, f"removed, {shown_bytes(plan.bytes)} freed")])
+    write_facts([(name, f"deleted, {shown_bytes(plan.bytes)} freed")])
 
 
 def prune_models(*, yes: Yes = False, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
-    """Remove from the cache what nothing refers to.
+    """Delete unreferenced revisions and downloads from the cache.
 
-    Revisions at which no branch or tag stands any more, and contents and parts of downloads that
-    belong to no revision and are older than a day. Conversions of what is no longer there.
+    These are revisions that no branch or tag refers to, files and partial downloads that belong
+    to no revision and are older than a day, and conversions of models that are gone.
     """
-    from bigcode_cli.commands.models.confirm import confirm
+    from bigcode_cli.framework.confirm import confirm
     from bigcode_cli.framework.output import shown_bytes, write_document, write_facts
     from bigcode_cli.hub import remove
     from bigcode_cli.hub.cache_reader import cache_root, repositories
@@ -170,9 +163,11 @@ def prune_models(*, yes: Yes = False, format: Format = OutputFormat.TEXT) -> Non
     plans = [(cached, plan) for cached, plan in plans if plan.paths]
     loose = remove.plan_pruning_of_conversions(root)
     size = loose.bytes + sum(plan.bytes for _, plan in plans)
-    names = [cached.name for cached, _ in plans] + ["conversions"] * bool(loose.conversions)
+    names = [cached.name for cached, _ in plans]
+    if loose.conversions:
+        names.append("conversions")
     if names:
-        confirm(f"Remove {shown_bytes(size)} of {', '.join(names)} from the cache?", yes=yes)
+        confirm(f"Delete {shown_bytes(size)} of {', '.join(names)} from the cache?", yes=yes)
     for cached, plan in plans:
         remove.remove(cached, plan)
     remove.remove_conversions(loose)
@@ -187,33 +182,32 @@ def prune_models(*, yes: Yes = False, format: Format = OutputFormat.TEXT) -> Non
 
 
 def default_model(name: DefaultName = None, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
-    """Choose the model that is used where none is named.
+    """Set or show the models that are used without --model.
 
-    Without NAME, the present choice is shown. A new one is written into config.toml, whose
-    other lines stay as they are. A classifier becomes the default of the command that it is for.
+    Without NAME, shows the default of each command. Otherwise NAME becomes the default of the
+    commands that it can run: it is written to config.toml, whose other lines stay as they are.
     """
-    from bigcode_cli.framework.output import Result, write_document
+    from bigcode_cli.framework.output import Result, write_document, write_facts
     from bigcode_cli.framework.settings import config_path
-    from bigcode_cli.io import config_file
-    from bigcode_cli.models.aliases import full_name
-    from bigcode_cli.models.resolve import BUILT_IN, BUILT_IN_PACKAGES, find_model, setting_of
+    from bigcode_cli.models.defaults import default_models, set_default
 
     if name is not None:
-        from bigcode_cli.models.describe import describe
-
-        found = find_model(name, option="NAME")
-        setting = setting_of(describe(found.directory).tasks)
-        is_folder = found.revision is None and found.name not in BUILT_IN_PACKAGES
-        chosen = str(found.directory.absolute()) if is_folder else full_name(name)
-        config_file.write_setting(setting, chosen)
-    else:
-        setting = setting_of(())
-        chosen = config_file.read_setting(setting) or BUILT_IN
-    if format is not OutputFormat.TEXT:
-        document = {"model": chosen, "setting": setting, "config": str(config_path())}
-        write_document(document, format)
+        setting, chosen = set_default(name)
+        if format is not OutputFormat.TEXT:
+            document = {"model": chosen, "setting": setting, "config": str(config_path())}
+            write_document(document, format)
+            return
+        Result().write_bytes(os.fsencode(chosen) + b"\n")
         return
-    Result().write_bytes(os.fsencode(chosen) + b"\n")
+    defaults = list(default_models())
+    if format is not OutputFormat.TEXT:
+        entries = [
+            {"setting": default.setting, "commands": list(default.tasks), "model": default.model}
+            for default in defaults
+        ]
+        write_document({"defaults": entries, "config": str(config_path())}, format)
+        return
+    write_facts([(", ".join(default.tasks), default.model) for default in defaults])
 
 
 COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
@@ -236,6 +230,7 @@ EXAMPLES = MappingProxyType(
     \b
     Examples:
     $ bigcode models list
+    $ bigcode models list --available
     $ bigcode models list --format json
     """,
         "pull": """
@@ -282,8 +277,8 @@ EXAMPLES = MappingProxyType(
         "default": """
     \b
     Examples:
-    $ bigcode models default tiny_starcoder_py
     $ bigcode models default
+    $ bigcode models default tiny_starcoder_py
     """,
         "path": """
     \b

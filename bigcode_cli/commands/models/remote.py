@@ -1,7 +1,4 @@
-"""`bigcode models pull`, `update` and `convert`: what brings models here; only they may fetch.
-
-Knows nothing of how options are parsed or how errors are shown.
-"""
+"""`bigcode models pull`, `update` and `convert`: what brings models here."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -10,7 +7,6 @@ import typer
 
 from bigcode_cli.commands.models.options import (
     Convert,
-    Format,
     Repository,
     Revision,
     SourceName,
@@ -19,7 +15,7 @@ from bigcode_cli.commands.models.options import (
 )
 from bigcode_cli.framework import errors
 from bigcode_cli.framework.errors import Failure
-from bigcode_cli.framework.options import OutputFormat, ReportOptions
+from bigcode_cli.framework.options import Format, OutputFormat, ReportOptions
 from gpt_bigcode.errors import GPTBigCodeError
 
 if TYPE_CHECKING:
@@ -33,19 +29,20 @@ def pull_model(
     convert: Convert = False,
     report: ReportOptions,
 ) -> None:
-    """Fetch a model from the hub into the cache.
+    """Download a model from the Hugging Face hub into the cache.
 
-    The folder that holds it is printed.
-    Only the files that are needed are fetched: configuration, tokenizer, card, and weights in
-    safetensors files. Every file's hash is checked, and nothing is visible before all of it is
-    there. HF_ENDPOINT, HF_TOKEN, HF_HOME and the proxy variables are honoured.
+    Prints the folder of the model. Only the files that are needed are downloaded: configuration,
+    tokenizer, model card, and weights as safetensors. Every file is checked against its published
+    hash, and the model appears only when it is complete. HF_ENDPOINT, HF_TOKEN, HF_HOME and the
+    proxy variables are honoured.
     """
     from bigcode_cli.framework.output import Notes
     from bigcode_cli.hub.cache_reader import CachedRepository, cache_root
     from bigcode_cli.hub.pull import PullRequest, pull
-    from bigcode_cli.hub.repo_id import repository_and_revision
+    from bigcode_cli.hub.repo_id import repository_and_revision, require_known_owner
 
     name, at = repository_and_revision(repository, revision, option="REPO")
+    require_known_owner(name, option="REPO")
     request = PullRequest(revision=at, convert=convert, offline=report.offline)
     notes = Notes(quiet=report.quiet, verbose=report.verbose)
     pulled = pull(CachedRepository(name, cache_root()), request, notes)
@@ -69,10 +66,11 @@ def _write_place(folder: "Path", document: dict[str, Any], output_format: Output
 
 
 def update_models(names: UpdatedNames = None, *, report: ReportOptions) -> None:
-    """Bring models of the cache up to date, and say what changed.
+    """Update downloaded models, and show what changed.
 
-    A model that was pulled by a branch or tag is compared with the hub; where that has moved, the
-    new files are fetched and checked as by pull. The old revision stays until prune removes it.
+    Compares each model that was pulled by a branch or tag with the hub. If the branch has moved,
+    the new files are downloaded and checked as by pull. The old revision stays until `bigcode
+    models prune`.
     """
     from bigcode_cli.commands.models.views import failed_update, shown_update, update_entry
     from bigcode_cli.framework.output import Notes, write_document, write_facts
@@ -105,12 +103,12 @@ def convert_model(
     *,
     format: Format = OutputFormat.TEXT,  # noqa: A002
 ) -> None:
-    """Turn weights that are pickles, or of the layout of bigcode/santacoder, into safetensors.
+    """Convert pickled weights, or the layout of bigcode/santacoder, to safetensors.
 
-    The folder of the result is printed. Pickles can run code, so they are opened in a process of
-    its own without network and with little memory, which takes tensors from them and nothing
-    else; contents of the cache are compared with their hashes first. Numbers and their types stay
-    as they are. Nothing is replaced, and nothing is visible before all of it is there and checked.
+    Prints the folder of the result. Pickles can run code, so they are opened in a sandbox: a
+    process without network and with little memory, which reads tensors and nothing else.
+    Downloaded files are checked against their hashes first. Numbers and their types stay as they
+    are, nothing is overwritten, and the result appears only when it is complete and checked.
     """
     from bigcode_cli.conversion.cached import convert_folder, convert_snapshot
     from bigcode_cli.framework.output import Notes
@@ -121,7 +119,8 @@ def convert_model(
     found = find_source(name, option="NAME")
     notes = Notes()
     if target is None and found.revision is None:
-        raise errors.UsageFailure("PATH: where should the converted model go?")
+        hint = "bigcode models convert FOLDER NEW_FOLDER"
+        raise errors.UsageFailure("PATH: a folder to create is needed", hint=hint)
     if target is None:
         folder = convert_snapshot(
             CachedRepository(found.name, cache_root()), str(found.revision), notes

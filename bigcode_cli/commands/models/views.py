@@ -1,10 +1,11 @@
-"""How models are described, as JSON and for people. Knows nothing of where they come from."""
+"""How models are described, as JSON and for people."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.framework.output import shown_bytes, shown_count
 from bigcode_cli.hub.cache_reader import CachedRepository, cache_root
+from bigcode_cli.models.aliases import PublishedModel
 from bigcode_cli.models.describe import BYTES_PER_NUMBER, Description
 from bigcode_cli.models.inventory import Installed, source_of, total_bytes
 from bigcode_cli.models.resolve import Found
@@ -12,6 +13,8 @@ from bigcode_cli.models.resolve import Found
 if TYPE_CHECKING:
     from bigcode_cli.hub.update import CachedRef, Updated
 
+LIST_HEADINGS = ("NAME", "REVISION", "SIZE", "PARAMETERS", "TASKS")
+AVAILABLE_HEADINGS = ("NAME", "REPOSITORY", "PARAMETERS", "ACCESS", "DOWNLOADED")
 _SHORT_COMMIT = 8
 
 
@@ -27,6 +30,43 @@ def list_entry(model: Installed) -> dict[str, Any]:
         "architecture": model.description.architecture,
         "tasks": list(model.description.tasks),
     }
+
+
+def list_row(model: Installed) -> tuple[str, ...]:
+    """Describe a model in a list, for people."""
+    facts = model.description
+    parameters, tasks = shown_count(facts.parameters), ", ".join(facts.tasks)
+    return model.name, shown_revision(model), shown_bytes(model.bytes), parameters, tasks
+
+
+def available_entry(model: PublishedModel, *, is_here: bool) -> dict[str, Any]:
+    """Describe a published model in a list, as JSON."""
+    return {
+        "name": model.name,
+        "repository": model.repository,
+        "parameters": model.parameters,
+        "gated": model.is_gated,
+        "downloaded": is_here,
+    }
+
+
+def available_row(entry: dict[str, Any]) -> tuple[str, ...]:
+    """Describe a published model in a list, for people."""
+    access = "licence to accept, HF_TOKEN" if entry["gated"] else "open"
+    here = "yes" if entry["downloaded"] else "-"
+    parameters = shown_count(entry["parameters"])
+    return entry["name"], entry["repository"], parameters, access, here
+
+
+def shown_verification(found: Found, hashed: int, files: int, size: int) -> str:
+    """Say for people what was checked of a model that is right."""
+    fits = "weights and tokenizer fit the configuration"
+    if hashed:
+        return (
+            f"ok: {hashed} of {files} files have their published hash, {shown_bytes(size)}; {fits}"
+        )
+    source = "a built-in model" if source_of(found) == "builtin" else "a folder"
+    return f"ok: {fits}; {source} has no published hashes to compare with"
 
 
 def shown_revision(model: Installed) -> str:
@@ -51,6 +91,7 @@ def facts_of(found: Found, facts: Description) -> dict[str, Any]:
         "vocabulary_tokens": facts.config.vocab_size,
         "tasks": list(facts.tasks),
         "infill_tokens": list(facts.infill_tokens),
+        "labels": list(facts.labels),
         "cache_bytes_per_token": {p: facts.cache_bytes_per_token(p) for p in BYTES_PER_NUMBER},
         "memory_bytes": {p: facts.memory_bytes(p) for p in BYTES_PER_NUMBER},
     }
@@ -130,7 +171,7 @@ def shown_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("stored as", document["precision"]),
         ("context", f"{document['context_tokens']:,} tokens"),
         ("tasks", ", ".join(document["tasks"]) or "none: no tokenizer.json"),
-        ("infill tokens", " ".join(document["infill_tokens"]) or "none"),
+        *_known(document),
         ("licence", document["licence"] or "not stated"),
         ("cache per token", ", ".join(f"{size} {p}" for p, size in cache.items())),
         ("memory, full context", ", ".join(f"{size} {p}" for p, size in memory.items())),
@@ -138,6 +179,13 @@ def shown_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         *source,
         *(("file" if not place else "", line) for place, line in enumerate(files)),
     ]
+
+
+def _known(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a model knows besides text: labels, or the tokens for gaps."""
+    if document["labels"]:
+        return [("labels", ", ".join(document["labels"]))]
+    return [("infill tokens", " ".join(document["infill_tokens"]) or "none")]
 
 
 def _shown_size(count: int | None) -> str:

@@ -1,0 +1,1 @@
+"""`bigcode cache`: what the tool keeps on disk."""

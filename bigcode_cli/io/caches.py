@@ -1,0 +1,66 @@
+"""The caches of the tool: what it keeps to be faster next time, one folder for each kind."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from gpt_bigcode.storage.disk_cache import CacheEntry, DiskCache
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheKind:
+    """One kind of thing that is kept.
+
+    Attributes:
+        suffix: how the names of its files end.
+        content: what it is, for people.
+        by_model: whether the names of entries begin with the `weights_id` of a model.
+    """
+
+    suffix: str
+    content: str
+    by_model: bool = True
+
+
+CACHES = MappingProxyType(
+    {
+        "prefixes": CacheKind(suffix=".kv", content="computed beginnings of prompts"),
+        "weights": CacheKind(suffix=".safetensors", content="int8 and int4 weights"),
+        "results": CacheKind(
+            suffix=".json", content="results of score and classify", by_model=False
+        ),
+    }
+)
+"""Name -> kind; the name is that of the folder too."""
+
+
+def cache_folder(name: str) -> Path:
+    """Return the folder of a cache, whether it exists or not."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / name
+
+
+def open_cache(name: str) -> DiskCache:
+    """Open a cache to look at it or to free it; only who writes to it knows its limits."""
+    return DiskCache(path=cache_folder(name), suffix=CACHES[name].suffix, limit_bytes=0)
+
+
+def entries_of_models(weights_ids: Collection[str]) -> dict[str, list[CacheEntry]]:
+    """List by cache what is kept for some models."""
+    starts = tuple(f"{name}-" for name in weights_ids)
+    return {
+        name: [entry for entry in open_cache(name).entries() if entry.name.startswith(starts)]
+        for name, kind in CACHES.items()
+        if kind.by_model and cache_folder(name).is_absolute()
+    }
+
+
+def free_models(weights_ids: Collection[str]) -> int:
+    """Remove what is kept for some models; return the number of bytes freed."""
+    return sum(
+        open_cache(name).remove(entry.name)
+        for name, entries in entries_of_models(weights_ids).items()
+        for entry in entries
+    )
