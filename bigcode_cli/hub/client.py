@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
 
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes
@@ -28,12 +29,10 @@ class Hub:
     """One hub, as HF_ENDPOINT names it."""
 
     def __init__(self, notes: Notes) -> None:
-        self.session = open_session()  # before the import, which reads variables
-        from huggingface_hub import HfApi
-
+        self.session = open_session()
         self.host = self.session.endpoint.host
         self._notes = notes
-        self._api = HfApi(endpoint=str(self.session.endpoint).rstrip("/"), token=False)
+        self._endpoint = str(self.session.endpoint).rstrip("/")
 
     def commit(self, repository: str, revision: str) -> str:
         """Look up the commit of a branch, a tag or a commit.
@@ -43,9 +42,8 @@ class Hub:
             Failure: the hub refuses, or what it says is no commit.
         """
         with self._hub_answers(repository):
-            commit = self._patiently(
-                lambda: self._api.model_info(repository, revision=revision)
-            ).sha
+            url = f"{self._endpoint}/api/models/{repository}/revision/{quote(revision, safe='')}"
+            commit = self._patiently(lambda: self.session.get(url)).json()["sha"]
         if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
             raise Failure("hub-invalid", f"{self.host}: names no commit")
         return commit
@@ -58,11 +56,12 @@ class Hub:
             Failure: the hub refuses, or what it lists cannot be.
         """
         with self._hub_answers(repository):
-            return self._patiently(
-                lambda: read_entries(
-                    self._api.list_repo_tree(repository, revision=commit, recursive=True)
-                )
-            )
+            # From page to page, over our session.
+            from huggingface_hub.utils import paginate  # type: ignore[attr-defined]
+
+            url = f"{self._endpoint}/api/models/{repository}/tree/{commit}"
+            query = {"recursive": "true", "expand": "false"}
+            return self._patiently(lambda: read_entries(paginate(url, query, headers={})))
 
     def content(self, repository: str, commit: str, file: RemoteFile, max_bytes: int) -> bytes:
         """Fetch a small file and check its hash.
@@ -85,7 +84,7 @@ class Hub:
         """Name the address of a file."""
         from huggingface_hub import hf_hub_url
 
-        return hf_hub_url(repository, name, revision=commit, endpoint=self._api.endpoint)
+        return hf_hub_url(repository, name, revision=commit, endpoint=self._endpoint)
 
     @contextmanager
     def open_file(self, url: str, *, offset: int = 0) -> Iterator["httpx2.Response"]:

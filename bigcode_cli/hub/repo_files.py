@@ -7,14 +7,11 @@ or a size, and no message repeats it.
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.hub.checksums import is_digest
 from gpt_bigcode.reading import parse_json
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoFile, RepoFolder
 
 CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
 TOKENIZER_PARTS = ("vocab.json", "merges.txt")
@@ -53,36 +50,34 @@ class RemoteFile:
     digest: str
 
 
-def read_entries(entries: Iterable["RepoFile | RepoFolder"]) -> dict[str, RemoteFile]:
+def read_entries(entries: Iterable[Any]) -> dict[str, RemoteFile]:
     """Check one listing of a repository; folders are left out.
 
     Raises:
         Failure: `hub-invalid` for anything that a hub does not send, `repo-unsafe` for a name that
             leads out of its folder.
     """
-    from huggingface_hub.hf_api import RepoFile
-
     files: dict[str, RemoteFile] = {}
     for entry in entries:
-        if not isinstance(entry, RepoFile):
+        if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+            raise Failure("hub-invalid", "the hub's list of files is not one")
+        if entry.get("type") != "file":
             continue
-        file = _remote_file(entry)
-        if _HOSTILE.search(file.name):
+        name = entry["path"]
+        if _HOSTILE.search(name):
             hint = "the repository is broken or hostile; nothing was fetched"
             message = "the repository lists a name that leads out of its folder"
             raise Failure("repo-unsafe", message, hint=hint)
-        if file.name in files:
+        if name in files:
             raise Failure("hub-invalid", "the hub lists one name twice")
-        files[file.name] = file
+        files[name] = _remote_file(name, entry)
     return files
 
 
-def _remote_file(entry: "RepoFile") -> RemoteFile:
-    name: Any = entry.path
-    digest: Any = entry.blob_id if entry.lfs is None else entry.lfs.sha256
-    size: Any = entry.size if entry.lfs is None else entry.lfs.size
-    if not isinstance(name, str):
-        raise Failure("hub-invalid", "the hub's list of files is not one")
+def _remote_file(name: str, entry: Mapping[str, Any]) -> RemoteFile:
+    large = entry.get("lfs")
+    source = large if isinstance(large, dict) else entry
+    digest, size = source.get("oid"), source.get("size", entry.get("size"))
     if not isinstance(digest, str) or not is_digest(digest):
         raise Failure("hub-invalid", "the hub lists a file without a hash")
     if type(size) is not int or not 0 <= size <= _MAX_FILE_BYTES:

@@ -98,6 +98,7 @@ def require_consistent(folder: Path) -> None:
     """
     from gpt_bigcode.checkpoint.tensor_index import Task, find_tensors
     from gpt_bigcode.tokenization.tokenizer_json import TokenizerDefinition
+    from gpt_bigcode.tokenization.vocab_files import has_vocab_files
 
     description = describe(folder)
     config = description.config
@@ -106,7 +107,7 @@ def require_consistent(folder: Path) -> None:
     task = next((tasks[name] for name in description.tasks if name in tasks), plain)
     find_tensors(folder, config, task, lambda _first, _second: True)
     tokenizer = folder / "tokenizer.json"
-    if not os.path.lexists(tokenizer):
+    if not os.path.lexists(tokenizer) and not has_vocab_files(folder):
         return
     highest = max(TokenizerDefinition.from_file(tokenizer).contents)
     if highest >= config.vocab_size:

@@ -14,6 +14,7 @@ from gpt_bigcode.errors import CheckpointError, GPTBigCodeError, UnreadableFileE
 from gpt_bigcode.hardware import Precision, weight_bytes
 from gpt_bigcode.reading import open_checked, read_checked
 from gpt_bigcode.tokenization.tokenizer_json import INFILL_SPELLINGS, MAX_TOKENIZER_BYTES
+from gpt_bigcode.tokenization.vocab_files import has_vocab_files, tokenizer_values
 
 # Of the cache: with quantized weights it holds float32.
 BYTES_PER_NUMBER = MappingProxyType(
@@ -78,8 +79,8 @@ def describe(folder: Path) -> Description:
     config = GPTBigCodeConfig.from_dict(values)
     weight_files(folder)
     architecture = _architecture(values)
-    has_tokenizer = os.path.lexists(folder / _TOKENIZER_FILE)
-    infill = _infill_tokens(folder / _TOKENIZER_FILE) if has_tokenizer else ()
+    has_tokenizer = os.path.lexists(folder / _TOKENIZER_FILE) or has_vocab_files(folder)
+    infill = _infill_tokens(folder) if has_tokenizer else ()
     tasks = _tasks(architecture, can_infill=bool(infill)) if has_tokenizer else ()
     return Description(
         architecture=architecture,
@@ -155,13 +156,20 @@ def _tasks(architecture: str, *, can_infill: bool) -> tuple[str, ...]:
     return {_CLASSIFIER: ("classify",), _TAGGER: ("tag",)}.get(architecture, ())
 
 
-def _infill_tokens(path: Path) -> tuple[str, ...]:
-    spelled = _added_tokens(path)
+def _infill_tokens(folder: Path) -> tuple[str, ...]:
+    path = folder / _TOKENIZER_FILE
+    spelled = _added_tokens(path) if os.path.lexists(path) else _tokens_of_parts(folder)
     for spelling in INFILL_SPELLINGS:
         names = tuple(spelling.format(part) for part in ("prefix", "middle", "suffix"))
         if spelled.issuperset(names):
             return names
     return ()
+
+
+def _tokens_of_parts(folder: Path) -> set[str]:
+    """Read the tokens that a tokenizer made of vocab.json and merges.txt would have."""
+    values = tokenizer_values(folder, max_bytes=MAX_TOKENIZER_BYTES)
+    return {*values["model"]["vocab"], *(entry["content"] for entry in values["added_tokens"])}
 
 
 def _added_tokens(path: Path) -> set[str]:

@@ -144,7 +144,7 @@ def _missing(name: str, option: str) -> Failure:
         hints.append(f"bigcode models pull {name} downloads it")
     elif not hints:
         hints.append("bigcode models list shows which models are here, --available which can be")
-    if option == "--model" and close is None:
+    if option == "--model" and close is None and repository not in published:
         hints.append("-m ./FOLDER names a folder")
     message = f"{name}: not in the local cache {cache_root()}"
     if not can_be_pulled:

@@ -170,7 +170,7 @@ def shown_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("parameters", shown_count(document["parameters"])),
         ("stored as", document["precision"]),
         ("context", f"{document['context_tokens']:,} tokens"),
-        ("tasks", ", ".join(document["tasks"]) or "none: no tokenizer.json"),
+        ("tasks", ", ".join(document["tasks"]) or "none: no tokenizer"),
         *_known(document),
         ("licence", document["licence"] or "not stated"),
         ("cache per token", ", ".join(f"{size} {p}" for p, size in cache.items())),

@@ -16,6 +16,7 @@ from gpt_bigcode.errors import (
     UnreadableFileError,
 )
 from gpt_bigcode.reading import read_json_object
+from gpt_bigcode.tokenization.vocab_files import has_vocab_files, tokenizer_values
 
 MAX_TOKENIZER_BYTES = 64 << 20
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>")
@@ -81,14 +82,14 @@ class TokenizerDefinition:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read a tokenizer.json of at most 64 MiB.
+        """Read a tokenizer.json of at most 64 MiB, or else vocab.json and merges.txt beside it.
 
         Raises:
             CheckpointMissingError: no such file.
             TokenizerError: damaged, not a byte-level BPE, or with a pattern that is not known.
         """
         try:
-            values = read_json_object(path, max_bytes=MAX_TOKENIZER_BYTES)
+            values = _read_values(path)
         except MissingFileError:
             raise CheckpointMissingError(f"{path}: no such file") from None
         except UnreadableFileError as error:
@@ -118,6 +119,15 @@ class TokenizerDefinition:
             ordinary=ordinary,
             encoder_json=_encoder_json(values),
         )
+
+
+def _read_values(path: Path) -> dict[str, Any]:
+    try:
+        return read_json_object(path, max_bytes=MAX_TOKENIZER_BYTES)
+    except MissingFileError:
+        if not has_vocab_files(path.parent):
+            raise
+        return tokenizer_values(path.parent, max_bytes=MAX_TOKENIZER_BYTES)
 
 
 def _added_tokens(values: Mapping[str, Any]) -> list[dict[str, Any]]:

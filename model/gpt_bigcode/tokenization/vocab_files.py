@@ -1,0 +1,74 @@
+"""A tokenizer.json made of the files that older tools write instead: vocab.json and merges.txt."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gpt_bigcode.errors import MissingFileError, TokenizerError
+from gpt_bigcode.reading import read_checked, read_json_object
+
+VOCABULARY_FILE, MERGES_FILE = "vocab.json", "merges.txt"
+_ADDED_FILE, _CONFIG_FILE = "added_tokens.json", "tokenizer_config.json"
+_BYTE_LEVEL = {"type": "ByteLevel", "trim_offsets": True, "use_regex": True}
+
+
+def has_vocab_files(folder: Path) -> bool:
+    """Tell whether a folder holds both files."""
+    return all((folder / name).is_file() for name in (VOCABULARY_FILE, MERGES_FILE))
+
+
+def tokenizer_values(folder: Path, *, max_bytes: int) -> dict[str, Any]:
+    """Build what tokenizer.json would hold, as transformers' GPT-2 tokenizer reads these files.
+
+    Args:
+        folder: where the files are.
+        max_bytes: the most that each may hold.
+
+    Raises:
+        MissingFileError: one of the two is missing. UnreadableFileError: one cannot be used.
+        TokenizerError: merges.txt or an added token is not what it should be.
+    """
+    vocabulary = read_json_object(folder / VOCABULARY_FILE, max_bytes=max_bytes)
+    text = read_checked(folder / MERGES_FILE, max_bytes=max_bytes).decode("utf-8", "replace")
+    config = _optional(folder / _CONFIG_FILE, max_bytes)
+    prefix = bool(config.get("add_prefix_space", False))
+    return {
+        "added_tokens": list(_added_tokens(folder, config, max_bytes)),
+        "normalizer": None,
+        "pre_tokenizer": {**_BYTE_LEVEL, "add_prefix_space": prefix},
+        "decoder": {**_BYTE_LEVEL, "add_prefix_space": True},
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": list(_merges(text))},
+    }
+
+
+def _merges(text: str) -> Iterator[list[str]]:
+    for number, ended in enumerate(text.split("\n"), start=1):
+        line = ended.rstrip("\r")
+        if not line.strip() or (number == 1 and line.startswith("#version")):
+            continue
+        pair = line.split(" ")
+        if len(pair) != 2:  # a merge joins two tokens
+            raise TokenizerError(f"{MERGES_FILE}: line {number}: expected two tokens")
+        yield pair
+
+
+def _added_tokens(folder: Path, config: dict[str, Any], max_bytes: int) -> Iterator[dict[str, Any]]:
+    """Tokens beside the BPE's, by both of the ways in which they are written down."""
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    described = config.get("added_tokens_decoder")
+    found: dict[str, dict[str, Any]] = {}
+    for content, token in _optional(folder / _ADDED_FILE, max_bytes).items():
+        found[content] = {"id": token, "content": content, "special": False, **plain}
+    for token, entry in (described if isinstance(described, dict) else {}).items():
+        if not isinstance(entry, dict) or not token.isdecimal():
+            raise TokenizerError(f"{_CONFIG_FILE}: added_tokens_decoder: expected ids and tokens")
+        content, is_special = str(entry.get("content")), entry.get("special") is True
+        found[content] = {"id": int(token), "content": content, "special": is_special, **plain}
+    yield from found.values()
+
+
+def _optional(path: Path, max_bytes: int) -> dict[str, Any]:
+    try:
+        return read_json_object(path, max_bytes=max_bytes)
+    except MissingFileError:
+        return {}
