@@ -18,8 +18,8 @@ from bigcode_cli.hub.client import Hub
 from bigcode_cli.hub.errors import RetryableError
 from bigcode_cli.hub.network_settings import is_offline
 from bigcode_cli.hub.pull import PullRequest, PullResult, fetch
-from bigcode_cli.hub.repo_id import repository_and_revision
 from bigcode_cli.models.describe import describe_if_whole
+from bigcode_cli.models.repository_names import repository_and_revision
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -130,7 +130,7 @@ def remove_model(
     from bigcode_cli.framework.output import shown_bytes, write_document, write_facts
     from bigcode_cli.hub import remove
     from bigcode_cli.hub.cache_reader import CachedRepository, cache_root
-    from bigcode_cli.hub.repo_id import repository_and_revision
+    from bigcode_cli.models.repository_names import repository_and_revision
 
     repository, revision = repository_and_revision(name, None, option="NAME")
     cached = CachedRepository(repository, cache_root())

@@ -39,7 +39,7 @@ def pull_model(
     from bigcode_cli.framework.output import Notes
     from bigcode_cli.hub.cache_reader import CachedRepository, cache_root
     from bigcode_cli.hub.pull import PullRequest, pull
-    from bigcode_cli.hub.repo_id import repository_and_revision, require_known_owner
+    from bigcode_cli.models.repository_names import repository_and_revision, require_known_owner
 
     name, at = repository_and_revision(repository, revision, option="REPO")
     require_known_owner(name, option="REPO")
