@@ -38,7 +38,7 @@ done
     done
 done'
 }
-_bigcode_published() { echo santacoder tiny_starcoder_py starcoderbase-1b starcoderbase-3b starcoderbase-7b starcoderbase starcoder starcoderplus octocoder starchat-alpha starchat-beta granite-20b-code-base granite-20b-code-instruct granite-34b-code-base granite-34b-code-instruct; }
+_bigcode_published() { echo tiny_starcoder_py santacoder starcoderbase-1b starcoderbase-3b starcoderbase-7b starcoderbase starcoder starcoderplus octocoder starchat-alpha starchat-beta granite-20b-code-base granite-20b-code-instruct granite-34b-code-base granite-34b-code-instruct; }
 _bigcode() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
     local called= word words= commands=
@@ -47,7 +47,7 @@ _bigcode() {
     [[ $previous == = ]] && previous=${COMP_WORDS[COMP_CWORD-2]}
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$called $word" in
-            " complete"|" infill"|" score"|" classify"|" tag"|" bench"|" serve"|" ps"|" stop"|" models"|" models list"|" models pull"|" models update"|" models show"|" models verify"|" models remove"|" models prune"|" models path"|" models default"|" models convert"|" corpus"|" corpus score"|" corpus classify"|" corpus tag"|" corpus complete"|" corpus infill") called="$called $word" ;;
+            " complete"|" infill"|" score"|" classify"|" tag"|" bench"|" serve"|" ps"|" stop"|" models"|" models list"|" models pull"|" models update"|" models show"|" models verify"|" models remove"|" models prune"|" models path"|" models default"|" models convert"|" cache"|" cache list"|" cache clear"|" corpus"|" corpus score"|" corpus classify"|" corpus tag"|" corpus complete"|" corpus infill") called="$called $word" ;;
         esac
     done
     COMPREPLY=()
@@ -144,19 +144,31 @@ _bigcode() {
         " serve:--port"|" serve:--host"|" serve:--cors"|" serve:--keep-alive"|" serve:--max-memory"|" serve:--prefix-memory"|" serve:--parallel"|" serve:--queue"|" serve:--threads") compopt +o default +o bashdefault; return ;;
         " ps:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
-        " models list:--format") compopt +o default +o bashdefault; return ;;
+        " models list:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " models pull:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " models pull:--revision") compopt +o default +o bashdefault; return ;;
         " models update:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
-        " models show:--format") compopt +o default +o bashdefault; return ;;
-        " models verify:--format") compopt +o default +o bashdefault; return ;;
-        " models remove:--format") compopt +o default +o bashdefault; return ;;
-        " models prune:--format") compopt +o default +o bashdefault; return ;;
-        " models path:--format") compopt +o default +o bashdefault; return ;;
-        " models default:--format") compopt +o default +o bashdefault; return ;;
-        " models convert:--format") compopt +o default +o bashdefault; return ;;
+        " models show:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " models verify:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " models remove:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " models prune:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " models path:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " models default:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " models convert:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " cache list:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " cache clear:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus score:--format") mapfile -t COMPREPLY < <(compgen -W 'parquet jsonl' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus score:--summary") return ;;
@@ -210,7 +222,7 @@ _bigcode() {
         " corpus infill:--output"|" corpus infill:-o"|" corpus infill:--text-column"|" corpus infill:--where"|" corpus infill:--limit"|" corpus infill:--address"|" corpus infill:--workers"|" corpus infill:--gpus-per-worker"|" corpus infill:--batch-tokens"|" corpus infill:--max-tokens"|" corpus infill:--temperature"|" corpus infill:--seed"|" corpus infill:--top-k"|" corpus infill:--top-p"|" corpus infill:--min-p"|" corpus infill:--repetition-penalty"|" corpus infill:--stop"|" corpus infill:--time-budget"|" corpus infill:--min-confidence"|" corpus infill:--suffix-column") compopt +o default +o bashdefault; return ;;
     esac
     case "$called" in
-        "") words="--version --help -h" commands="complete infill score classify tag bench serve ps stop models corpus" ;;
+        "") words="--version --help -h" commands="complete infill score classify tag bench serve ps stop models cache corpus" ;;
         " complete") words="--until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --echo --model -m --device --precision --threads --no-weights-cache --server --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " infill") words="--at --marker --offset --prefix-file --suffix-file --column-unit --print --in-place --no-trim --order --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --model -m --device --precision --threads --no-weights-cache --server --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " score") words="--staged --max-bits-per-byte --baseline --max-rise --min-tokens --strict --exit-zero --quiet -q --verbose -v --offline --format --no-ignore --no-cache --worst --sort --heatmap --html --lines --tokens --window --stride --model -m --device --precision --threads --no-weights-cache --server --help -h" commands="" ;;
@@ -221,7 +233,7 @@ _bigcode() {
         " ps") words="--quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " stop") words="--quiet -q --verbose -v --offline --help -h" commands="" ;;
         " models") words="--help -h" commands="list pull update show verify remove prune path default convert" ;;
-        " models list") words="--format --help -h" commands="" ;;
+        " models list") words="--available --format --help -h" commands="" ;;
         " models pull") words="--revision --convert --quiet -q --verbose -v --offline --format --help -h" commands="$(_bigcode_published)" ;;
         " models update") words="--quiet -q --verbose -v --offline --format --help -h" commands="$(_bigcode_names)" ;;
         " models show") words="--format --help -h" commands="$(_bigcode_names)" ;;
@@ -231,6 +243,9 @@ _bigcode() {
         " models path") words="--format --help -h" commands="$(_bigcode_names)" ;;
         " models default") words="--format --help -h" commands="$(_bigcode_names)" ;;
         " models convert") words="--format --help -h" commands="$(_bigcode_names)" ;;
+        " cache") words="--help -h" commands="list clear" ;;
+        " cache list") words="--format --help -h" commands="" ;;
+        " cache clear") words="--yes -y --format --help -h" commands="" ;;
         " corpus") words="--help -h" commands="score classify tag complete infill" ;;
         " corpus score") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --gpus-per-worker --batch-tokens --quiet -q --help -h" commands="$(_bigcode_names)" ;;
         " corpus classify") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --gpus-per-worker --batch-tokens --quiet -q --help -h" commands="$(_bigcode_names)" ;;

@@ -47,7 +47,7 @@ def test_verify_hashes_every_file(run: Run, snapshot: Path) -> None:
     assert (done.status, done.stderr) == (0, "")
     assert (done.json["status"], done.json["hashed_files"]) == ("ok", 3)
     assert done.json["hashed_bytes"] == size_of(snapshot)
-    assert run("models", "verify", NAME).stdout.startswith(b"acme/tiny  ok: 3 of 3 files have their pub")
+    assert run("models", "verify", NAME).stdout.startswith(b"acme/tiny  ok: 3 of 3 files have ")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
