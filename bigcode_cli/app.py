@@ -31,6 +31,7 @@ SUMMARIES: Mapping[str, str] = MappingProxyType(
         "serve": "Keep models in memory and answer editors and the other commands.",
         "ps": "List the models that the server has loaded, with memory and idle time.",
         "stop": "Unload MODEL, or stop the server.",
+        "lsp": "Run a language server for editors on standard input and output.",
     }
 )
 """The commands, each with the first line of its help, so that a list of them imports none."""
@@ -106,6 +107,12 @@ EXAMPLES = {
     Examples:
     $ bigcode stop
     $ bigcode stop bigcode/tiny_starcoder_py
+    """,
+    "lsp": """
+    \b
+    Examples:
+    $ bigcode lsp
+    $ bigcode lsp -m bigcode/tiny_starcoder_py --surprises
     """,
 }
 ROOT_EPILOG = """

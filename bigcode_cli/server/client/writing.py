@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 class WarmTextModel:
     """The twin of the library's `TextModel`; what the server does not answer is computed here."""
 
-    def __init__(self, warm: Warm, load: "Callable[[], TextModel]", *, cache: bool) -> None:
+    def __init__(
+        self, warm: Warm, load: "Callable[[], TextModel]", *, cache: bool = True, exact: bool = True
+    ) -> None:
         """Ask nothing yet.
 
         Args:
             warm: the server's model.
             load: loads the model here, if the server cannot be used.
             cache: let the server use and keep what it has computed of prompts.
+            exact: want the bytes that are computed here; else what is kept counts to the token.
         """
-        self._warm, self._load, self._cache = warm, load, cache
+        self._warm, self._load = warm, load
+        self._reuse = {"cache": cache, "exact": exact}
 
     def complete(self, prompt: str, options: "CompletionOptions") -> "Completion":
         """Continue a text."""
@@ -53,7 +57,7 @@ class WarmTextModel:
         self, job: str, fields: dict[str, Any], options: "CompletionOptions"
     ) -> "WarmStream | None":
         """Ask the server; None: it cannot be used, and nothing was written."""
-        body = {**_body(options), **fields, "cache": self._cache}
+        body = {**_body(options), **fields, **self._reuse}
         try:
             stream = WarmStream(self._warm.events(job, body), self._warm.name, self._warm.revision)
         except ServerUnusableError as error:
@@ -116,6 +120,12 @@ class WarmStream:
                 piece = self._next()
             except ServerUnusableError as error:
                 raise Failure("server", f"the answer is not complete: {error}") from None
+
+    def close(self) -> None:
+        """Want no more of it: the server ends its work."""
+        close = getattr(self._events, "close", None)
+        if close is not None:
+            close()
 
     @property
     def completion(self) -> "Completion":

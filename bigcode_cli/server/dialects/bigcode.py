@@ -74,7 +74,7 @@ async def _write(exchange: Exchange, *, infill: bool) -> None:
     _check_peer(exchange)
     service = exchange.service
     wanted, choice = _generate(body, infill=infill), model_choice(body)
-    reuse = Reuse(keep=body.flag("cache", default=True))
+    reuse = Reuse(exact=body.flag("exact", default=True), keep=body.flag("cache", default=True))
     work = service.jobs.writing(wanted, choice, exchange.caller, reuse=reuse)
     if body.flag("stream"):
         await _stream(exchange, work)

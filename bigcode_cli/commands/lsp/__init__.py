@@ -1,0 +1,1 @@
+"""`bigcode lsp`: a language server for editors."""

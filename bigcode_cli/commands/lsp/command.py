@@ -1,0 +1,80 @@
+"""`bigcode lsp`: a language server on standard input and output."""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+from bigcode_cli.framework import option_types
+from bigcode_cli.framework.errors import UsageFailure
+from bigcode_cli.framework.option_types import switch, whole, words
+from bigcode_cli.framework.options import (
+    COMMON,
+    MODEL_METAVAR,
+    ComputeOptions,
+    MessageOptions,
+    ServerOptions,
+)
+from bigcode_cli.framework.output import Notes
+from bigcode_cli.models.load import set_numpy_threads
+from bigcode_cli.models.resolve import find_model
+
+FEATURES = "Features"
+
+EditorModel = Annotated[
+    str | None,
+    words(
+        "The model: a built-in name, a folder, or a downloaded repository.",
+        option_types.text,
+        panel=COMMON,
+        metavar=MODEL_METAVAR,
+        flags=("--model", "-m"),
+        shown_default="pocket-coder, built in",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureOptions:
+    """What the language server offers."""
+
+    completion_tokens: Annotated[
+        int, whole("Maximum number of tokens of a completion.", 1, 2048, panel=FEATURES)
+    ] = 64
+    no_secrets: Annotated[
+        bool,
+        switch("Do not warn about personal data and secrets.", "--no-secrets", panel=FEATURES),
+    ] = False
+    surprises: Annotated[
+        bool,
+        switch("Mark the lines that surprise the model most.", "--surprises", panel=FEATURES),
+    ] = False
+
+
+def lsp(
+    *,
+    model: EditorModel = None,
+    features: FeatureOptions,
+    compute: ComputeOptions,
+    server: ServerOptions,
+    messages: MessageOptions,
+) -> None:
+    """Run a language server for editors on standard input and output.
+
+    Offers inline completion (LSP 3.18), completion, warnings about secrets, and code actions. Uses
+    a running `bigcode serve`, else loads the model itself.
+    """
+    if sys.stdin is not None and sys.stdin.isatty():
+        raise UsageFailure("stdin is a terminal", hint="editors start bigcode lsp; see the manual")
+    set_numpy_threads(compute.threads)
+    find_model(model)
+    from bigcode_cli.lsp.models import Models
+    from bigcode_cli.lsp.server import Features, build_server
+
+    notes = Notes(quiet=messages.quiet, verbose=messages.verbose)
+    models = Models(name=model, compute=compute, server=server.server, notes=notes)
+    offered = Features(
+        max_tokens=features.completion_tokens,
+        secrets=not features.no_secrets,
+        surprises=features.surprises,
+    )
+    build_server(models, offered).start_io()
