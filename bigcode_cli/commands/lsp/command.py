@@ -1,5 +1,6 @@
 """`bigcode lsp`: a language server on standard input and output."""
 
+import os
 import sys
 from dataclasses import dataclass
 from typing import Annotated
@@ -77,4 +78,7 @@ def lsp(
         secrets=not features.no_secrets,
         surprises=features.surprises,
     )
-    build_server(models, offered).start_io()
+    said = open(os.dup(1), "wb")  # noqa: PTH123, SIM115  # the protocol closes it
+    os.dup2(2, 1)  # nothing else may come between messages
+    heard = open(os.dup(0), "rb")  # noqa: PTH123, SIM115
+    build_server(models, offered).start_io(heard, said)
