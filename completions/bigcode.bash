@@ -47,7 +47,7 @@ _bigcode() {
     [[ $previous == = ]] && previous=${COMP_WORDS[COMP_CWORD-2]}
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$called $word" in
-            " complete"|" infill"|" score"|" classify"|" tag"|" bench"|" serve"|" ps"|" stop"|" models"|" models list"|" models pull"|" models update"|" models show"|" models verify"|" models remove"|" models prune"|" models path"|" models default"|" models convert"|" cache"|" cache list"|" cache clear"|" corpus"|" corpus score"|" corpus classify"|" corpus tag"|" corpus complete"|" corpus infill") called="$called $word" ;;
+            " complete"|" infill"|" score"|" classify"|" tag"|" bench"|" serve"|" ps"|" stop"|" lsp"|" models"|" models list"|" models pull"|" models update"|" models show"|" models verify"|" models remove"|" models prune"|" models path"|" models default"|" models convert"|" cache"|" cache list"|" cache clear"|" corpus"|" corpus score"|" corpus classify"|" corpus tag"|" corpus complete"|" corpus infill") called="$called $word" ;;
         esac
     done
     COMPREPLY=()
@@ -144,6 +144,14 @@ _bigcode() {
         " serve:--port"|" serve:--host"|" serve:--cors"|" serve:--keep-alive"|" serve:--max-memory"|" serve:--prefix-memory"|" serve:--parallel"|" serve:--queue"|" serve:--threads") compopt +o default +o bashdefault; return ;;
         " ps:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " lsp:--model"|" lsp:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
+        " lsp:--device") mapfile -t COMPREPLY < <(compgen -W 'auto cpu cuda' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " lsp:--precision") mapfile -t COMPREPLY < <(compgen -W 'auto float32 bfloat16 float16 int8 int4' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " lsp:--server") mapfile -t COMPREPLY < <(compgen -W 'auto off' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " lsp:--completion-tokens"|" lsp:--threads") compopt +o default +o bashdefault; return ;;
         " models list:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " models pull:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl' -- "$current")
@@ -222,7 +230,7 @@ _bigcode() {
         " corpus infill:--output"|" corpus infill:-o"|" corpus infill:--text-column"|" corpus infill:--where"|" corpus infill:--limit"|" corpus infill:--address"|" corpus infill:--workers"|" corpus infill:--gpus-per-worker"|" corpus infill:--batch-tokens"|" corpus infill:--max-tokens"|" corpus infill:--temperature"|" corpus infill:--seed"|" corpus infill:--top-k"|" corpus infill:--top-p"|" corpus infill:--min-p"|" corpus infill:--repetition-penalty"|" corpus infill:--stop"|" corpus infill:--time-budget"|" corpus infill:--min-confidence"|" corpus infill:--suffix-column") compopt +o default +o bashdefault; return ;;
     esac
     case "$called" in
-        "") words="--version --help -h" commands="complete infill score classify tag bench serve ps stop models cache corpus" ;;
+        "") words="--version --help -h" commands="complete infill score classify tag bench serve ps stop lsp models cache corpus" ;;
         " complete") words="--until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --echo --model -m --device --precision --threads --no-weights-cache --server --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " infill") words="--at --marker --offset --prefix-file --suffix-file --column-unit --print --in-place --no-trim --order --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --model -m --device --precision --threads --no-weights-cache --server --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " score") words="--staged --max-bits-per-byte --baseline --max-rise --min-tokens --strict --exit-zero --quiet -q --verbose -v --offline --format --no-ignore --no-cache --worst --sort --heatmap --html --lines --tokens --window --stride --model -m --device --precision --threads --no-weights-cache --server --help -h" commands="" ;;
@@ -232,6 +240,7 @@ _bigcode() {
         " serve") words="--model -m --port --host --api-key-file --cors --background --exit-when-idle --keep-alive --max-memory --prefix-memory --parallel --queue --device --precision --threads --quiet -q --verbose -v --offline --help -h" commands="" ;;
         " ps") words="--quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " stop") words="--quiet -q --verbose -v --offline --help -h" commands="" ;;
+        " lsp") words="--model -m --completion-tokens --no-secrets --surprises --device --precision --threads --server --quiet -q --verbose -v --offline --help -h" commands="" ;;
         " models") words="--help -h" commands="list pull update show verify remove prune path default convert" ;;
         " models list") words="--available --format --help -h" commands="" ;;
         " models pull") words="--revision --convert --quiet -q --verbose -v --offline --format --help -h" commands="$(_bigcode_published)" ;;
