@@ -24,9 +24,9 @@ SUMMARIES: Mapping[str, str] = MappingProxyType(
         "infill": "Fill a gap in FILE or standard input.",
         "score": "Score how predictable files are to a model, in bits per byte (higher = more"
         " surprising).",
-        "classify": "Tell which label files have: with the built-in model, their programming"
-        " language.",
-        "tag": "Find personal data and secrets in files, or take them out.",
+        "classify": "Detect the programming language of files, or another label that a model was"
+        " trained on.",
+        "tag": "Find personal data and secrets in files, or redact them.",
         "bench": "Measure how fast a model runs on this machine, in every precision.",
         "serve": "Keep models in memory and answer editors and the other commands.",
         "ps": "List the models that the server has loaded, with memory and idle time.",
@@ -65,8 +65,8 @@ EXAMPLES = {
     \b
     Examples:
     $ bigcode score src/
-    $ bigcode score --staged --max-bits-per-byte 3
-    $ bigcode score --lines --format csv src/app.py
+    $ bigcode score --staged --max-rise 2
+    $ bigcode score --worst 10 src/
     """,
     "classify": """
     \b
@@ -80,7 +80,7 @@ EXAMPLES = {
     Examples:
     $ bigcode tag src/
     $ bigcode tag --redact < server.log
-    $ bigcode tag --staged --baseline .bigcode-baseline.json
+    $ bigcode tag --staged --labels KEY,PASSWORD
     """,
     "bench": """
     \b

@@ -102,9 +102,9 @@ _bigcode() {
         " score:--server") mapfile -t COMPREPLY < <(compgen -W 'auto off' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " score:--max-bits-per-byte"|" score:--max-rise"|" score:--min-tokens"|" score:--worst"|" score:--stride"|" score:--threads") compopt +o default +o bashdefault; return ;;
+        " classify:--model"|" classify:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " classify:--expect") mapfile -t COMPREPLY < <(compgen -W 'Batch C Haskell INI JSON Java JavaScript Kotlin Lua Makefile Markdown OCaml C# Objective-C PHP Perl Plain\ text PowerShell Protocol\ Buffers Python Ruby Rust SQL C++ Shell Swift TOML TypeScript XML YAML reStructuredText CMake CSS Diff Dockerfile Go HTML' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
-        " classify:--model"|" classify:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " classify:--device") mapfile -t COMPREPLY < <(compgen -W 'auto cpu cuda' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " classify:--precision") mapfile -t COMPREPLY < <(compgen -W 'auto float32 bfloat16 float16 int8 int4' -- "$current")
@@ -124,7 +124,9 @@ _bigcode() {
         " tag:--model"|" tag:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " tag:--server") mapfile -t COMPREPLY < <(compgen -W 'auto off' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
-        " tag:--min-score"|" tag:--allow"|" tag:--exclude"|" tag:--salt"|" tag:--threads"|" tag:--format") compopt +o default +o bashdefault; return ;;
+        " tag:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl csv sarif' -- "$current")
+            COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
+        " tag:--min-score"|" tag:--allow"|" tag:--exclude"|" tag:--salt"|" tag:--threads") compopt +o default +o bashdefault; return ;;
         " bench:--shape") mapfile -t COMPREPLY < <(compgen -W 'tiny_starcoder_py santacoder starcoderbase-3b starcoder' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " bench:--model"|" bench:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
@@ -234,8 +236,8 @@ _bigcode() {
         " complete") words="--until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --echo --model -m --device --precision --threads --no-weights-cache --server --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " infill") words="--at --marker --offset --prefix-file --suffix-file --column-unit --print --in-place --no-trim --order --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --model -m --device --precision --threads --no-weights-cache --server --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " score") words="--staged --max-bits-per-byte --baseline --max-rise --min-tokens --strict --exit-zero --quiet -q --verbose -v --offline --format --no-ignore --no-cache --worst --sort --heatmap --html --lines --tokens --window --stride --model -m --device --precision --threads --no-weights-cache --server --help -h" commands="" ;;
-        " classify") words="--top --windows --expect --min-score --exit-zero --model -m --device --precision --threads --server --quiet -q --verbose -v --offline --format --no-ignore --no-cache --help -h" commands="" ;;
-        " tag") words="--staged --labels --min-score --exit-zero --baseline --update-baseline --allow --exclude --salt --redact --in-place --device --precision --threads --model -m --server --quiet -q --verbose -v --offline --no-ignore --format --help -h" commands="" ;;
+        " classify") words="--model -m --top --windows --expect --min-score --strict --exit-zero --device --precision --threads --server --quiet -q --verbose -v --offline --format --no-ignore --no-cache --help -h" commands="" ;;
+        " tag") words="--staged --labels --min-score --strict --exit-zero --baseline --update-baseline --allow --exclude --salt --redact --in-place --device --precision --threads --model -m --server --quiet -q --verbose -v --offline --no-ignore --format --help -h" commands="" ;;
         " bench") words="--shape --context --repeat --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " serve") words="--model -m --port --host --api-key-file --cors --background --exit-when-idle --keep-alive --max-memory --prefix-memory --parallel --queue --device --precision --threads --quiet -q --verbose -v --offline --help -h" commands="" ;;
         " ps") words="--quiet -q --verbose -v --offline --format --help -h" commands="" ;;

@@ -223,7 +223,7 @@ def test_folders_are_searched_without_what_gitignore_excludes(classify: Classify
     _write(run, "src/image.png", b"\x89PNG\0")
     before = repository.state()
     done = classify(".", "--format", "json")
-    assert (done.status, done.stderr) == (0, "")
+    assert (done.status, done.stderr) == (0, "bigcode: note: 1 of 3 files skipped (1 binary)\n")
     assert repository.state() == before
     statuses = {os.path.normpath(path): e["status"] for path, e in _entries(done).items()}
     assert statuses == {"src/a.py": "ok", "src/deep/b.py": "ok", "src/image.png": "skipped"}
@@ -232,7 +232,7 @@ def test_folders_are_searched_without_what_gitignore_excludes(classify: Classify
     (run.folder / "nothing").mkdir()
     empty = classify("nothing", "--format", "json")
     assert (empty.status, empty.json["files"]) == (0, [])
-    assert empty.stderr == "bigcode: note: there are no files here\n"
+    assert empty.stderr == "bigcode: note: no files to classify\n"
 
 
 def test_the_best_labels(classify: Classify, run: Run) -> None:
@@ -313,7 +313,7 @@ def test_several_labels_may_hold(run: Run, tmp_path: Path) -> None:
     shown = run("classify", "-m", folder, "long", "x", "--expect", "test", "--min-score", "0.8")
     assert shown.status == 1
     assert shown.stdout.decode().splitlines()[:2] == [
-        f"long: web {yes:.3f}, test {half:.3f}; {half:.3f} is below 0.8",
+        f"long: web {yes:.3f}, test {half:.3f}; score {half:.3f} is below 0.8",
         "x: no label; not test",
     ]
     assert run("classify", "-m", folder, "x", "--min-score", "0").status == 1
@@ -336,7 +336,7 @@ def test_a_regression_prints_numbers(run: Run, tmp_path: Path) -> None:
     for option, value in (("--expect", "quality"), ("--min-score", "0.5"), ("--top", "1")):
         refused = run("classify", "-m", folder, "b.py", option, value)
         assert (refused.status, refused.stdout) == (2, b"")
-        assert f"{option}: {folder} gives numbers, no labels" in refused.stderr
+        assert f"{option}: {folder} predicts numbers, not labels" in refused.stderr
 
 
 def test_labels_without_names(run: Run, model: Path) -> None:

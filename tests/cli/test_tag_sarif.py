@@ -53,6 +53,8 @@ def test_g5_a_result_has_place_and_fingerprint_and_no_secret(run: Run, sarif: An
     driver = log["tool"]["driver"]
     assert (driver["name"], driver["semanticVersion"]) == ("bigcode", __version__)
     assert [rule["id"] for rule in driver["rules"]] == ["DIGITS", "KEY"]
+    said = [rule["shortDescription"]["text"] for rule in driver["rules"]]
+    assert said == ["Possible text labelled DIGITS.", "Possible API key, token or private key."]
     assert log["columnKind"] == "unicodeCodePoints"
     assert log["invocations"][0]["executionSuccessful"]
     first, second, third = log["results"]
@@ -69,7 +71,9 @@ def test_g5_a_result_has_place_and_fingerprint_and_no_secret(run: Run, sarif: An
     assert [(one["ruleId"], one["ruleIndex"]) for one in (first, second)] == [
         *(("KEY", 1), ("DIGITS", 0))
     ]
-    assert first["message"]["text"].startswith("KEY, 8 characters, score 0.99, fingerprint ")
+    assert first["message"]["text"].startswith(
+        "Possible KEY, 8 characters, score 0.99, fingerprint "
+    )
     assert 98 < first["rank"] < 100
     prints = [one["partialFingerprints"]["bigcodeSpan/v1"] for one in (first, third)]
     assert [one.partition(":")[2] for one in prints] == ["1", "2"]

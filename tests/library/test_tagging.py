@@ -8,7 +8,8 @@ import pytest
 
 from gpt_bigcode.errors import ConfigError, InputError, NonFiniteError, OptionError
 from gpt_bigcode.labeling.spans import Span
-from gpt_bigcode.labeling.text_tagger import TagOptions, TextTagger
+from gpt_bigcode.labeling.text_tagger import Tagging, TagOptions, TextTagger
+from gpt_bigcode.tokenization.document_stream import Excerpt
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from rule_taggers import PLAIN, Rule, by_letter, by_script, make, shown
 from scripted_models import write_checkpoint
@@ -223,3 +224,30 @@ def test_the_folder_of_a_tiny_checkpoint(tmp_path: Path) -> None:
     model = TextTagger.load(write_tagger(tmp_path / "tagger", scores={"Q": 0.6}))
     assert model.name == "tagger"
     assert model.tag("abc QQ 12").spans[0].score == pytest.approx(0.6, abs=1e-6)
+
+
+@pytest.mark.parametrize("spans", ["independent", "best_path"])
+def test_an_excerpt_finds_in_its_lines_what_the_whole_text_has_there(
+    plain_bytes: CodeTokenizer, spans: str
+) -> None:
+    computed: list[int] = []
+
+    def rule(row: Sequence[int], place: int) -> int:
+        computed.append(place)
+        return by_letter(plain_bytes)(row, place)
+
+    model = make(rule, plain_bytes, tagging={"spans": spans}, context=32)
+    lines = [f"{number} {'é' * (number % 9)} {'ABCD' * (number % 3)}\n" for number in range(60)]
+    text = "".join(lines)
+    whole = model.tag(text)
+    all_computed = len(computed)
+    for line in range(1, 61):
+        computed.clear()
+        document = Excerpt([text[:100], text[100:]], (range(line, line + 1),))
+        (part,) = model.tag_many([document])
+        assert not isinstance(part, Exception)
+        found = [span for span in part.spans if span.start_line == line]
+        assert found == [span for span in whole.spans if span.start_line == line]
+        assert len(computed) < all_computed / 5
+    (nothing,) = model.tag_many([Excerpt([text], ())])
+    assert nothing == Tagging(spans=(), tokens=0, windows=0)

@@ -1,7 +1,4 @@
-"""How many files of each label lie in which folder, as a table of a length that fits a terminal.
-
-Knows nothing of where labels come from.
-"""
+"""Counts files by label and folder, in a table short enough for a terminal."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -1,10 +1,8 @@
-"""When a file is not what it should be: another label than expected, or one that is too unlikely.
+"""When a file is not what it should be: another label than expected, or too low a score."""
 
-Knows nothing of how labels are computed or shown.
-"""
-
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bigcode_cli.commands.classify.options import LabelGateOptions
@@ -12,10 +10,48 @@ from bigcode_cli.files.verdict import Judgement, Verdict
 from bigcode_cli.framework.errors import UsageFailure
 
 if TYPE_CHECKING:
-    from gpt_bigcode.labeling.results import Classification
+    from gpt_bigcode.labeling.results import Classification, LabelScores
     from gpt_bigcode.labeling.text_classifier import ClassifierDescription
 
 _MOST_NAMES = 12
+CERTAIN_FROM = 0.5
+"""From which score on a label is named, unless --min-score says otherwise.
+
+Measured on 25 lines of 117 files in known languages and 52 in others: of 97 right answers 95 stay,
+of 20 wrong ones 14; of the others 24 become unknown. At 0.7 it is 88, 7 and 32.
+"""
+# Names of languages and their file types that people use instead of a label.
+_ALIASES = {
+    "bash": "Shell",
+    "sh": "Shell",
+    "zsh": "Shell",
+    "cmd": "Batch",
+    "cplusplus": "C++",
+    "cpp": "C++",
+    "cs": "C#",
+    "csharp": "C#",
+    "golang": "Go",
+    "hs": "Haskell",
+    "js": "JavaScript",
+    "kt": "Kotlin",
+    "make": "Makefile",
+    "md": "Markdown",
+    "ml": "OCaml",
+    "objc": "Objective-C",
+    "patch": "Diff",
+    "pl": "Perl",
+    "proto": "Protocol Buffers",
+    "protobuf": "Protocol Buffers",
+    "ps1": "PowerShell",
+    "py": "Python",
+    "rb": "Ruby",
+    "rs": "Rust",
+    "rst": "reStructuredText",
+    "text": "Plain text",
+    "ts": "TypeScript",
+    "txt": "Plain text",
+    "yml": "YAML",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +60,24 @@ class LabelGates:
 
     Attributes:
         expected: labels of which a file must have one; without any, all are right.
-        min_score: how likely the label must be.
+        min_score: the lowest score that passes.
     """
 
     expected: tuple[str, ...] = ()
     min_score: float | None = None
+
+    @property
+    def certain_from(self) -> float:
+        """From which score on a single label is named; below it the label is unknown."""
+        return CERTAIN_FROM if self.min_score is None else self.min_score
 
     @classmethod
     def of(cls, options: LabelGateOptions) -> "LabelGates":
         """The gates of a command line."""
         return cls(expected=tuple(options.expect or ()), min_score=options.min_score)
 
-    def check_model(self, name: str, model: "ClassifierDescription") -> None:
-        """Refuse gates that no file can pass with this model.
+    def for_model(self, name: str, model: "ClassifierDescription") -> "LabelGates":
+        """The same, with the expected labels as this model spells them.
 
         Raises:
             UsageFailure: labels that the model does not know, or a model without labels.
@@ -47,31 +88,55 @@ class LabelGates:
             given = {"--expect": self.expected or None, "--min-score": self.min_score}
             option = next((name for name, value in given.items() if value is not None), None)
             if option is not None:
-                raise UsageFailure(f"{option}: {name} gives numbers, no labels")
-        for label in self.expected:
-            if label not in model.names:
-                hint = _hint(label, model.names)
-                raise UsageFailure(f"--expect: {label!r} is no label of {name}", hint=hint)
+                raise UsageFailure(f"{option}: {name} predicts numbers, not labels")
+        return replace(self, expected=tuple(_spelled(one, name, model) for one in self.expected))
 
     def judge(self, result: "Classification") -> Judgement | None:
         """The verdict on a file; None if there are no gates."""
         if not self.expected and self.min_score is None:
             return None
-        holding = dict(result.labels)
-        right = {label: score for label, score in holding.items() if label in self.expected}
+        # A score below --min-score is a finding of its own; the label may still be right.
+        counts = self.min_score is not None or is_certain(result, self.certain_from)
+        predicted = dict(result.labels) if counts else {}
+        right = {label: score for label, score in predicted.items() if label in self.expected}
         findings = []
         if self.expected and not right:
             findings.append(f"not {' or '.join(self.expected)}")
-        elif not holding:
+        elif not predicted and counts:
             findings.append("no label")
-        score = max((right or holding).values(), default=None)
+        score = max((right or predicted).values(), default=None)
         if score is not None and self.min_score is not None and score < self.min_score:
-            findings.append(f"{score:.3f} is below {self.min_score:g}")
+            findings.append(f"score {score:.3f} is below {self.min_score:g}")
         return Judgement(Verdict.FAIL if findings else Verdict.PASS, tuple(findings))
 
 
+def is_certain(result: "LabelScores", certain_from: float) -> bool:
+    """Whether the label of a single-label model is to be named."""
+    from gpt_bigcode.labeling.results import Problem
+
+    single = result.problem is Problem.SINGLE_LABEL
+    return not single or result.score is None or result.score >= certain_from
+
+
+def _spelled(label: str, name: str, model: "ClassifierDescription") -> str:
+    """A label as the model spells it; case, spaces, hyphens and underscores do not matter."""
+    if label in model.names:
+        return label
+    folded = {_folded(known): known for known in model.names}
+    wanted = _folded(label)
+    found = folded.get(_folded(_ALIASES.get(wanted, ""))) or folded.get(wanted)
+    if found is None:
+        hint = _hint(label, model.names)
+        raise UsageFailure(f"--expect: {label!r} is not a label of {name}", hint=hint)
+    return found
+
+
+def _folded(label: str) -> str:
+    return re.sub(r"[\s_-]", "", label.casefold())
+
+
 def _hint(label: str, names: Sequence[str]) -> str:
-    """Name the label that was meant, or the first ones that there are."""
+    """Name the label that was meant, or the first ones."""
     from difflib import get_close_matches
 
     folded = {name.casefold(): name for name in names}

@@ -1,7 +1,4 @@
-"""Classifies texts one after the other: hands them to the model, judges and reports their labels.
-
-Knows nothing of the command line.
-"""
+"""Classifies texts one after the other, judges and reports their labels."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.commands.classify.gates import LabelGates
 from bigcode_cli.commands.classify.options import ClassifyingOptions
-from bigcode_cli.commands.classify.reports import NO_LABEL, LabelEntry, LabelReport
+from bigcode_cli.commands.classify.reports import LabelEntry, LabelReport
 from bigcode_cli.files.file_errors import Fault
 from bigcode_cli.files.options import KeepingOptions
 from bigcode_cli.files.progress import Progress
 from bigcode_cli.files.result_cache import CachedResults, ResultCache, StoredForm, model_scope
+from bigcode_cli.files.results import Entry, Totals, report_all
 from bigcode_cli.files.sources import Source
-from bigcode_cli.files.verdict import Verdict
-from bigcode_cli.framework.errors import ExitStatus, UsageFailure
+from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.framework.options import ComputeOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import describe_classifier
@@ -49,55 +46,55 @@ class ClassifyRun:
     found: Found
     compute: ComputeOptions
 
-    def execute(self, texts: Sequence[Source], load: Callable[[], "TextClassifier"]) -> ExitStatus:
-        """Classify the texts and write the report; an error beats a finding.
+    def execute(self, texts: Sequence[Source], load: Callable[[], "TextClassifier"]) -> Totals:
+        """Classify the texts and write the report.
 
         Args:
             texts: what to classify; without any, the model is not looked at.
             load: loads the model; called if there is a text whose labels are not known yet.
 
         Raises:
-            Failure: the model is no classifier of whole texts.
+            Failure: the model does not classify whole texts.
             UsageFailure: options that make no sense with this model.
         """
         size = sum(text.size for text in texts)
         progress = Progress(size, quiet=self.table.quiet, work="classifying")
         model = describe_classifier(self.found) if texts else None
-        if model is not None:
-            self._check(model)
+        gates = self.gates if model is None else self._checked_gates(model)
         report = LabelReport(self.table.format, top=self.options.top, windows=self.options.windows)
-        total = _Total(self.found, model)
-        try:
-            for text, entry in self._entries(texts, model, load, progress):
-                progress.clear()
-                if entry.fault is not None:
-                    entry.fault.explain(text, self.notes)
-                report.add(entry)
-                total.add(entry)
-        finally:
-            progress.clear()
-        report.close(total.to_dict())
-        return total.status
+        totals = LabelTotals(self.found, model)
+        entries = self._entries(texts, model, gates, load, progress)
+        report_all(texts, entries, report, totals, self.notes, progress)
+        report.close(totals.to_dict())
+        return totals
 
-    def _check(self, model: "ClassifierDescription") -> None:
+    def _checked_gates(self, model: "ClassifierDescription") -> LabelGates:
         from gpt_bigcode.labeling.results import Problem
 
-        self.gates.check_model(self.found.name, model)
         if self.options.top is not None and model.problem is Problem.REGRESSION:
-            raise UsageFailure(f"--top: {self.found.name} gives numbers, no labels")
+            raise UsageFailure(f"--top: {self.found.name} predicts numbers, not labels")
+        return self.gates.for_model(self.found.name, model)
 
     def _entries(
         self,
         texts: Sequence[Source],
         model: "ClassifierDescription | None",
+        gates: LabelGates,
         load: Callable[[], "TextClassifier"],
         progress: Progress,
-    ) -> Iterator[tuple[Source, LabelEntry]]:
+    ) -> Iterator[LabelEntry]:
         if model is None:
             return
         outcomes = self._outcomes(texts, model, load, progress)
         for text, outcome in zip(texts, outcomes, strict=True):
-            yield text, self._entry(text, outcome, alone=len(texts) == 1)
+            if isinstance(outcome, Exception):
+                fault = Fault.of(text, outcome, alone=len(texts) == 1)
+                yield LabelEntry(path=text.path, fault=fault)
+                continue
+            judgement, certain = gates.judge(outcome), gates.certain_from
+            yield LabelEntry(
+                path=text.path, result=outcome, judgement=judgement, certain_from=certain
+            )
         if outcomes.found:
             self.notes.detail(f"{outcomes.found} of {len(texts)} files had been classified before")
 
@@ -120,13 +117,6 @@ class ClassifyRun:
 
         form = StoredForm(_pack, partial(_unpack, model))
         return CachedResults(texts, cache, form, compute, progress.advance)
-
-    def _entry(
-        self, text: Source, outcome: "Classification | Exception", *, alone: bool
-    ) -> LabelEntry:
-        if isinstance(outcome, Exception):
-            return LabelEntry(path=text.path, fault=Fault.of(text, outcome, alone=alone))
-        return LabelEntry(path=text.path, result=outcome, judgement=self.gates.judge(outcome))
 
 
 def _pack(result: "Classification") -> dict[str, Any]:
@@ -156,43 +146,29 @@ def _unpack(model: "ClassifierDescription", packed: dict[str, Any]) -> "Classifi
     return Classification(**head, **packed, values=values, window_labels=labels)
 
 
-class _Total:
+class LabelTotals(Totals):
     """What all files come to."""
 
     def __init__(self, found: Found, model: "ClassifierDescription | None") -> None:
+        super().__init__("classified")
         self._found, self._model = found, model
-        self._counts: Counter[str] = Counter()
         self._labels: Counter[str] = Counter()
         self._numbers: list[float] = []
 
-    @property
-    def status(self) -> ExitStatus:
-        """An error beats a finding."""
-        if self._counts["error"]:
-            return ExitStatus.FAILED
-        return ExitStatus.FINDINGS if self._counts[Verdict.FAIL] else ExitStatus.DONE
-
-    def add(self, entry: LabelEntry) -> None:
-        self._counts[entry.status] += 1
-        if entry.verdict is not None:
-            self._counts[entry.verdict] += 1
-        if entry.result is not None:
-            self._labels[entry.result.label or NO_LABEL] += 1
+    def add(self, entry: Entry) -> None:
+        """See `Totals`."""
+        super().add(entry)
+        if isinstance(entry, LabelEntry) and entry.result is not None:
+            self._labels[entry.label] += 1
             if entry.result.number is not None:
                 self._numbers.append(entry.result.number)
 
     def to_dict(self) -> dict[str, Any]:
-        """The summary; of a regression the mean, of anything else how often each label came."""
+        """The summary; of a regression the mean, else how often each label was predicted."""
         from gpt_bigcode.labeling.results import Problem
 
-        model, counts = self._model, self._counts
-        values: dict[str, Any] = {
-            "files": counts["ok"] + counts["skipped"] + counts["error"],
-            "classified": counts["ok"],
-            "skipped": counts["skipped"],
-            "errors": counts["error"],
-            "failed": counts[Verdict.FAIL],
-        }
+        model = self._model
+        values = super().to_dict() | {"failed": self.counts["failed"]}
         if model is not None and model.problem is Problem.REGRESSION:
             numbers = self._numbers
             mean = sum(numbers) / len(numbers) if numbers else None

@@ -9,8 +9,8 @@ from bigcode_cli.commands.score.gates import Gates
 from bigcode_cli.commands.score.html_page import Page
 from bigcode_cli.commands.score.options import ScoringOptions, ViewOptions, Window
 from bigcode_cli.commands.score.reports import ScoreEntry, ScoreReport, surprise_values
-from bigcode_cli.commands.score.views import KeptSource, keep_text
 from bigcode_cli.files.file_errors import Fault
+from bigcode_cli.files.kept_source import KeptSource, keep_text
 from bigcode_cli.files.progress import Progress
 from bigcode_cli.files.result_cache import CachedResults, ResultCache, StoredForm, model_scope
 from bigcode_cli.files.results import Entry, Totals, report_all

@@ -1,47 +1,20 @@
 """A text as it is shown: its lines in runs of characters, each with the bits of its token."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from math import log
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from bigcode_cli.files.sources import Source
-
 if TYPE_CHECKING:
     from gpt_bigcode.scoring.results import LineScore, Score, TokenScore
 
-SHOWN_CHARACTERS = 10**6
-"""Lines after this many characters of a file are not shown."""
 LEVEL_BITS = (3, 6, 9, 12)
 """From how many bits on a token has level 1 to 4: a probability of 1 in 8, 64, 512, 4,096."""
 
 _BYTE_ORDER_MARK = "\ufeff"
 _TELLING_BYTES, _TELLING_TOKENS = 8, 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeptSource(Source):
-    """A source that keeps the beginning of what was read from it last."""
-
-    held: list[str] = field(default_factory=list)
-
-    def pieces(self, read: Callable[[int], None]) -> Iterator[str]:
-        """See `Source`."""
-        self.held.clear()
-        size = 0
-        for piece in super().pieces(read):
-            if size < SHOWN_CHARACTERS:
-                self.held.append(piece)
-            size += len(piece)
-            yield piece
-
-    def take(self) -> str:
-        """Hand over what was kept."""
-        text = "".join(self.held)[:SHOWN_CHARACTERS]
-        self.held.clear()
-        return text
 
 
 @dataclass(frozen=True)
@@ -88,11 +61,6 @@ def most_surprising(lines: Iterable[ShownLine]) -> list[ShownLine]:
     """The telling lines, the most surprising first; blank and very short lines are left out."""
     telling = [line for line in lines if line.telling and line.text.strip()]
     return sorted(telling, key=lambda line: (-line.bits_per_byte, line.score.line))
-
-
-def keep_text(source: Source) -> KeptSource:
-    """The same source, with a memory."""
-    return KeptSource(**vars(source))
 
 
 def shown_lines(text: str, score: "Score") -> Iterator[ShownLine]:

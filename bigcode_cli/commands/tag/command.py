@@ -1,7 +1,4 @@
-"""`bigcode tag`: finds personal data and secrets in files, or takes them out.
-
-Knows nothing of how options are parsed, texts are read or results are shown.
-"""
+"""`bigcode tag`: find personal data and secrets in files, or redact them."""
 
 import os
 from collections.abc import Sequence
@@ -15,15 +12,14 @@ from bigcode_cli.commands.tag.options import (
     FindingOptions,
     RedactionOptions,
     SilencingOptions,
-    StagedFindings,
     TagFormat,
     TagModelOptions,
-    TagPaths,
     TagTableOptions,
 )
-from bigcode_cli.commands.tag.scrub_errors import discreet
+from bigcode_cli.commands.tag.scrub_errors import scrub_errors
 from bigcode_cli.files import sources
 from bigcode_cli.files.inputs import find_texts
+from bigcode_cli.files.options import InputPaths, Staged
 from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source
 from bigcode_cli.framework.errors import ExitStatus, Failure, UsageFailure
 from bigcode_cli.framework.options import ServerOptions
@@ -39,9 +35,9 @@ if TYPE_CHECKING:
 
 
 def tag(  # noqa: PLR0913  # one dataclass for each group of options
-    paths: TagPaths = None,
+    paths: InputPaths = None,
     *,
-    staged: StagedFindings = False,
+    staged: Staged = False,
     finding: FindingOptions,
     silencing: SilencingOptions,
     redaction: RedactionOptions,
@@ -49,19 +45,19 @@ def tag(  # noqa: PLR0913  # one dataclass for each group of options
     server: ServerOptions,
     table: TagTableOptions,
 ) -> None:
-    """Find personal data and secrets in files, or take them out.
+    """Find personal data and secrets in files, or redact them.
 
-    A finding is reported by its place, label and fingerprint, never by its text, and makes the exit
-    status 1. A comment `bigcode: allow`, `pragma: allowlist secret` or `gitleaks:allow` on its line
-    silences it, and so do `bigcode: allow-next-line` and `pragma: allowlist nextline secret` on the
-    line before. Folders are searched, hidden files too, without what .gitignore excludes. With
-    --redact one text is written to standard output without what was found, and its comments do not
-    count.
+    A finding is reported with its line, masked, and a fingerprint, never with its text; the exit
+    status is then 1. To ignore a false positive, add a comment to its line: `bigcode: allow`,
+    `pragma: allowlist secret` or `gitleaks:allow`; or on the line before, `bigcode:
+    allow-next-line` or `pragma: allowlist nextline secret`. Names and addresses of authors who are
+    named as such are ignored, unless --labels asks for them. Folders are searched including hidden
+    files, without files that git ignores. With --redact, one text is written to standard output;
+    comments do not count there.
     """
     _refuse_contradictions(paths or [], silencing, redaction, staged=staged, table=table)
     set_numpy_threads(1)  # the threads take one row each
-    status = ExitStatus.DONE
-    with discreet():
+    with scrub_errors():
         run = _run(finding, silencing, table, staged=staged)
         found = find_model(model.tag_model, built_in=BUILT_IN_TAGGER)
         served = ServedModel(found, model, server.server)
@@ -69,11 +65,13 @@ def tag(  # noqa: PLR0913  # one dataclass for each group of options
         load = partial(warm_model, WarmTagger, served, run.notes, here)
         if redaction.redact and not redaction.in_place:
             text = file_source(str(paths[0]) if paths else STANDARD_INPUT)
-            status = run.filter(text, load)
-        else:
-            texts = _texts(paths or [], run, staged=staged, ignore=not table.no_ignore)
-            act = run.rewrite if redaction.in_place else run.search
-            status = act(texts, load)
+            run.filter(text, load)
+            return
+        texts = _texts(paths or [], run, staged=staged, ignore=not table.no_ignore)
+        act = run.rewrite if redaction.in_place else run.search
+        totals = act(texts, load)
+    silent = finding.exit_zero or silencing.update_baseline
+    status = totals.exit_status(strict=finding.strict, exit_zero=silent)
     if status is not ExitStatus.DONE:
         raise typer.Exit(status)
 
@@ -89,16 +87,18 @@ def _refuse_contradictions(
     """Refuse what does not go together, before anything is read."""
     standard_input = not paths or STANDARD_INPUT in map(str, paths)
     if redaction.in_place and not redaction.redact:
-        raise UsageFailure("--in-place goes with --redact: it writes the files anew")
+        raise UsageFailure("--in-place: needs --redact")
     if redaction.redact and (staged or silencing.update_baseline):
         other = "--staged" if staged else "--update-baseline"
-        raise UsageFailure(f"--redact does not go with {other}")
+        raise UsageFailure(f"--redact: does not go with {other}")
     if silencing.update_baseline and silencing.tag_baseline is None:
-        raise UsageFailure("--update-baseline needs --baseline FILE")
+        raise UsageFailure("--update-baseline: needs --baseline FILE")
     if silencing.update_baseline and staged:
-        raise UsageFailure("--update-baseline does not go with --staged, which sees added lines")
+        raise UsageFailure(
+            "--update-baseline: does not go with --staged, which sees added lines only"
+        )
     if redaction.in_place and standard_input:
-        raise UsageFailure("--in-place needs a PATH, standard input cannot be written")
+        raise UsageFailure("--in-place: needs a PATH; standard input cannot be written")
     if redaction.redact and not redaction.in_place:
         _check_filter(paths, table)
     if standard_input and not staged:
@@ -107,9 +107,11 @@ def _refuse_contradictions(
 
 def _check_filter(paths: Sequence[Path], table: TagTableOptions) -> None:
     if len(paths) > 1 or any(map(os.path.isdir, paths)):
-        raise UsageFailure("--redact writes one text: it takes one file, or --in-place")
+        raise UsageFailure("--redact: writes one text, so give one file, or use --in-place")
     if table.format is not TagFormat.TEXT:
-        raise UsageFailure(f"--redact writes the text itself: it has no --format {table.format}")
+        raise UsageFailure(
+            f"--redact: writes the text itself and does not go with --format {table.format}"
+        )
 
 
 def _run(
@@ -122,6 +124,7 @@ def _run(
     from bigcode_cli.commands.tag.baselines import Baseline
     from bigcode_cli.commands.tag.fingerprints import DEFAULT_SALT, Fingerprints
     from bigcode_cli.commands.tag.suppressions import Allowances
+    from bigcode_cli.files.git_staged import top_folder
 
     allowances = Allowances.of(silencing.allow or [], silencing.exclude or [])
     baseline = None
@@ -130,7 +133,7 @@ def _run(
             silencing.tag_baseline, salt=silencing.salt, create=silencing.update_baseline
         )
         # What is staged is named from the top of the repository.
-        baseline = baseline.within(_top_folder()) if staged else baseline
+        baseline = baseline.within(top_folder()) if staged else baseline
     salt = silencing.salt or (DEFAULT_SALT if baseline is None else baseline.salt)
     options = _tag_options(finding)
     from bigcode_cli.commands.tag.run import TagRun
@@ -141,16 +144,9 @@ def _run(
         baseline=baseline,
         fingerprints=Fingerprints(salt),
         format=table.format,
-        exit_zero=finding.exit_zero,
         update=silencing.update_baseline,
         notes=Notes(quiet=table.quiet, verbose=table.verbose),
     )
-
-
-def _top_folder() -> str:
-    from bigcode_cli.files.git_staged import run_git
-
-    return os.fsdecode(run_git("rev-parse", "--show-toplevel").removesuffix(b"\n"))
 
 
 def _tag_options(finding: FindingOptions) -> "TagOptions":
@@ -181,7 +177,7 @@ def _tag_options(finding: FindingOptions) -> "TagOptions":
 def _texts(paths: list[Path], run: "TagRun", *, staged: bool, ignore: bool) -> list[Source]:
     texts = find_texts(paths, run.notes, command="tag", staged=staged, hidden=True, ignore=ignore)
     if not texts and not staged:
-        run.notes.note("there are no files here")
+        run.notes.note("no files to search")
     return [text for text in texts if not run.leaves_out(text.path)]
 
 

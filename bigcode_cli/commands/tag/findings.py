@@ -1,13 +1,9 @@
-"""What `bigcode tag` found in one file; the secret itself is in no field that is shown.
-
-Knows nothing of models and formats.
-"""
+"""What `bigcode tag` found in one file; the secret itself is in no field that is shown."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.files.file_errors import Fault
-from bigcode_cli.files.verdict import bytes_of_name
+from bigcode_cli.files.results import Entry, plural
 from bigcode_cli.framework.output import safe
 
 if TYPE_CHECKING:
@@ -16,15 +12,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finding:
-    """A span, and the fingerprint that stands for its text."""
+    """A span, and the fingerprint that stands for its text.
+
+    Attributes:
+        span: the span.
+        fingerprint: see `fingerprints`.
+        provider: what kind of key it is, where its beginning tells.
+        masked: its line without what was found; None if the line is not at hand.
+    """
 
     span: "Span"
     fingerprint: str
+    provider: str | None = None
+    masked: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the report."""
         span = self.span
-        return {
+        values = {
             "label": span.label,
             "start": span.start,
             "end": span.end,
@@ -35,24 +40,21 @@ class Finding:
             "score": span.score,
             "fingerprint": self.fingerprint,
         }
+        return values if self.provider is None else values | {"provider": self.provider}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagEntry:
+class TagEntry(Entry):
     """What is reported of one file.
 
     Attributes:
-        path: its name, as the system spells it.
-        fault: why there is no result.
         windows: how many the model read.
         findings: in the order of the text.
-        allowed: findings that a comment or an expression allows.
-        known: findings that the baseline knows.
-        redacted: spans that were replaced in the file; None: that was not asked for.
+        allowed: how many findings a comment or an expression allows, or are names of authors.
+        known: how many findings the baseline knows.
+        redacted: how many spans were replaced in the file; None: that was not asked for.
     """
 
-    path: str
-    fault: Fault | None = None
     windows: int = 0
     findings: tuple[Finding, ...] = field(default=())
     allowed: int = 0
@@ -60,27 +62,25 @@ class TagEntry:
     redacted: int | None = None
 
     @property
-    def status(self) -> str:
-        """One of ok, skipped, error."""
-        return "ok" if self.fault is None else self.fault.status
+    def failed(self) -> bool:
+        """See `Entry`."""
+        return bool(self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the report."""
-        values: dict[str, Any] = {"path": self.path, "status": self.status}
-        values |= bytes_of_name(self.path)
-        if self.fault is not None:
-            values |= {"reason": self.fault.reason, "detail": self.fault.detail}
-        values["windows"] = self.windows
-        values["spans"] = [finding.to_dict() for finding in self.findings]
-        values |= {"allowed": self.allowed, "known": self.known}
-        if self.redacted is not None:
-            values["redacted"] = self.redacted
-        return values
+        values = super().to_dict() | {
+            "windows": self.windows,
+            "spans": [finding.to_dict() for finding in self.findings],
+            "allowed": self.allowed,
+            "known": self.known,
+        }
+        return values if self.redacted is None else values | {"redacted": self.redacted}
 
 
 def describe(finding: Finding) -> str:
     """A finding in words, without what was found."""
     span = finding.span
-    label, size = safe(span.label), len(span.text)
-    characters = "1 character" if size == 1 else f"{size} characters"
-    return f"{label}, {characters}, score {span.score:.2f}, fingerprint {finding.fingerprint}"
+    label = safe(span.label)
+    kind = label if finding.provider is None else f"{label} ({finding.provider})"
+    characters = plural(len(span.text), "character")
+    return f"{kind}, {characters}, score {span.score:.2f}, fingerprint {finding.fingerprint}"

@@ -1,18 +1,21 @@
-"""The options of `bigcode tag`.
-
-Knows nothing of what the command does with them.
-"""
+"""The options of `bigcode tag`."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
-import typer
-
-from bigcode_cli.files.options import NoIgnore
+from bigcode_cli.files.options import NoIgnore, Strict
 from bigcode_cli.framework import option_types
-from bigcode_cli.framework.options import GENERAL, MODEL, ComputeOptions, MessageOptions
+from bigcode_cli.framework.option_types import choice, number, switch, words
+from bigcode_cli.framework.options import (
+    COMMON,
+    GENERAL,
+    MODEL_METAVAR,
+    ComputeOptions,
+    ExitZero,
+    MessageOptions,
+)
 
 
 class TagFormat(StrEnum):
@@ -25,25 +28,7 @@ class TagFormat(StrEnum):
     SARIF = "sarif"
 
 
-FINDINGS, SILENCING, REDACTION = "Findings", "Silencing", "Redaction"
-
-TagPaths: TypeAlias = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="PATH",
-        show_default=False,
-        parser=option_types.path,
-        help="Files and folders to search; - or nothing reads standard input.",
-    ),
-]
-StagedFindings: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--staged",
-        rich_help_panel=FINDINGS,
-        help="Search what is staged in git instead of files, and report only added lines.",
-    ),
-]
+FALSE_POSITIVES, REDACTION = "False positives", "Redaction"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +37,14 @@ class TagModelOptions(ComputeOptions):
 
     tag_model: Annotated[
         str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME|PATH|REPO[@REVISION]",
-            parser=option_types.text,
-            rich_help_panel=MODEL,
-            help="The model: a built-in name, a folder, or a repository in the local cache"
-            " (default: the built-in pocket-secrets; set by BIGCODE_TAG_MODEL or tag-model).",
+        words(
+            "The model: a built-in name, a folder, or a downloaded repository. The setting is"
+            " called tag-model.",
+            option_types.text,
+            panel=COMMON,
+            metavar=MODEL_METAVAR,
+            flags=("--model", "-m"),
+            shown_default="pocket-secrets, built in",
         ),
     ] = None
 
@@ -70,31 +55,20 @@ class FindingOptions:
 
     labels: Annotated[
         list[str] | None,
-        typer.Option(
+        words(
+            "Report only these labels, separated by commas; KEY=0.8 sets a minimum score for one of"
+            " them. Repeatable.",
+            option_types.text,
+            panel=COMMON,
             metavar="LABEL[=P]",
-            parser=option_types.text,
-            rich_help_panel=FINDINGS,
-            help="Only these labels, separated by commas, each with a minimum score of its own if"
-            " one is given; repeatable (default: all).",
+            shown_default="all, without authors who are named as such",
         ),
     ] = None
     min_score: Annotated[
-        float,
-        typer.Option(
-            metavar="P",
-            min=0,
-            max=1,
-            parser=option_types.bounded(float, low=0.0, high=1.0),
-            rich_help_panel=FINDINGS,
-            help="Leave out what the model is less sure of.",
-        ),
+        float, number("Report only findings with at least this score.", 0, 1, panel=COMMON)
     ] = 0.5
-    exit_zero: Annotated[
-        bool,
-        typer.Option(
-            "--exit-zero", rich_help_panel=FINDINGS, help="Exit with 0 even if there are findings."
-        ),
-    ] = False
+    strict: Strict = False
+    exit_zero: ExitZero = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,49 +77,49 @@ class SilencingOptions:
 
     tag_baseline: Annotated[
         Path | None,
-        typer.Option(
-            "--baseline",
+        words(
+            "Do not report findings recorded in this file. The setting is called tag-baseline.",
+            option_types.path,
+            panel=FALSE_POSITIVES,
             metavar="FILE",
-            parser=option_types.path,
-            rich_help_panel=SILENCING,
-            help="Report no finding that this file knows (set by BIGCODE_TAG_BASELINE or"
-            " tag-baseline).",
+            flags=("--baseline",),
         ),
     ] = None
     update_baseline: Annotated[
         bool,
-        typer.Option(
+        switch(
+            "Record all findings in the baseline instead of reporting them.",
             "--update-baseline",
-            envvar=[],
-            rich_help_panel=SILENCING,
-            help="Write the findings into the baseline instead of reporting them.",
+            panel=FALSE_POSITIVES,
+            command_line_only=True,
         ),
     ] = False
     allow: Annotated[
         list[str] | None,
-        typer.Option(
+        words(
+            "Ignore findings whose text matches this regular expression. Repeatable.",
+            option_types.text,
+            panel=FALSE_POSITIVES,
             metavar="REGEX",
-            parser=option_types.text,
-            rich_help_panel=SILENCING,
-            help="Report no finding in whose text this is found; repeatable.",
         ),
     ] = None
     exclude: Annotated[
         list[str] | None,
-        typer.Option(
+        words(
+            "Do not search files that match this pattern, written as in .gitignore. Repeatable.",
+            option_types.text,
+            panel=FALSE_POSITIVES,
             metavar="GLOB",
-            parser=option_types.text,
-            rich_help_panel=SILENCING,
-            help="Search no files that this matches, written as in .gitignore; repeatable.",
         ),
     ] = None
     salt: Annotated[
         str | None,
-        typer.Option(
+        words(
+            "Salt of the fingerprints.",
+            option_types.text,
+            panel=FALSE_POSITIVES,
             metavar="TEXT",
-            parser=option_types.text,
-            rich_help_panel=SILENCING,
-            help="What fingerprints are mixed with (default: the baseline's own salt).",
+            shown_default="that of the baseline",
         ),
     ] = None
 
@@ -156,20 +130,20 @@ class RedactionOptions:
 
     redact: Annotated[
         bool,
-        typer.Option(
+        switch(
+            "Print the text with every finding replaced by <LABEL>, and nothing else.",
             "--redact",
-            envvar=[],
-            rich_help_panel=REDACTION,
-            help="Write the text with every finding replaced by <LABEL>, and nothing else.",
+            panel=REDACTION,
+            command_line_only=True,
         ),
     ] = False
     in_place: Annotated[
         bool,
-        typer.Option(
+        switch(
+            "With --redact: overwrite the files.",
             "--in-place",
-            envvar=[],
-            rich_help_panel=REDACTION,
-            help="With --redact: write the files anew instead.",
+            panel=REDACTION,
+            command_line_only=True,
         ),
     ] = False
 
@@ -179,11 +153,6 @@ class TagTableOptions(MessageOptions):
     """Which files in folders count, and how findings and messages are shown."""
 
     no_ignore: NoIgnore = False
-    format: Annotated[
-        TagFormat,
-        typer.Option(
-            parser=option_types.one_of(TagFormat),
-            rich_help_panel=GENERAL,
-            help="How findings are written.",
-        ),
-    ] = TagFormat.TEXT
+    format: Annotated[TagFormat, choice("Output format.", TagFormat, panel=GENERAL)] = (
+        TagFormat.TEXT
+    )

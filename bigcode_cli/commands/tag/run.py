@@ -1,7 +1,4 @@
-"""Searches texts one after the other: hands them to the model, judges and reports what comes back.
-
-Knows nothing of the command line.
-"""
+"""Searches texts one after the other, and reports, redacts or records what is found."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,19 +7,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bigcode_cli.commands.tag.advice import advice
 from bigcode_cli.commands.tag.baselines import Baseline
 from bigcode_cli.commands.tag.findings import Finding, TagEntry
 from bigcode_cli.commands.tag.fingerprints import Fingerprints
+from bigcode_cli.commands.tag.masking import masked_line, provider_of
 from bigcode_cli.commands.tag.options import TagFormat
 from bigcode_cli.commands.tag.redact import redacted
 from bigcode_cli.commands.tag.reports import TagReport
 from bigcode_cli.commands.tag.suppressions import Allowances, Comments
 from bigcode_cli.files.encodings import AnyDecoder
 from bigcode_cli.files.file_errors import Fault
+from bigcode_cli.files.kept_source import KeptSource, keep_text
 from bigcode_cli.files.progress import Progress
+from bigcode_cli.files.results import Entry, Totals, plural, report_all
 from bigcode_cli.files.sources import MAX_BYTES, Source
 from bigcode_cli.framework import output
-from bigcode_cli.framework.errors import ExitStatus, Failure
+from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.io.atomic_files import atomic_write, in_place_target
 from gpt_bigcode.errors import GPTBigCodeError
@@ -30,9 +31,49 @@ from gpt_bigcode.errors import GPTBigCodeError
 if TYPE_CHECKING:
     from gpt_bigcode.labeling.spans import Span
     from gpt_bigcode.labeling.text_tagger import Tagging, TagOptions, TextTagger
+    from gpt_bigcode.tokenization.document_stream import Excerpt
 
 Load = Callable[[], "TextTagger"]
-_SILENCE = "a comment with `bigcode: allow` or a --baseline silences what is none"
+SECRETS = frozenset({"KEY", "PASSWORD"})
+"""Labels of what must be revoked, not only removed."""
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+class TagTotals(Totals):
+    """What all files come to.
+
+    Attributes:
+        searched: the files that were searched.
+        with_findings: those with findings.
+        labels: how often each label was found.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("searched")
+        self.searched: list[str] = []
+        self.with_findings: list[str] = []
+        self.labels: Counter[str] = Counter()
+
+    def add(self, entry: Entry) -> None:
+        """See `Totals`."""
+        super().add(entry)
+        if not isinstance(entry, TagEntry):
+            return
+        if entry.status == "ok":
+            self.searched.append(entry.path)
+        if entry.findings:
+            self.with_findings.append(entry.path)
+        self.counts["findings"] += len(entry.findings)
+        self.counts["allowed"] += entry.allowed
+        self.counts["known"] += entry.known
+        self.counts["redacted"] += entry.redacted or 0
+        self.labels.update(finding.span.label for finding in entry.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Totals`."""
+        names = ("findings", "allowed", "known", "redacted")
+        counts = {name: self.counts[name] for name in names}
+        return super().to_dict() | counts | {"labels": dict(sorted(self.labels.items()))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +86,6 @@ class TagRun:
         baseline: what is known; None: nothing.
         fingerprints: how findings are called.
         format: how they are shown.
-        exit_zero: findings do not change the exit status.
         update: findings are written into the baseline.
         notes: where the notes go.
     """
@@ -55,7 +95,6 @@ class TagRun:
     baseline: Baseline | None
     fingerprints: Fingerprints
     format: TagFormat
-    exit_zero: bool
     update: bool
     notes: Notes
 
@@ -64,24 +103,28 @@ class TagRun:
         is_baseline = self.baseline is not None and self.baseline.is_at(path)
         return is_baseline or self.allowances.exclude(path)
 
-    def search(self, texts: Sequence[Source], load: Load) -> ExitStatus:
-        """Search the texts and write the report; an error beats a finding.
+    def search(self, texts: Sequence[Source], load: Load) -> TagTotals:
+        """Search the texts and write the report.
 
         Args:
             texts: without any, no model is loaded.
             load: loads the model.
         """
         model = load() if texts else None
-        entries = iter(()) if model is None else self._search(texts, model)
-        return self._report(texts, entries, model)
+        kept = [keep_text(text) for text in texts] if self.format is TagFormat.TEXT else texts
+        progress = Progress(
+            sum(text.size for text in texts), quiet=self.notes.quiet, work="tagging"
+        )
+        entries = iter(()) if model is None else self._search(kept, model, progress)
+        return self._report(texts, entries, model, progress)
 
-    def rewrite(self, texts: Sequence[Source], load: Load) -> ExitStatus:
+    def rewrite(self, texts: Sequence[Source], load: Load) -> TagTotals:
         """Redact files in place, and report how much was replaced."""
         model = load() if texts else None
         entries = iter(()) if model is None else self._rewrite(texts, model)
-        return self._report(texts, entries, model)
+        return self._report(texts, entries, model, Progress(0, quiet=True))
 
-    def filter(self, text: Source, load: Load) -> ExitStatus:
+    def filter(self, text: Source, load: Load) -> None:
         """Write one text to stdout, redacted."""
         model = load()
         result = output.Result()
@@ -104,88 +147,108 @@ class TagRun:
             raise Failure("input", f"{text.name}: {error.strerror}") from None
         result.close()
         self.notes.detail(f"{count} redacted")
-        return ExitStatus.DONE
 
     def _report(
-        self, texts: Sequence[Source], entries: Iterator[TagEntry], model: "TextTagger | None"
-    ) -> ExitStatus:
+        self,
+        texts: Sequence[Source],
+        entries: Iterator[TagEntry],
+        model: "TextTagger | None",
+        progress: Progress,
+    ) -> TagTotals:
         report = TagReport(self.format)
-        total = _Total()
+        totals = TagTotals()
         found: set[tuple[str, str, str]] = set()
-        for text, entry in zip(texts, entries, strict=True):
-            if (fault := entry.fault) is not None:
-                fault.explain(text, self.notes)
-            total.add(entry)
-            if self.update and self.baseline is not None:
-                report.add(self._remembered(entry, found))
-            else:
-                report.add(entry)
-        if self.update and self.baseline is not None:
-            self._write_baseline(self.baseline, found, total)
-        elif total.counts["findings"]:
-            files = total.files_with_findings
-            said = f"{_plural(total.counts['findings'], 'finding')} in {_plural(files, 'file')}"
-            self.notes.note(f"{said}; {_SILENCE}")
-        report.close(total.to_dict() | _origin(model))
-        status = total.status
-        silent = self.exit_zero or self.update
-        return ExitStatus.DONE if silent and status is ExitStatus.FINDINGS else status
+        update = self.baseline if self.update else None
+        if update is not None:
+            entries = (self._remembered(entry, found) for entry in entries)
+        report_all(texts, entries, report, totals, self.notes, progress)
+        if update is not None:
+            self._write_baseline(update, found, totals)
+        elif totals.counts["findings"]:
+            self._advise(totals)
+        origin: dict[str, str | None] = {"model": None, "revision": None}
+        if model is not None:
+            origin = {"model": model.name, "revision": model.revision}
+        report.close(totals.to_dict() | origin)
+        return totals
 
-    def _search(self, texts: Sequence[Source], model: "TextTagger") -> Iterator[TagEntry]:
-        progress = Progress(
-            sum(text.size for text in texts), quiet=self.notes.quiet, work="tagging"
-        )
-        comments = [Comments() for _ in texts]
+    def _advise(self, totals: TagTotals) -> None:
+        count, files = totals.counts["findings"], len(totals.with_findings)
+        self.notes.note(f"{plural(count, 'finding')} in {plural(files, 'file')}")
+        baseline = None if self.baseline is None else str(self.baseline.file)
+        secrets = not SECRETS.isdisjoint(totals.labels)
+        for line in advice(totals.with_findings, secrets=secrets, baseline=baseline):
+            self.notes.note(line)
+
+    def _search(
+        self, texts: Sequence[Source], model: "TextTagger", progress: Progress
+    ) -> Iterator[TagEntry]:
+        from gpt_bigcode.labeling.text_tagger import TagOptions
+
+        comments = [Comments(text.path) for text in texts]
         decoders = [AnyDecoder() for _ in texts]
-        pieces = (
-            one.watch(replace(text, decoder=decoder).pieces(progress.advance))
+        documents = (
+            _document(text, one.watch(replace(text, decoder=decoder).pieces(progress.advance)))
             for text, one, decoder in zip(texts, comments, decoders, strict=True)
         )
-        try:
-            outcomes = model.tag_many(pieces, self.options)
-            rows = zip(texts, comments, decoders, outcomes, strict=True)
-            for text, one, decoder, outcome in rows:
-                progress.clear()
-                if isinstance(outcome, Exception):
-                    yield _failed(text, outcome, alone=len(texts) == 1)
-                else:
-                    yield self._judged(text, one, _placed(outcome, decoder))
-        finally:
-            progress.clear()
+        # Every span is needed: what is not reported must not be shown either. Labels that are
+        # asked for are named, so that the model refuses those that it does not have.
+        named = {*(self.options.labels or ()), *self.options.min_scores}
+        every = TagOptions(min_score=0.0, min_scores=dict.fromkeys(named, 0.0))
+        outcomes = model.tag_many(documents, every)
+        rows = zip(texts, comments, decoders, outcomes, strict=True)
+        for text, one, decoder, outcome in rows:
+            if isinstance(outcome, Exception):
+                yield _failed(text, outcome, alone=len(texts) == 1)
+            else:
+                yield self._judged(text, one, _placed(outcome, decoder))
 
     def _judged(self, text: Source, comments: Comments, tagging: "Tagging") -> TagEntry:
-        findings, allowed, known = [], 0, 0
-        for span in tagging.spans:
+        spans, allowed, known = [], 0, 0
+        for span in filter(self.options.accept, tagging.spans):
             if text.added is not None and not _is_added(span, text.added):
                 continue
-            if comments.allow(span) or self.allowances.allow(span):
+            if self._is_allowed(span, comments):
                 allowed += 1
-                continue
-            fingerprint = self.fingerprints.of(span.label, span.text)
-            if self._is_known(text.path, span.label, fingerprint):
+            elif self._is_known(text.path, span.label, span.text):
                 known += 1
             else:
-                findings.append(Finding(span, fingerprint))
+                spans.append(span)
+        held = text.take() if isinstance(text, KeptSource) else ""
+        lines = held.removeprefix(_BYTE_ORDER_MARK).split("\n") if spans else []
         return TagEntry(
             path=text.path,
             windows=tagging.windows,
-            findings=tuple(findings),
+            findings=tuple(self._finding(span, lines, tagging) for span in spans),
             allowed=allowed,
             known=known,
         )
 
-    def _is_known(self, path: str, label: str, fingerprint: str) -> bool:
+    def _is_allowed(self, span: "Span", comments: Comments) -> bool:
+        named = self.options.labels is not None  # who asks for names gets those of authors too
+        attributed = not named and comments.attribute(span)
+        return attributed or comments.allow(span) or self.allowances.allow(span)
+
+    def _finding(self, span: "Span", lines: Sequence[str], tagging: "Tagging") -> Finding:
+        masked = None
+        if span.start_line < len(lines) + 1:
+            masked = masked_line(lines[span.start_line - 1].rstrip("\r"), span, tagging.spans)
+        return Finding(
+            span=span,
+            fingerprint=self.fingerprints.of(span.label, span.text),
+            provider=provider_of(span.text) if span.label == "KEY" else None,
+            masked=masked,
+        )
+
+    def _is_known(self, path: str, label: str, text: str) -> bool:
         if self.baseline is None or self.update:
             return False
+        fingerprint = self.fingerprints.of(label, text)
         return self.baseline.entry(path, label, fingerprint) in self.baseline.known
 
     def _is_open(self, path: str, span: "Span") -> bool:
         """Whether a span is to be redacted: what a text says of itself does not count here."""
-        if self.allowances.allow(span):
-            return False
-        if self.baseline is None:
-            return True
-        return not self._is_known(path, span.label, self.fingerprints.of(span.label, span.text))
+        return not self.allowances.allow(span) and not self._is_known(path, span.label, span.text)
 
     def _rewrite(self, texts: Sequence[Source], model: "TextTagger") -> Iterator[TagEntry]:
         for text in texts:
@@ -216,11 +279,20 @@ class TagRun:
         return replace(entry, findings=(), known=len(entry.findings))
 
     def _write_baseline(
-        self, baseline: Baseline, found: set[tuple[str, str, str]], total: "_Total"
+        self, baseline: Baseline, found: set[tuple[str, str, str]], totals: TagTotals
     ) -> None:
-        count, written = baseline.update(found, total.searched, self.fingerprints)
+        count, written = baseline.update(found, totals.searched, self.fingerprints)
         what = "written" if written else "unchanged"
-        self.notes.note(f"{baseline.file}: {what}, {_plural(count, 'finding')}")
+        self.notes.note(f"{baseline.file}: {what}, {plural(count, 'finding')}")
+
+
+def _document(text: Source, pieces: Iterator[str]) -> "Excerpt | Iterator[str]":
+    """The pieces; of a text of which only some lines are judged, an excerpt."""
+    if text.added is None:
+        return pieces
+    from gpt_bigcode.tokenization.document_stream import Excerpt
+
+    return Excerpt(pieces, text.added)
 
 
 def _failed(text: Source, error: Exception, *, alone: bool) -> TagEntry:
@@ -243,54 +315,3 @@ def _is_added(span: "Span", added: Sequence[range]) -> bool:
     """Whether one of the lines of a span is among the added ones."""
     last = span.end_line
     return any(lines.start <= last and span.start_line < lines.stop for lines in added)
-
-
-def _origin(model: "TextTagger | None") -> dict[str, Any]:
-    if model is None:
-        return {"model": None, "revision": None}
-    return {"model": model.name, "revision": model.revision}
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-class _Total:
-    """What all files come to."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.searched: list[str] = []
-        self.files_with_findings = 0
-        self._labels: Counter[str] = Counter()
-
-    @property
-    def status(self) -> ExitStatus:
-        """An error beats a finding."""
-        if self.counts["error"]:
-            return ExitStatus.FAILED
-        return ExitStatus.FINDINGS if self.counts["findings"] else ExitStatus.DONE
-
-    def add(self, entry: TagEntry) -> None:
-        self.counts[entry.status] += 1
-        if entry.status == "ok":
-            self.searched.append(entry.path)
-        self.counts["findings"] += len(entry.findings)
-        self.counts["allowed"] += entry.allowed
-        self.counts["known"] += entry.known
-        self.counts["redacted"] += entry.redacted or 0
-        self.files_with_findings += bool(entry.findings)
-        self._labels.update(finding.span.label for finding in entry.findings)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "files": self.counts["ok"] + self.counts["skipped"] + self.counts["error"],
-            "searched": self.counts["ok"],
-            "skipped": self.counts["skipped"],
-            "errors": self.counts["error"],
-            "findings": self.counts["findings"],
-            "allowed": self.counts["allowed"],
-            "known": self.counts["known"],
-            "redacted": self.counts["redacted"],
-            "labels": dict(sorted(self._labels.items())),
-        }

@@ -1,7 +1,4 @@
-"""Findings as a SARIF 2.1.0 log, for code hosts and editors.
-
-Knows nothing of how they were found. No snippet of the text is in it.
-"""
+"""Findings as a SARIF 2.1.0 log, for code hosts and editors; no snippet of the text is in it."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -16,19 +13,28 @@ from bigcode_cli.framework.output import safe
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 FINGERPRINT = "bigcodeSpan/v1"
 _STANDARD_INPUT = "stdin"
+_KINDS = {
+    "KEY": "API key, token or private key",
+    "PASSWORD": "password",
+    "EMAIL": "e-mail address",
+    "IP_ADDRESS": "public IP address",
+    "NAME": "name of a person",
+    "USERNAME": "user name",
+}
+_SECRETS = frozenset({"KEY", "PASSWORD"})
 
 
 def sarif_log(entries: Sequence[TagEntry]) -> dict[str, Any]:
     """One run with a result for every finding and a notification for every file that failed."""
-    labels = sorted({finding.span.label for entry in entries for finding in entry.findings})
-    ranks = {label: rank for rank, label in enumerate(labels)}
+    kinds = sorted({_kind(finding) for entry in entries for finding in entry.findings})
+    ranks = {kind: rank for rank, kind in enumerate(kinds)}
     faults = [(entry.path, entry.fault) for entry in entries if entry.fault is not None]
     run = {
         "tool": {
             "driver": {
                 "name": "bigcode",
                 "semanticVersion": __version__,
-                "rules": [_rule(label) for label in labels],
+                "rules": [_rule(*kind) for kind in kinds],
             }
         },
         "columnKind": "unicodeCodePoints",
@@ -39,7 +45,7 @@ def sarif_log(entries: Sequence[TagEntry]) -> dict[str, Any]:
             }
         ],
         "results": [
-            _result(entry, finding, ranks[finding.span.label], count)
+            _result(entry, finding, ranks[_kind(finding)], count)
             for entry in entries
             for finding, count in _numbered(entry.findings)
         ],
@@ -47,12 +53,27 @@ def sarif_log(entries: Sequence[TagEntry]) -> dict[str, Any]:
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _rule(label: str) -> dict[str, Any]:
-    words = safe(label)
+def _kind(finding: Finding) -> tuple[str, str]:
+    """Label and provider; "" where nobody knows it."""
+    return finding.span.label, finding.provider or ""
+
+
+def _rule_id(label: str, provider: str) -> str:
+    return f"{label}/{provider.lower().replace(' ', '-')}" if provider else label
+
+
+def _rule(label: str, provider: str) -> dict[str, Any]:
+    what = provider or _KINDS.get(label, f"text labelled {safe(label)}")
+    secret = label in _SECRETS
+    advice = "Remove it and revoke it at its provider." if secret else "Remove it if it is private."
     return {
-        "id": label,
-        "shortDescription": {"text": f"A text that looks like {words}."},
-        "defaultConfiguration": {"level": "warning"},
+        "id": _rule_id(label, provider),
+        "shortDescription": {"text": f"Possible {what}."},
+        "help": {
+            "text": f"{advice} To ignore a false positive, add a `bigcode: allow` comment to its"
+            " line or record it in a baseline."
+        },
+        "defaultConfiguration": {"level": "error" if secret else "warning"},
     }
 
 
@@ -68,12 +89,12 @@ def _result(entry: TagEntry, finding: Finding, rank: int, count: int) -> dict[st
     }
     place = {"artifactLocation": {"uri": _uri(entry.path)}, "region": region}
     return {
-        "ruleId": span.label,
+        "ruleId": _rule_id(*_kind(finding)),
         "ruleIndex": rank,
-        "level": "warning",
-        "message": {"text": describe(finding)},
+        "level": "error" if span.label in _SECRETS else "warning",
+        "message": {"text": f"Possible {describe(finding)}."},
         "locations": [{"physicalLocation": place}],
-        # Where the same secret stands twice in a file, its places are counted.
+        # The same secret may occur several times in a file: its places are counted.
         "partialFingerprints": {FINGERPRINT: f"{finding.fingerprint}:{count}"},
         "rank": round(100 * min(max(span.score, 0.0), 1.0), 2),
     }

@@ -1,7 +1,4 @@
-"""Keeps what a text holds out of the messages of errors that nobody raised on purpose.
-
-Knows nothing of the work that is done meanwhile.
-"""
+"""Strips file contents from unexpected exceptions."""
 
 import traceback
 from collections.abc import Iterator
@@ -14,7 +11,7 @@ _HINT = "this is a bug in bigcode; BIGCODE_DEBUG=1 shows where it happened"
 
 
 @contextmanager
-def discreet() -> Iterator[None]:
+def scrub_errors() -> Iterator[None]:
     """Let errors pass whose words are our own or the system's; say of others only where they arose.
 
     A library may quote its input in an exception, and with it a secret.

@@ -1,6 +1,6 @@
-"""What a finding is allowed by: a comment in the text, an expression, a pattern of file names.
+"""What allows a finding: a comment in the text, a regular expression, being an author's name.
 
-Knows nothing of models. Comments are found in any language, because only their words count.
+Comments are found in any language, because only their words count.
 """
 
 import contextlib
@@ -22,14 +22,33 @@ _MARK = re.compile(
     r"|gitleaks:allow\b",
     re.IGNORECASE,
 )
+# A line that says who made something: its names and addresses are meant to be read.
+_ATTRIBUTION = re.compile(
+    r"(?<![a-z])(?:copyright|authors?|maintainers?|contributors?)(?![a-z])|\(c\)|©|\bthanks to\b"
+    r"|\b(?:co-authored|signed-off|reviewed|reported|written)[- ]by\b",
+    re.IGNORECASE,
+)
+_ATTRIBUTING_FILE = re.compile(
+    r"(?:authors|contributors|maintainers|codeowners|credits|thanks|notice|licen[cs]e|copying)"
+    r"(?:\.\w+)*|\.mailmap|pyproject\.toml|setup\.(?:py|cfg)|package\.json|cargo\.toml"
+    r"|.*\.gemspec",
+    re.IGNORECASE,
+)
+_PERSONAL = frozenset({"NAME", "EMAIL", "USERNAME"})
 _TAIL = 256  # characters: longer than any mark, so that none is lost between two pieces
 
 
 @dataclass
 class Comments:
-    """The allowing comments of one text, collected while its pieces pass by."""
+    """The allowing comments of one text, collected while its pieces pass by.
 
+    Attributes:
+        path: its name: some files hold nothing but names of authors.
+    """
+
+    path: str = ""
     _lines: dict[int, list[frozenset[str] | None]] = field(default_factory=dict)
+    _attributions: set[int] = field(default_factory=set)
 
     def watch(self, pieces: Iterable[str]) -> Iterator[str]:
         """Give the pieces on as they are."""
@@ -38,10 +57,20 @@ class Comments:
             text = tail + piece
             # A mark that reaches the end may go on in the next piece.
             cut = max(len(text) - _TAIL, 0)
+            self._attribute(text, cut, line)
             line = self._search(text, cut, line)
             tail = text[cut:]
             yield piece
+        self._attribute(tail, len(tail), line)
         self._search(tail, len(tail), line)
+
+    def attribute(self, span: "Span") -> bool:
+        """Whether a span is the name or address of an author who is named as such."""
+        if span.label not in _PERSONAL:
+            return False
+        name = os.path.basename(self.path)  # noqa: PTH119  # any bytes
+        known = _ATTRIBUTING_FILE.fullmatch(name) is not None
+        return known or span.start_line in self._attributions
 
     def allow(self, span: "Span") -> bool:
         """Whether a comment on one of its lines, or for them, allows a span."""
@@ -65,6 +94,16 @@ class Comments:
             self._lines.setdefault(line + below, []).append(labels)
         return line + text.count("\n", counted, end)
 
+    def _attribute(self, text: str, end: int, line: int) -> None:
+        """Note the lines whose attribution begins before `end`; `text` begins in `line`."""
+        counted = 0
+        for found in _ATTRIBUTION.finditer(text, 0):
+            if found.start() >= end:
+                break
+            line += text.count("\n", counted, found.start())
+            counted = found.start()
+            self._attributions.add(line)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Allowances:
@@ -86,11 +125,15 @@ class Allowances:
             UsageFailure: one of them is no expression or no pattern.
         """
         expressions = []
-        for text in allow:
+        for number, text in enumerate(allow, 1):
             try:
                 expressions.append(re.compile(text))
             except (re.error, RecursionError, OverflowError) as error:
-                raise UsageFailure(f"--allow: {text!r}: {error}") from None
+                # The expression may be a secret itself: no message repeats it.
+                at = getattr(error, "pos", None)
+                place = "" if at is None else f" (character {at + 1})"
+                message = f"--allow: no. {number} is not a valid regular expression{place}"
+                raise UsageFailure(message) from None
         return cls(expressions=tuple(expressions), excluded=_read_patterns(exclude))
 
     def allow(self, span: "Span") -> bool:

@@ -122,6 +122,7 @@ class SpanFinder:
     ) -> None:
         self._tokenizer = tokenizer
         self._scheme = scheme
+        self._mode = mode
         self._path = scheme.path() if mode is SpanMode.BEST_PATH else None
         self._word = ""  # letters and digits right before this place, where they may matter
         self._place = _Place()
@@ -160,6 +161,16 @@ class SpanFinder:
             place += 1
             if piece is not None:
                 yield from self._take(piece)
+
+    def skip(self, ids: Sequence[int]) -> Iterator[Span]:
+        """Pass over tokens that have no labels; give the spans that end before them."""
+        yield from self.close()
+        data = self._tokenizer.decode_bytes(ids)
+        text = self._decoder.decode(data)
+        self._read_bytes += len(data)
+        self._place = self._place.after(self._text + text)
+        self._text, self._rows, self._word = "", [], ""
+        self._path = self._scheme.path() if self._mode is SpanMode.BEST_PATH else None
 
     def close(self) -> Iterator[Span]:
         """The spans that the text ends in."""

@@ -155,7 +155,8 @@ class TextTagger:
     ) -> Iterator[Tagging | Exception]:
         """Find the spans of texts that come in pieces; memory does not grow with their size.
 
-        Windows of similar length are read together, whichever text they belong to.
+        Windows of similar length are read together, whichever text they belong to. Of a text that
+        is an `Excerpt` only windows that hold its lines are read: spans elsewhere are not found.
 
         Yields:
             What `tag` gives, in the order of the texts. In the place of a text that cannot be read
@@ -211,6 +212,9 @@ class _SpanCollector:
     def add(self, tokens: WindowTokens, result: Logits) -> None:
         """Take the logits of the next window."""
         ids = tokens.ids[tokens.used]
+        if tokens.skipped:
+            before = list(self._finder.skip(tokens.skipped))
+            self._lines.add(self._tokenizer.decode_bytes(tokens.skipped), before, ())
         self._window_count += 1
         self._token_count += len(ids)
         labels = self._windows.labels(result, len(tokens.ids))[tokens.used]

@@ -26,6 +26,23 @@ _Result_contra = TypeVar("_Result_contra", contravariant=True)
 _Value_co = TypeVar("_Value_co", covariant=True)
 
 
+@dataclass(frozen=True)
+class Excerpt:
+    """A document of which only some lines matter: windows that hold none of them are not computed.
+
+    Attributes:
+        pieces: the whole text.
+        lines: ranges of line numbers, from 1.
+    """
+
+    pieces: Iterable[str]
+    lines: Sequence[range]
+
+    def __iter__(self) -> Iterator[str]:
+        """The pieces, for those who want the whole text."""
+        return iter(self.pieces)
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """Tokens start .. stop - 1 are computed together; the results of first .. last - 1 are used."""
@@ -78,7 +95,7 @@ class WindowTokens:
         window: where in the document they are.
         ids: tokens start .. stop - 1.
         row: what the model reads for them.
-        skipped: tokens between the last window's `last` and this one's `first`; no
+        skipped: tokens between the last computed window's `last` and this one's `first`; no
             window uses them.
     """
 
@@ -153,7 +170,7 @@ class DocumentStream(Generic[Result, Value]):
         """Compute documents.
 
         Args:
-            documents: the texts.
+            documents: the texts; of an `Excerpt` not all windows are computed.
             accumulate: makes an accumulator for each of them.
 
         Yields:
@@ -204,6 +221,7 @@ class _Document(Generic[Result, Value]):
         self.ended = False
         self.error: Exception | None = None
         self._tokenizer, self._windows, self._accumulator = tokenizer, windows, accumulator
+        self._line = 1  # of the next token that no window has used
 
     def cut(self, pieces: Iterable[str]) -> Iterator[WindowTokens]:
         """The windows, as the pieces come in."""
@@ -223,7 +241,9 @@ class _Document(Generic[Result, Value]):
 
     def _cut(self, pieces: Iterable[str]) -> Iterator[WindowTokens]:
         windows = self._windows
+        lines = pieces.lines if isinstance(pieces, Excerpt) else None
         ids, dropped = [*windows.start_ids], 0  # tokens that are still needed; those before them
+        skipped: list[int] = []
         window: Window | None = None
         for portion in self._portions(pieces):
             ids += portion or []
@@ -231,12 +251,27 @@ class _Document(Generic[Result, Value]):
             while (found := windows.next(window, known, ended=ended)) is not None:
                 done = 0 if window is None else window.last
                 own = ids[found.start - dropped : found.stop - dropped]
-                skipped = ids[done - dropped : found.first - dropped]
+                between = ids[done - dropped : found.first - dropped]
+                skipped += between
                 window = found
+                tokens = WindowTokens(found, own, windows.row(own), skipped)
+                if lines is not None and not self._holds(between, tokens, lines):
+                    skipped += own[tokens.used]
+                    continue
+                skipped = []
                 self.pending += 1
-                yield WindowTokens(found, own, windows.row(own), skipped)
+                yield tokens
             needed = 0 if window is None else max(window.stop - windows.history, dropped)
             ids, dropped = ids[needed - dropped :], needed
+
+    def _holds(self, between: Sequence[int], tokens: WindowTokens, lines: Sequence[range]) -> bool:
+        """Whether the tokens that a window uses lie in one of these lines; lines are counted."""
+        first = self._line + self._line_ends(between)
+        self._line = first + self._line_ends(tokens.ids[tokens.used])
+        return any(wanted.start <= self._line and first < wanted.stop for wanted in lines)
+
+    def _line_ends(self, ids: Sequence[int]) -> int:
+        return self._tokenizer.decode_bytes(ids).count(b"\n")
 
     def _portions(self, pieces: Iterable[str]) -> Iterator[list[int] | None]:
         """Ids as they come; None at the end."""

@@ -1,0 +1,117 @@
+"""Shows the line of a finding without what was found, and names the provider of a key."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from bigcode_cli.framework.output import safe
+
+if TYPE_CHECKING:
+    from gpt_bigcode.labeling.spans import Span
+
+MASK = "****"
+# Beginnings that providers publish so that their keys can be recognized: showing one tells nothing.
+_PROVIDERS = {
+    "AKIA": "AWS access key",
+    "ASIA": "AWS temporary access key",
+    "AIza": "Google API key",
+    "ya29.": "Google OAuth token",
+    "ghp_": "GitHub token",
+    "gho_": "GitHub OAuth token",
+    "ghu_": "GitHub app token",
+    "ghs_": "GitHub app token",
+    "github_pat_": "GitHub token",
+    "glpat-": "GitLab token",
+    "xoxb-": "Slack bot token",
+    "xoxp-": "Slack user token",
+    "xapp-": "Slack app token",
+    "https://hooks.slack.com/": "Slack webhook",
+    "sk_live_": "Stripe key",
+    "rk_live_": "Stripe restricted key",
+    "sk_test_": "Stripe test key",
+    "whsec_": "Stripe webhook secret",
+    "sk-ant-": "Anthropic key",
+    "sk-": "OpenAI key",
+    "hf_": "Hugging Face token",
+    "npm_": "npm token",
+    "pypi-": "PyPI token",
+    "dop_v1_": "DigitalOcean token",
+    "SG.": "SendGrid key",
+    "shpat_": "Shopify token",
+    "sq0": "Square token",
+    "eyJ": "JSON web token",
+    "-----BEGIN ": "private key",
+}
+_BEGINNING = re.compile("|".join(map(re.escape, sorted(_PROVIDERS, key=len, reverse=True))))
+_WORD = re.compile(r"[^\s\"'`,;()\[\]{}<>]+")
+# A word that the model may have missed: long, and of letters and digits.
+_SUSPICIOUS = re.compile(r"(?=[\w+/-]*\d[\w+/-]*\d)(?=[\w+/-]*[A-Za-z])(?<![\w+/-])[\w+/-]{16,}")
+_BEFORE, _LONGEST = 60, 120
+
+
+def provider_of(text: str) -> str | None:
+    """What a key is, by its published beginning; None if nobody knows it."""
+    found = _BEGINNING.match(text)
+    return None if found is None else _PROVIDERS[found[0]]
+
+
+def masked_line(line: str, finding: "Span", spans: Iterable["Span"]) -> str:
+    """A line for a report: every word that touches a span is masked, whatever its label is.
+
+    Args:
+        line: the line that the finding begins in, without its line end.
+        finding: what the report is about.
+        spans: all that was found in the file, reported or not.
+    """
+    hidden = [(found.start(), found.end()) for found in _SUSPICIOUS.finditer(line)]
+    for span in spans:
+        start, stop = _columns(span, finding.start_line, len(line))
+        if start < stop:
+            words = [word for word in _WORD.finditer(line) if word.start() < stop]
+            ends = [word.end() for word in words if word.end() > start]
+            begins = [word.start() for word in words if word.end() > start]
+            hidden.append((_value_start(line, min([start, *begins]), start), max([stop, *ends])))
+    parts, end, focus = [], 0, 0
+    for start, stop in _joined(line, sorted(hidden)):
+        known = _BEGINNING.match(line, start)
+        parts.append(line[end:start])
+        if start < finding.start_column <= stop:
+            focus = sum(map(len, parts))
+        parts.append(f"{'' if known is None else known[0]}{MASK}")
+        end = stop
+    return _around("".join([*parts, line[end:]]), focus)
+
+
+def _columns(span: "Span", line: int, length: int) -> tuple[int, int]:
+    """Where in a line a span lies, as offsets in characters; empty if it does not."""
+    if not span.start_line <= line <= span.end_line:
+        return 0, 0
+    start = span.start_column - 1 if span.start_line == line else 0
+    return start, min(span.end_column - 1, length) if span.end_line == line else length
+
+
+def _value_start(line: str, word: int, span: int) -> int:
+    """Where the mask begins: after what introduces a value, as `key=` does, else with its word."""
+    return span if line[word:span].endswith(("=", ":", "://")) else word
+
+
+def _joined(line: str, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Ranges that overlap, or have only white space between them, as one."""
+    start, stop = 0, 0
+    for first, last in ranges:
+        if stop and not line[stop:first].strip():
+            stop = max(stop, last)
+            continue
+        if stop:
+            yield start, stop
+        start, stop = first, last
+    if stop:
+        yield start, stop
+
+
+def _around(text: str, focus: int) -> str:
+    """A part of a long line, safe for a terminal."""
+    start = max(focus - _BEFORE, 0)
+    shown = text[start : start + _LONGEST].strip()
+    cut = len(text) > start + _LONGEST
+    return safe(f"{'... ' if start else ''}{shown}{' ...' if cut else ''}")

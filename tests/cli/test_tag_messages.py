@@ -1,0 +1,156 @@
+"""What `bigcode tag` says of a finding: its line, masked, and what to do about it."""
+
+from pathlib import Path
+
+import pytest
+
+from bigcode_cli.commands.tag.advice import advice, allowing_comment
+from bigcode_cli.commands.tag.masking import masked_line, provider_of
+from gpt_bigcode.labeling.spans import Span
+from program import Run
+from scripted_taggers import write_tagger
+
+AWS = "AKIA" + "J4XQ2T7LMN3WQZPA"
+
+
+def _spans(text: str, *secrets: str) -> list[Span]:
+    """One for each secret in a text of one or more lines."""
+    found = []
+    for secret in secrets:
+        start = text.index(secret)
+        end = start + len(secret)
+        found.append(
+            Span(
+                label="KEY",
+                start=len(text[:start].encode()),
+                end=len(text[:end].encode()),
+                start_line=text.count("\n", 0, start) + 1,
+                start_column=start - text.rfind("\n", 0, start),
+                end_line=text.count("\n", 0, end) + 1,
+                end_column=end - text.rfind("\n", 0, end),
+                score=0.9,
+                text=secret,
+            )
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "secrets", "shown"),
+    [
+        (f'key = "{AWS}"  # prod', [AWS], 'key = "AKIA****"  # prod'),
+        ("password=hunter2 x", ["hunter2"], "password=**** x"),
+        ("a hunter2 b wombat99 c", ["hunter2", "wombat99"], "a **** b **** c"),
+        ("dsn = postgres://me:hunter2@host/db", ["hunter2"], "dsn = postgres://me:****"),
+        ("only abcmiddlexyz was found", ["middle"], "only **** was found"),
+        ("two words: Jane Miller, here", ["Jane Miller"], "two words: ****, here"),
+        ("<<<>>> here", ["<<<>>>"], "**** here"),
+        ("née Ünal 日本 s3cret!", ["s3cret!"], "née Ünal 日本 ****"),
+        ("\tkey: \x1b[31mhunter2", ["hunter2"], "key: ^[[****"),
+        ("id = 1; key = hunter2; other = Zm9vYmFyYmF6cXV4MTIz", ["hunter2"], None),
+    ],
+)
+def test_the_line_is_shown_and_the_secret_is_not(
+    line: str, secrets: list[str], shown: str | None
+) -> None:
+    spans = _spans(line, *secrets)
+    masked = masked_line(line, spans[0], spans)
+    if shown is None:  # what looks like a secret and was missed is masked too
+        shown = "id = 1; key = ****; other = ****"
+    assert masked == shown
+
+
+def test_of_a_secret_over_several_lines_nothing_is_shown() -> None:
+    text = "x = 1\nkey = '''one two\nthree four''' # end"
+    (span,) = _spans(text, "one two\nthree four")
+    assert masked_line(text.splitlines()[1], span, [span]) == "key = '''****"
+
+
+def test_of_a_long_line_the_part_with_the_finding_is_shown() -> None:
+    line = "word " * 300 + "key = hunter2 " + "word " * 300
+    spans = _spans(line, "hunter2")
+    masked = masked_line(line, spans[0], spans)
+    assert "key = ****" in masked
+    assert len(masked) < 140
+    assert masked.startswith("... ")
+    assert masked.endswith(" ...")
+
+
+@pytest.mark.parametrize(
+    ("key", "provider"),
+    [
+        (AWS, "AWS access key"),
+        ("ghp_" + "a1" * 18, "GitHub token"),
+        ("sk-ant-" + "a1" * 18, "Anthropic key"),
+        ("sk-" + "a1" * 18, "OpenAI key"),
+        ("-----BEGIN RSA " + "PRIVATE KEY-----", "private key"),
+        ("a1" * 18, None),
+    ],
+)
+def test_the_provider_is_known_by_the_beginning_of_a_key(key: str, provider: str | None) -> None:
+    assert provider_of(key) == provider
+
+
+@pytest.mark.parametrize(
+    ("path", "comment"),
+    [
+        ("a.py", "# bigcode: allow"),
+        ("d/Makefile", "# bigcode: allow"),
+        (".env", "# bigcode: allow"),
+        ("a.rs", "// bigcode: allow"),
+        ("a.sql", "-- bigcode: allow"),
+        ("a.HTML", "<!-- bigcode: allow -->"),
+        ("a.css", "/* bigcode: allow */"),
+        ("a.json", None),
+        ("a.unheard-of", "a comment bigcode: allow"),
+    ],
+)
+def test_the_comment_is_that_of_the_language(path: str, comment: str | None) -> None:
+    assert allowing_comment(path) == comment
+
+
+def test_advice_names_comments_and_the_command_of_the_baseline() -> None:
+    (wrong,) = advice(["a.py", "b.py", "c.ts"], secrets=False, baseline="known.json")
+    assert "add `# bigcode: allow` or `// bigcode: allow` to its line, or record it" in wrong
+    assert "`bigcode tag --baseline known.json --update-baseline PATH`" in wrong
+    real, wrong = advice(["package.json"], secrets=True, baseline=None)
+    assert "remove it and revoke it" in real
+    assert wrong.startswith("a false positive: record it with")
+
+
+@pytest.mark.parametrize("style", ["a.py", "a.rs", "a.sql", "a.html", "a.css", "a.bat", "a.tex"])
+def test_the_comment_that_is_named_allows_the_finding(style: str, run: Run, tmp_path: Path) -> None:
+    model = write_tagger(tmp_path / "tagger")
+    (run.folder / style).write_text(f"x ABCD {allowing_comment(style)}\n", "utf-8")
+    assert run("tag", "-m", model, style).status == 0
+
+
+def test_authors_who_are_named_as_such_do_not_fail_a_gate(run: Run, tmp_path: Path) -> None:
+    model = write_tagger(tmp_path / "people", {"NAME": "ABCD", "KEY": "WXYZ"})
+    texts = {
+        "a.py": "# Copyright (c) 2024 ABCD\n",
+        "b.py": "__author__ = 'ABCD'\n",
+        "AUTHORS": "ABCD\n",
+        "pyproject.toml": "authors = [\n  {name = 'ABCD'},\n]\n",
+        "c.txt": "Signed-off-by: ABCD\n",
+    }
+    for name, text in texts.items():
+        (run.folder / name).write_text(text, "utf-8")
+    done = run("tag", "-m", model, "--format", "json", ".")
+    assert (done.status, done.json["summary"]["searched"]) == (0, len(texts))
+    assert done.json["summary"]["allowed"] >= len(texts)
+    # Who asks for names gets them, keys are never names, and prose is no attribution.
+    assert run("tag", "-m", model, "--labels", "NAME", ".").status == 1
+    (run.folder / "a.py").write_text("# Copyright (c) 2024 WXYZ\n", "utf-8")
+    assert run("tag", "-m", model, "a.py").status == 1
+    (run.folder / "a.py").write_text("# ABCD called\n", "utf-8")
+    assert run("tag", "-m", model, "a.py").status == 1
+
+
+def test_an_expression_is_not_repeated_in_the_error_about_it(run: Run, tmp_path: Path) -> None:
+    model = write_tagger(tmp_path / "tagger")
+    for expression in ("SECRET(", r"(?P=SECRET)", r"\SECRET\y", "[SECRET-A]"):
+        done = run("tag", "-m", model, "--allow", "fine", "--allow", expression, input=b"x")
+        assert (done.status, done.stdout) == (2, b"")
+        assert "--allow: no. 2 is not a valid regular expression" in done.stderr
+        assert "SECRET" not in done.stderr
