@@ -32,10 +32,11 @@ class Bigcode(Engine):
     def __init__(self, folder: Path, precision: str, threads: int) -> None:
         from gpt_bigcode.backends.select import open_decoder
         from gpt_bigcode.config import GPTBigCodeConfig
+        from gpt_bigcode.hardware import Precision
 
         config = GPTBigCodeConfig.from_json_file(folder / "config.json")
         self._decoder = open_decoder(
-            folder, config, device="cpu", precision=precision, threads=threads
+            folder, config, device="cpu", precision=Precision(precision), threads=threads
         )
 
     def prefill(self, ids: list[int]) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from contest import Contender, Work, fastest, machine, serve, table, take_turns
 from gpt_bigcode.backends.interfaces import Row
-from gpt_bigcode.hardware import choose_threads
+from gpt_bigcode.hardware import Precision, choose_threads
 from gpt_bigcode.scoring.text_scorer import TextScorer
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
@@ -56,7 +56,7 @@ def rows_of(directory: Path, files: int, skip: int, seed: int = 1) -> list[list[
 def ours(directory: Path, rows: list[list[int]], *, engine: str) -> Work:
     """`bigcode score`, without reading and tokenizing; the torch engine with all its threads."""
     precision = "float32" if engine == "numpy" else engine
-    scorer = TextScorer.load(directory, precision=precision, device="cpu").scorer
+    scorer = TextScorer.load(directory, precision=Precision(precision), device="cpu").scorer
     ordered = sorted((Row(row, 1) for row in rows), key=lambda row: -len(row.ids))
 
     def work() -> object:

@@ -54,6 +54,7 @@ LIBRARY_STATUS: dict[type[errors.GPTBigCodeError], ExitStatus] = {
     errors.UnsafeCheckpointError: ExitStatus.FAILED,
     errors.TokenizerError: ExitStatus.FAILED,
     errors.InfillUnsupportedError: ExitStatus.FAILED,
+    errors.DraftMismatchError: ExitStatus.FAILED,
     # Only --no-truncate lets a text be too long: the user asked for the refusal.
     errors.ContextError: ExitStatus.USAGE,
     errors.InputError: ExitStatus.FAILED,

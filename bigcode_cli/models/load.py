@@ -7,12 +7,18 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bigcode_cli.framework.errors import Failure
-from bigcode_cli.framework.options import ComputeOptions, GenerationOptions, KeptModelOptions
+from bigcode_cli.framework.options import (
+    ComputeOptions,
+    GenerationOptions,
+    KeptModelOptions,
+    ModelOptions,
+)
 from bigcode_cli.framework.output import Notes, safe
 from bigcode_cli.framework.process_clock import seconds_since_start
 from bigcode_cli.io.text_input import InputText, read_context_file
@@ -20,11 +26,16 @@ from bigcode_cli.models.first_use import is_first_use_today
 from bigcode_cli.models.resolve import BUILT_IN, Found
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
     from gpt_bigcode.completion.text_model import TextModel
     from gpt_bigcode.hardware import LoadingPolicy
     from gpt_bigcode.labeling.text_classifier import ClassifierDescription, TextClassifier
+    from gpt_bigcode.labeling.text_tagger import TextTagger
     from gpt_bigcode.scoring.text_scorer import TextScorer
+
+    Model = TypeVar("Model", TextModel, TextScorer, TextClassifier, TextTagger)
 
 AnyOptions = TypeVar("AnyOptions", bound="CompletionOptions")
 
@@ -57,29 +68,72 @@ def _require_address_space() -> None:
         raise Failure("memory", message, hint="raise the limit: ulimit -v") from None
 
 
-def load_text_model(found: Found, options: KeptModelOptions, notes: Notes) -> "TextModel":
-    """Load a model that was found, in the way that the options say."""
+def load(
+    open_model: "Callable[..., Model]",
+    found: Found,
+    options: ModelOptions | ComputeOptions,
+    notes: Notes,
+) -> "Model":
+    """Load a model that was found, in the way that the options say.
+
+    Args:
+        open_model: such as `TextScorer.load`.
+        found: which model.
+        options: where and how it is computed.
+        notes: are told how long it took, and what could not be had.
+    """
+    model = open_model(
+        found.directory,
+        name=found.name,
+        revision=found.revision,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+        policy=_policy(options, notes),
+    )
+    if found.note is not None:
+        notes.note(found.note)
+    notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
+    return model
+
+
+def load_text_model(
+    found: Found,
+    options: KeptModelOptions,
+    notes: Notes,
+    *,
+    draft: "TextModel | None" = None,
+    prefix_cache: Path | None = None,
+) -> "TextModel":
+    """Load a model to complete text, with its draft model and its prefix cache."""
     if options.model is None:
         introduce(BUILT_IN, notes)
     from gpt_bigcode.completion.text_model import TextModel
 
     with _generator_errors(found):
-        model = TextModel.load(
-            found.directory,
-            device=options.device,
-            precision=options.precision.value,
-            threads=options.threads,
-            policy=_policy(options, notes),
-        )
-    model.name, model.revision = found.name, found.revision
-    _say(found, model.load_seconds, notes)
-    return model
+        open_model = partial(TextModel.load, draft=draft, prefix_cache=prefix_cache)
+        return load(open_model, found, options, notes)
 
 
-def _say(found: Found, load_seconds: float, notes: Notes) -> None:
-    if found.note is not None:
-        notes.note(found.note)
-    notes.detail(f"model {found.name} from {found.directory}, {load_seconds:.2f} s to load")
+def load_text_scorer(found: Found, options: KeptModelOptions, notes: Notes) -> "TextScorer":
+    """Load a model to score text."""
+    if options.model is None:
+        introduce(BUILT_IN, notes)
+    from gpt_bigcode.scoring.text_scorer import TextScorer
+
+    return load(TextScorer.load, found, options, notes)
+
+
+def load_text_classifier(found: Found, options: ComputeOptions, notes: Notes) -> "TextClassifier":
+    """Load a model to classify texts.
+
+    Raises:
+        Failure: `model-mismatch`: it is no classifier of whole texts, or its parts do not fit.
+    """
+    from gpt_bigcode.labeling.text_classifier import TextClassifier
+
+    with _classifier_errors(found):
+        return load(TextClassifier.load, found, options, notes)
 
 
 def weights_folder() -> Path:
@@ -89,52 +143,16 @@ def weights_folder() -> Path:
     return Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / "weights"
 
 
-def _policy(options: KeptModelOptions, notes: Notes) -> "LoadingPolicy":
+def _policy(options: ModelOptions | ComputeOptions, notes: Notes) -> "LoadingPolicy":
     from gpt_bigcode.hardware import LoadingPolicy
 
     folder = weights_folder()
-    kept = not options.no_weights_cache and folder.is_absolute()
+    wanted = isinstance(options, KeptModelOptions) and not options.no_weights_cache
     return LoadingPolicy(
-        cache_folder=folder if kept else None, detail=notes.detail, note=notes.note
+        cache_folder=folder if wanted and folder.is_absolute() else None,
+        detail=notes.detail,
+        note=notes.note,
     )
-
-
-def load_text_scorer(found: Found, options: KeptModelOptions, notes: Notes) -> "TextScorer":
-    """Load a model that was found, to score with it in the way that the options say."""
-    if options.model is None:
-        introduce(BUILT_IN, notes)
-    from gpt_bigcode.scoring.text_scorer import TextScorer
-
-    model = TextScorer.load(
-        found.directory,
-        device=options.device,
-        precision=options.precision.value,
-        threads=options.threads,
-        policy=_policy(options, notes),
-    )
-    model.name, model.revision = found.name, found.revision
-    _say(found, model.load_seconds, notes)
-    return model
-
-
-def load_text_classifier(found: Found, options: ComputeOptions, notes: Notes) -> "TextClassifier":
-    """Load a model that was found, to classify texts with it in the way that the options say.
-
-    Raises:
-        Failure: `model-mismatch`: it is no classifier of whole texts, or its parts do not fit.
-    """
-    from gpt_bigcode.labeling.text_classifier import TextClassifier
-
-    with _classifier_errors(found):
-        model = TextClassifier.load(
-            found.directory,
-            device=options.device,
-            precision=options.precision.value,
-            threads=options.threads,
-        )
-    model.name, model.revision = found.name, found.revision
-    _say(found, model.load_seconds, notes)
-    return model
 
 
 def describe_classifier(found: Found) -> "ClassifierDescription":

@@ -88,14 +88,7 @@ def load_model(found: Found, task: Task, compute: Compute) -> Any:
         return load.load_text_classifier(found, options, quiet)  # type: ignore[arg-type]
     from gpt_bigcode.labeling.text_tagger import TextTagger
 
-    tagger = TextTagger.load(
-        found.directory,
-        device=compute.device,
-        precision=compute.precision,
-        threads=compute.threads,
-    )
-    tagger.name, tagger.revision = found.name, found.revision
-    return tagger
+    return load.load(TextTagger.load, found, options, quiet)
 
 
 def new_trees(model: "TextModel", limit_bytes: int) -> tuple[PrefixTree, ...]:

@@ -10,6 +10,7 @@ GPTBigCodeError
 │   └── UnsafeCheckpointError    only a pickle is there
 ├── TokenizerError               tokenizer.json is damaged or does not fit the configuration
 ├── InfillUnsupportedError       the checkpoint has no sentinels for infilling
+├── DraftMismatchError           a draft model with other tokens
 ├── ContextError                 more tokens than the model has positions
 ├── InputError                   tensors or text that cannot be worked on
 ├── OptionError                  a sampling rule or limit outside its range
@@ -95,6 +96,12 @@ class InfillUnsupportedError(GPTBigCodeError):
     """The tokenizer has no sentinel tokens for infilling."""
 
     slug = "no-infill"
+
+
+class DraftMismatchError(GPTBigCodeError):
+    """A draft model has other tokens than the model that it guesses for."""
+
+    slug = "draft-mismatch"
 
 
 class ContextError(GPTBigCodeError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from gpt_bigcode.errors import OptionError
 
@@ -77,6 +77,24 @@ class LoadingPolicy:
     detail: Callable[[str], None] = _ignore
     note: Callable[[str], None] = _ignore
     cuda_graphs: bool = False
+
+
+class EngineOptions(TypedDict, total=False):
+    """Where and how a model is computed; everything has a default.
+
+    Attributes:
+        device: auto (default), cpu, cuda or cuda:N.
+        precision: the format of the weights; auto (default) suits the device.
+        threads: processor threads; default: see `choose_threads`. In NumPy as many parts of a
+            prompt are computed side by side, where its BLAS has one thread (OPENBLAS_NUM_THREADS,
+            read when it is imported).
+        policy: what it is for, where quantized weights are kept, who is told what was chosen.
+    """
+
+    device: str
+    precision: Precision | PrecisionName
+    threads: int | None
+    policy: LoadingPolicy | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Generic, TypeVar
 
 from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import CheckpointMissingError
-from gpt_bigcode.hardware import LoadingPolicy, Precision, PrecisionName
+from gpt_bigcode.hardware import EngineOptions
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -28,24 +28,16 @@ BUILT_IN_PACKAGES: Mapping[str, str] = MappingProxyType(
 Engine = TypeVar("Engine")
 
 
-class LoadOptions(TypedDict, total=False):
+class LoadOptions(EngineOptions, total=False):
     """What `TextModel.load` and the like take besides the model.
 
     Attributes:
         name: what results call the model; default: its built-in name or its folder's.
         revision: the commit that its files are of, for results.
-        device: auto (default), cpu, cuda or cuda:N.
-        precision: the format of the weights; auto (default) suits the device.
-        threads: processor threads; default: see `hardware.choose_threads`.
-        policy: where quantized weights are kept, and who is told what was chosen.
     """
 
     name: str | None
     revision: str | None
-    device: str
-    precision: Precision | PrecisionName
-    threads: int | None
-    policy: LoadingPolicy | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +71,8 @@ def load_parts(
 
     Args:
         model: the name of a built-in model, or a folder.
-        open_engine: takes the folder, the configuration, and device, precision, threads and policy
-            by name, as far as they are given; such as `backends.select.open_decoder`.
+        open_engine: takes the folder, the configuration and `EngineOptions`; such as
+            `backends.select.open_decoder`.
         options: see `LoadOptions`.
 
     Raises:
@@ -95,11 +87,12 @@ def load_parts(
     config = GPTBigCodeConfig.from_json_file(folder / CONFIG_FILE)
     tokenizer = CodeTokenizer.from_file(folder / TOKENIZER_FILE)
     tokenizer.validate_against(config)
-    how: dict[str, Any] = {key: options[key] for key in _ENGINE_OPTIONS if key in options}  # type: ignore[literal-required]
-    engine = open_engine(folder, config, **how)
+    engine_options = {**options}
+    name, revision = engine_options.pop("name", None), engine_options.pop("revision", None)
+    engine = open_engine(folder, config, **engine_options)
     return LoadedParts(
-        name=options.get("name") or (str(model) if _is_built_in(model) else folder.resolve().name),
-        revision=options.get("revision"),
+        name=str(name or (model if _is_built_in(model) else folder.resolve().name)),
+        revision=None if revision is None else str(revision),
         folder=folder,
         config=config,
         tokenizer=tokenizer,
@@ -122,9 +115,6 @@ def model_folder(model: str | os.PathLike[str]) -> Path:
         if (place / CONFIG_FILE).is_file():
             return place
     raise CheckpointMissingError(f"{model}: this installation came without this built-in model")
-
-
-_ENGINE_OPTIONS = ("device", "precision", "threads", "policy")
 
 
 def _is_built_in(model: str | os.PathLike[str]) -> bool:

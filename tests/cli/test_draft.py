@@ -40,7 +40,7 @@ def test_another_tokenizer_is_refused(run: Run, arguments: list[str], tmp_path: 
     path.write_text(json.dumps(tokenizer), "utf-8")
     done = run(*arguments, "--draft", draft)
     assert (done.status, done.stdout) == (3, b"")
-    assert done.stderr.startswith("bigcode: error[draft-mismatch]: --draft: ")
+    assert done.stderr.startswith("bigcode: error[draft-mismatch]: draft model ")
 
 
 def test_what_does_not_go_together_is_a_usage_error(run: Run, arguments: list[str]) -> None:

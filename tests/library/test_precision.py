@@ -123,7 +123,7 @@ def test_free_memory_is_that_of_nested_groups(
 
 def opened(folder: Path, name: str, policy: LoadingPolicy) -> Any:
     config = GPTBigCodeConfig.from_json_file(folder / "config.json")
-    decoder = open_decoder(folder, config, device="cpu", precision=name, policy=policy)
+    decoder = open_decoder(folder, config, device="cpu", precision=Precision(name), policy=policy)
     assert isinstance(decoder, TorchDecoder)
     model: Any = decoder.model
     return model.transformer.h[0].mlp.c_proj

@@ -12,6 +12,7 @@ from gpt_bigcode.backends.torch_single_row import MOST_TOKENS, RowTrunk
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ContextError, InputError
+from gpt_bigcode.hardware import Precision
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.modeling.kv_cache import KeyValueCache
 from gpt_bigcode.modeling.transformer import GPTBigCodeModel
@@ -85,7 +86,7 @@ def test_it_is_for_multi_query_in_float32(
 
 def opened(folder: Path, precision: str) -> TorchDecoder:
     config = GPTBigCodeConfig.from_json_file(folder / "config.json")
-    decoder = open_decoder(folder, config, device="cpu", precision=precision)
+    decoder = open_decoder(folder, config, device="cpu", precision=Precision(precision))
     assert isinstance(decoder, TorchDecoder)
     return decoder
 

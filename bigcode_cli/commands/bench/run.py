@@ -164,7 +164,7 @@ class Bench:
             self.directory,
             self.config,
             device=self.model.device,
-            precision=precision,
+            precision=Precision(precision),
             threads=self.model.threads,
         )
 

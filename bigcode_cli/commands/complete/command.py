@@ -1,7 +1,7 @@
 """`bigcode complete`: continues a text."""
 
 from bigcode_cli.commands.complete.advice import note_useless
-from bigcode_cli.commands.complete.prefix_cache import kept_prefixes
+from bigcode_cli.commands.complete.prefix_cache import note_reuse
 from bigcode_cli.commands.complete.presenter import Presenter
 from bigcode_cli.commands.complete.warm import open_text_model
 from bigcode_cli.framework.options import (
@@ -47,9 +47,9 @@ def complete(  # one dataclass for each group of options
     text_model = open_text_model(found, model, server.server, generation, notes)
     presenter = Presenter(source=source, format=report.format, echo=echo, notes=notes)
     note_useless(options, notes)
-    with kept_prefixes(text_model, found, notes, enabled=not generation.no_prefix_cache):
-        options = left_of_budget(options)
-        if report.format is OutputFormat.TEXT and options.samples == 1:
-            presenter.stream(text_model.stream(source.text, options))
-        else:
-            presenter.write(text_model.complete(source.text, options))
+    options = left_of_budget(options)
+    if report.format is OutputFormat.TEXT and options.samples == 1:
+        presenter.stream(text_model.stream(source.text, options))
+    else:
+        presenter.write(text_model.complete(source.text, options))
+    note_reuse(text_model, notes)

@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.commands.complete.draft_model import load_draft
+from bigcode_cli.commands.complete.prefix_cache import usable_prefix_folder
 from bigcode_cli.framework.options import GenerationOptions, KeptModelOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import introduce, load_text_model
@@ -29,9 +30,9 @@ def open_text_model(
     """
 
     def load() -> "TextModel":
-        model = load_text_model(found, options, notes)
-        load_draft(model, generation, options, notes)
-        return model
+        draft = load_draft(generation, options, notes)
+        folder = usable_prefix_folder(enabled=not generation.no_prefix_cache)
+        return load_text_model(found, options, notes, draft=draft, prefix_cache=folder)
 
     if generation.draft is not None:
         return load()

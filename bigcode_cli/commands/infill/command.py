@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bigcode_cli.commands.complete.advice import note_useless
-from bigcode_cli.commands.complete.prefix_cache import kept_prefixes
+from bigcode_cli.commands.complete.prefix_cache import note_reuse
 from bigcode_cli.commands.complete.warm import open_text_model
 from bigcode_cli.commands.infill.cursor import Place, check_way, find_place
 from bigcode_cli.commands.infill.options import AnswerOptions, PlaceOptions, Shown
@@ -74,8 +74,8 @@ def infill(  # noqa: PLR0913  # one dataclass for each group of options
         shown=answer.print or Shown.MIDDLE,
     )
     note_useless(options, notes)
-    with kept_prefixes(text_model, found, notes, enabled=not generation.no_prefix_cache):
-        _answer(text_model, options, presenter, target)
+    _answer(text_model, options, presenter, target)
+    note_reuse(text_model, notes)
 
 
 def _answer(

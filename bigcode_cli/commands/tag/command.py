@@ -24,7 +24,7 @@ from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source
 from bigcode_cli.framework.errors import ExitStatus, Failure, UsageFailure
 from bigcode_cli.framework.options import ServerOptions
 from bigcode_cli.framework.output import Notes
-from bigcode_cli.models.load import introduce, set_numpy_threads
+from bigcode_cli.models.load import introduce, load, set_numpy_threads
 from bigcode_cli.models.resolve import BUILT_IN_TAGGER, Found, find_model
 from bigcode_cli.server.client.judging import WarmTagger
 from bigcode_cli.server.client.warm import ServedModel, warm_model
@@ -188,15 +188,7 @@ def _load(found: Found, options: TagModelOptions, notes: Notes) -> "TextTagger":
     from gpt_bigcode.labeling.text_tagger import TextTagger
 
     try:
-        model = TextTagger.load(
-            found.directory,
-            device=options.device,
-            precision=options.precision.value,
-            threads=options.threads,
-        )
+        return load(TextTagger.load, found, options, notes)
     except CheckpointMismatchError as error:
         hint = error.hint or "bigcode models list shows which models can tag"
         raise Failure(error.slug, f"{found.name}: {error}", hint=hint) from None
-    model.name, model.revision = found.name, found.revision
-    notes.detail(f"model {found.name} from {found.directory}, {model.load_seconds:.2f} s to load")
-    return model

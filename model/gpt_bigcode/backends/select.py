@@ -1,12 +1,12 @@
 """Chooses what computes: NumPy for a small checkpoint on the processor, PyTorch for all else.
 
-Knows no text. PyTorch is imported only where it is chosen: that alone takes longer than completing
-64 tokens with a small checkpoint in NumPy.
+PyTorch is imported only where it is chosen: that alone takes longer than completing 64 tokens with
+a small checkpoint in NumPy.
 """
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 from gpt_bigcode.backends.interfaces import Decoder, Labeler, Scorer
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
@@ -17,7 +17,7 @@ from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import (
     MemoryLimitError,
 )
-from gpt_bigcode.hardware import Job, LoadingPolicy, choose_threads
+from gpt_bigcode.hardware import EngineOptions, Job, LoadingPolicy, choose_threads
 
 if TYPE_CHECKING:
     from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
@@ -27,31 +27,23 @@ MAX_INSTANT_BYTES = 64 * 10**6
 
 
 def open_decoder(
-    directory: Path,
-    config: GPTBigCodeConfig,
-    *,
-    device: str = "auto",
-    precision: str = "auto",
-    threads: int | None = None,
-    policy: LoadingPolicy | None = None,
+    directory: Path, config: GPTBigCodeConfig, **options: Unpack[EngineOptions]
 ) -> Decoder:
     """Load the weights of a language model where they are computed best.
 
     Args:
         directory: the checkpoint.
         config: its configuration.
-        device: auto, cpu, cuda or cuda:N.
-        precision: auto, float32, bfloat16, float16, int8 or int4.
-        threads: processor threads of PyTorch; in NumPy as many parts of a prompt are read side by
-            side, where its BLAS has one thread (OPENBLAS_NUM_THREADS, read when it is imported).
-        policy: what it is for, where quantized weights are kept, who is told what was chosen.
+        options: see `EngineOptions`.
 
     Raises:
         CheckpointError: the directory's files.
-        DeviceError: a device or precision that is not there.
+        DeviceError: a device or precision that is not available.
         OptionError: fewer than one thread.
         MemoryLimitError: the weights do not fit.
     """
+    threads, policy = options.get("threads"), options.get("policy")
+    device, precision = options.get("device", "auto"), options.get("precision", "auto")
     choose_threads(threads)
     policy = policy or LoadingPolicy()
     if is_instant(directory, config, device=device, precision=precision):
@@ -90,22 +82,12 @@ def _is_small(directory: Path, config: GPTBigCodeConfig) -> bool:
 
 
 def open_scorer(
-    directory: Path,
-    config: GPTBigCodeConfig,
-    *,
-    device: str = "auto",
-    precision: str = "auto",
-    threads: int | None = None,
-    policy: LoadingPolicy | None = None,
+    directory: Path, config: GPTBigCodeConfig, **options: Unpack[EngineOptions]
 ) -> Scorer:
-    """Load the weights of a language model where they are computed best.
-
-    Arguments and errors are those of `engines.open_decoder`, whose choice this is.
-    """
-    policy = replace(policy or LoadingPolicy(), job=Job.SCORING)
-    decoder = open_decoder(
-        directory, config, device=device, precision=precision, threads=threads, policy=policy
-    )
+    """Load the weights of a language model; arguments and errors are those of `open_decoder`."""
+    threads, policy = options.get("threads"), options.get("policy") or LoadingPolicy()
+    options["policy"] = replace(policy, job=Job.SCORING)
+    decoder = open_decoder(directory, config, **options)
     if isinstance(decoder, NumpyDecoder):
         return NumpyScorer(decoder, threads=row_threads(threads))
     from gpt_bigcode.backends.torch_heads import TorchScorer
@@ -114,13 +96,7 @@ def open_scorer(
 
 
 def open_labeler(
-    directory: Path,
-    config: GPTBigCodeConfig,
-    *,
-    task: Task,
-    device: str = "auto",
-    precision: str = "auto",
-    threads: int | None = None,
+    directory: Path, config: GPTBigCodeConfig, *, task: Task, **options: Unpack[EngineOptions]
 ) -> Labeler:
     """Load the weights of a classifier where they are computed best.
 
@@ -128,12 +104,14 @@ def open_labeler(
         directory: the checkpoint.
         config: its configuration.
         task: SEQUENCE_CLASSIFICATION or TOKEN_CLASSIFICATION.
-        device: as for `engines.open_decoder`, with precision and threads.
+        options: see `EngineOptions`.
 
     Raises:
         CheckpointError: the directory's files, or a checkpoint with another head.
-        DeviceError, MemoryLimitError, OptionError: as for `engines.open_decoder`.
+        DeviceError, MemoryLimitError, OptionError: as for `open_decoder`.
     """
+    threads = options.get("threads")
+    device, precision = options.get("device", "auto"), options.get("precision", "auto")
     require_head(directory, task)
     choose_threads(threads)
     if is_instant(directory, config, device=device, precision=precision):
@@ -144,6 +122,4 @@ def open_labeler(
             raise MemoryLimitError("not enough memory for the model's weights") from None
     from gpt_bigcode.backends.torch_heads import TorchLabeler
 
-    return TorchLabeler.load(
-        directory, task=task, device=device, precision=precision, threads=threads
-    )
+    return TorchLabeler.load(directory, task=task, **options)

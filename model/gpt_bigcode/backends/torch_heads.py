@@ -5,7 +5,7 @@ Knows rows of ids and their padding; knows no text and no windows.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self, TypeAlias, cast
+from typing import Self, TypeAlias, Unpack, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from gpt_bigcode.backends.torch_loading import load_computable
 from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, Task
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import NonFiniteError
+from gpt_bigcode.hardware import EngineOptions
 from gpt_bigcode.modeling.heads import (
     GPTBigCodeForCausalLM,
     GPTBigCodeForSequenceClassification,
@@ -113,21 +114,21 @@ class TorchLabeler:
         self._device = model.transformer.wte.weight.device
 
     @classmethod
-    def load(
-        cls,
-        directory: Path,
-        *,
-        task: Task,
-        device: str = "auto",
-        precision: str = "auto",
-        threads: int | None = None,
-    ) -> Self:
-        """Read a checkpoint directory; arguments and errors are those of `open_labeler`."""
-        set_threads(threads)
+    def load(cls, directory: Path, *, task: Task, **options: Unpack[EngineOptions]) -> Self:
+        """Load a classifier; arguments and errors are those of `open_labeler`."""
+        device, precision = options.get("device", "auto"), options.get("precision", "auto")
+        set_threads(options.get("threads"))
         config = GPTBigCodeConfig.from_json_file(directory / CONFIG_FILE)
         if precision == "auto" and choose_device(device).type == "cpu":
             precision = "float32"  # a label near a threshold must not depend on the processor
-        model = load_computable(directory, config, task=task, device=device, precision=precision)
+        model = load_computable(
+            directory,
+            config,
+            task=task,
+            device=device,
+            precision=precision,
+            policy=options.get("policy"),
+        )
         return cls(cast("Classifier", model))
 
     @property

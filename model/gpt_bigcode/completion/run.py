@@ -12,6 +12,7 @@ from gpt_bigcode.completion.prompt import Prompt
 from gpt_bigcode.completion.results import Choice, Completion, Timings
 from gpt_bigcode.generation.first_token import FirstToken
 from gpt_bigcode.generation.loop import GeneratedToken, Generation
+from gpt_bigcode.generation.prefix_cache import PrefixDecoder
 from gpt_bigcode.generation.sampling import Rule, Sampler
 from gpt_bigcode.generation.speculative import look_ahead
 from gpt_bigcode.generation.token_healing import Healing
@@ -87,6 +88,8 @@ class CompletionRun:
             piece = row.close()
             if piece:
                 yield index, piece
+        if isinstance(self.model.decoder, PrefixDecoder):
+            self.model.decoder.save()  # now that all has been shown
 
     def completion(self) -> Completion:
         """What the rows hold."""

@@ -2,20 +2,20 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
-from time import perf_counter
-from typing import Self
+from typing import Self, Unpack
 
-from gpt_bigcode.backends.interfaces import Decoder, StepDecoder
+from gpt_bigcode.backends.interfaces import BlockDecoder, Decoder, StepDecoder
 from gpt_bigcode.backends.select import open_decoder
 from gpt_bigcode.completion.fim import Gap, build_infill_prompt
 from gpt_bigcode.completion.options import CompletionOptions, InfillOptions, InfillOrder
 from gpt_bigcode.completion.prompt import ModelSpace, Prompt, build_prompt
 from gpt_bigcode.completion.results import Completion
 from gpt_bigcode.completion.run import CompletionRun
-from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.errors import InfillUnsupportedError, OptionError
-from gpt_bigcode.hardware import LoadingPolicy
+from gpt_bigcode.errors import DraftMismatchError, InfillUnsupportedError, OptionError
+from gpt_bigcode.generation.prefix_cache import PrefixDecoder
+from gpt_bigcode.loading import LoadOptions, load_parts
 from gpt_bigcode.tokenization.end_tokens import end_token_ids
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
@@ -46,42 +46,60 @@ class TextModel:
     @classmethod
     def load(
         cls,
-        directory: Path,
+        model: str | PathLike[str],
         *,
-        device: str = "auto",
-        precision: str = "auto",
-        threads: int | None = None,
-        policy: LoadingPolicy | None = None,
+        draft: "TextModel | None" = None,
+        prefix_cache: str | PathLike[str] | None = None,
+        **options: Unpack[LoadOptions],
     ) -> Self:
-        """Read config.json, tokenizer.json and the weights of a directory.
+        """Load a model.
 
         Args:
-            directory: the checkpoint; its name becomes the model's (`name` may be set afterwards).
-            device: auto, cpu, cuda or cuda:N.
-            precision: auto, float32, bfloat16, float16, int8 or int4.
-            threads: processor threads; default: see `threads.choose_threads`.
-            policy: where quantized weights are kept, and who is told what was chosen.
+            model: the name of a built-in model, or the folder of a checkpoint.
+            draft: a smaller model with the same tokens, whose guesses this one checks.
+            prefix_cache: a folder in which the beginnings of prompts are kept for the next time.
+            options: see `LoadOptions`: name, revision, device, precision, threads, policy.
 
         Raises:
-            ConfigError, CheckpointError, TokenizerError: the directory's files.
-            DeviceError: a device or precision that is not there.
+            CheckpointMissingError: no such model.
+            ConfigError, CheckpointError, TokenizerError: its files.
+            DraftMismatchError: the draft model has other tokens.
+            DeviceError: a device or precision that is not available.
             OptionError: fewer than one thread.
             MemoryLimitError: the weights do not fit.
         """
-        started = perf_counter()
-        directory = Path(directory)
-        config = GPTBigCodeConfig.from_json_file(directory / "config.json")
-        infill_order = InfillOrder.of(config)
-        tokenizer = CodeTokenizer.from_file(directory / "tokenizer.json")
-        tokenizer.validate_against(config)
-        decoder = open_decoder(
-            directory, config, device=device, precision=precision, threads=threads, policy=policy
+        parts = load_parts(model, open_decoder, options)
+        decoder: Decoder = parts.engine
+        if prefix_cache is not None and isinstance(decoder, BlockDecoder):
+            decoder = PrefixDecoder.open(decoder, Path(prefix_cache), parts.folder)
+        loaded = cls(
+            decoder,
+            parts.tokenizer,
+            name=parts.name,
+            revision=parts.revision,
+            start_id=parts.tokenizer.start_id(parts.config),
+            load_seconds=parts.seconds,
         )
-        model = cls(decoder, tokenizer, start_id=tokenizer.start_id(config))
-        model.name, model.infill_order = directory.resolve().name, infill_order
-        model.end_ids = end_token_ids(tokenizer, config, directory)
-        model.load_seconds = perf_counter() - started
-        return model
+        loaded.infill_order = InfillOrder.of(parts.config)
+        loaded.end_ids = end_token_ids(parts.tokenizer, parts.config, parts.folder)
+        if draft is not None:
+            loaded._use_draft(draft)
+        return loaded
+
+    @property
+    def reused_tokens(self) -> int:
+        """How many tokens of the last prompt came from the prefix cache."""
+        return self.decoder.reused_tokens if isinstance(self.decoder, PrefixDecoder) else 0
+
+    def _use_draft(self, draft: "TextModel") -> None:
+        ours, theirs = self.tokenizer, draft.tokenizer
+        if ours.spellings != theirs.spellings or ours.special_ids != theirs.special_ids:
+            raise DraftMismatchError(
+                f"draft model {draft.name}: its tokenizer is not that of {self.name}",
+                hint="a draft must have the model's tokens, as tiny_starcoder_py has StarCoder's",
+            )
+        if isinstance(draft.decoder, StepDecoder):
+            self.draft = draft.decoder
 
     def complete(self, prompt: str, options: CompletionOptions | None = None) -> Completion:
         """Continue the text.

@@ -15,7 +15,8 @@ from time import perf_counter
 
 import numpy as np
 
-from gpt_bigcode.backends.interfaces import BlockDecoder, Logits
+from gpt_bigcode.backends.interfaces import BlockDecoder, Logits, StepDecoder
+from gpt_bigcode.checkpoint.weights_id import weights_id
 from gpt_bigcode.storage.disk_cache import DiskCache
 
 _VERSION = 3  # to be counted up whenever the same tokens give other numbers
@@ -52,6 +53,14 @@ class PrefixDecoder:
         self._decoder, self._cache, self._weights = decoder, cache, weights
         self._least_seconds = least_seconds
         self._new: list[tuple[int, str]] = []  # blocks that are not kept yet
+
+    @classmethod
+    def open(cls, decoder: BlockDecoder, folder: Path, checkpoint: Path) -> StepDecoder:
+        """Wrap the decoder of a checkpoint; it stays alone if its files cannot be identified."""
+        try:
+            return cls(decoder, prefix_cache(folder), weights_id(checkpoint))
+        except OSError:
+            return decoder
 
     @property
     def context_length(self) -> int:

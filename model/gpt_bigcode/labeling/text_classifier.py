@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from os import PathLike
 from pathlib import Path
-from time import perf_counter
-from typing import Self
+from typing import Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, Task, require_head
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError
 from gpt_bigcode.labeling.results import Classification, Problem, WindowLabels
+from gpt_bigcode.loading import LoadOptions, load_parts
 from gpt_bigcode.tokenization.document_stream import DocumentStream, Window, WindowTokens
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
@@ -40,6 +42,7 @@ class TextClassifier:
         config: GPTBigCodeConfig,
         *,
         name: str = "model",
+        revision: str | None = None,
         load_seconds: float = 0.0,
     ) -> None:
         """Join the parts.
@@ -52,42 +55,26 @@ class TextClassifier:
         self.problem = problem_of(config)
         self.names = label_names(config)
         self.name = name
-        self.revision: str | None = None
+        self.revision = revision
         self.load_seconds = load_seconds
 
     @classmethod
-    def load(
-        cls,
-        directory: Path,
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        threads: int | None = None,
-    ) -> Self:
-        """Read a checkpoint directory; arguments as for `TextModel.load`.
+    def load(cls, model: str | PathLike[str], **options: Unpack[LoadOptions]) -> Self:
+        """Load a model; arguments and errors are those of `TextModel.load`, and more.
 
         Raises:
             CheckpointMismatchError: a checkpoint without a head for whole texts.
-            ConfigError, CheckpointError, TokenizerError, DeviceError, MemoryLimitError,
-            OptionError: as for `TextModel.load`.
+            ConfigError: two labels have the same name.
         """
-        started = perf_counter()
-        directory = Path(directory)
-        config = GPTBigCodeConfig.from_json_file(directory / "config.json")
-        require_head(directory, Task.SEQUENCE_CLASSIFICATION)
-        tokenizer = CodeTokenizer.from_file(directory / "tokenizer.json")
-        tokenizer.validate_against(config)
-        labeler = open_labeler(
-            directory,
-            config,
-            task=Task.SEQUENCE_CLASSIFICATION,
-            device=device,
-            precision=precision,
-            threads=threads,
+        parts = load_parts(model, partial(open_labeler, task=Task.SEQUENCE_CLASSIFICATION), options)
+        return cls(
+            parts.engine,
+            parts.tokenizer,
+            parts.config,
+            name=parts.name,
+            revision=parts.revision,
+            load_seconds=parts.seconds,
         )
-        seconds = perf_counter() - started
-        name = directory.resolve().name
-        return cls(labeler, tokenizer, config, name=name, load_seconds=seconds)
 
     def classify(self, text: str, *, windows: bool = False) -> Classification:
         """Classify one text; a byte order mark is left out, everything else is read as it is.

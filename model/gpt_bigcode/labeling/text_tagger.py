@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from time import perf_counter
-from typing import Self
+from functools import partial
+from os import PathLike
+from typing import Self, Unpack
 
 from gpt_bigcode.backends.interfaces import Labeler, Logits
 from gpt_bigcode.backends.select import open_labeler
@@ -15,6 +15,7 @@ from gpt_bigcode.labeling.bio_labels import LabelScheme
 from gpt_bigcode.labeling.line_spans import LineSpans
 from gpt_bigcode.labeling.spans import Span, SpanFinder
 from gpt_bigcode.labeling.tag_windows import TagWindows
+from gpt_bigcode.loading import LoadOptions, load_parts
 from gpt_bigcode.tokenization.document_stream import DocumentStream, WindowTokens
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
@@ -85,6 +86,7 @@ class TextTagger:
         config: GPTBigCodeConfig,
         *,
         name: str = "model",
+        revision: str | None = None,
         load_seconds: float = 0.0,
     ) -> None:
         """Join a labeler with what its configuration says about reading and labels.
@@ -101,41 +103,26 @@ class TextTagger:
             )
         self.windows = TagWindows.of(config, tokenizer.end_of_text_id)
         self.name = name
-        self.revision: str | None = None
+        self.revision = revision
         self.load_seconds = load_seconds
 
     @classmethod
-    def load(
-        cls,
-        directory: Path,
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        threads: int | None = None,
-    ) -> Self:
-        """Read the directory of a token classifier.
-
-        Arguments and errors are those of `TextModel.load`, and:
+    def load(cls, model: str | PathLike[str], **options: Unpack[LoadOptions]) -> Self:
+        """Load a model; arguments and errors are those of `TextModel.load`, and more.
 
         Raises:
             CheckpointMismatchError: a checkpoint with another head.
             ConfigError: see the class.
         """
-        started = perf_counter()
-        directory = Path(directory)
-        config = GPTBigCodeConfig.from_json_file(directory / "config.json")
-        tokenizer = CodeTokenizer.from_file(directory / "tokenizer.json")
-        tokenizer.validate_against(config)
-        labeler = open_labeler(
-            directory,
-            config,
-            task=Task.TOKEN_CLASSIFICATION,
-            device=device,
-            precision=precision,
-            threads=threads,
+        parts = load_parts(model, partial(open_labeler, task=Task.TOKEN_CLASSIFICATION), options)
+        return cls(
+            parts.engine,
+            parts.tokenizer,
+            parts.config,
+            name=parts.name,
+            revision=parts.revision,
+            load_seconds=parts.seconds,
         )
-        name, seconds = directory.resolve().name, perf_counter() - started
-        return cls(labeler, tokenizer, config, name=name, load_seconds=seconds)
 
     def tag(self, text: str, options: TagOptions | None = None) -> Tagging:
         """Find the spans of one text.

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from time import perf_counter
-from typing import Self
+from os import PathLike
+from typing import Self, Unpack
 
 from gpt_bigcode.backends.interfaces import LogProbabilities, Row, Scorer
 from gpt_bigcode.backends.select import open_scorer
-from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.hardware import LoadingPolicy
+from gpt_bigcode.loading import LoadOptions, load_parts
 from gpt_bigcode.scoring.accumulator import ScoreAccumulator
 from gpt_bigcode.scoring.results import Score
 from gpt_bigcode.scoring.windows import WindowMode, WindowPlan
@@ -43,41 +41,28 @@ class TextScorer:
         tokenizer: CodeTokenizer,
         *,
         name: str = "model",
+        revision: str | None = None,
         start_id: int | None = None,
         load_seconds: float = 0.0,
     ) -> None:
         self.scorer = scorer
         self.tokenizer = tokenizer
         self.name = name
-        self.revision: str | None = None
+        self.revision = revision
         self.start_id = tokenizer.end_of_text_id if start_id is None else start_id
         self.load_seconds = load_seconds
 
     @classmethod
-    def load(
-        cls,
-        directory: Path,
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        threads: int | None = None,
-        policy: LoadingPolicy | None = None,
-    ) -> Self:
-        """Read a checkpoint directory; arguments and errors are those of `TextModel.load`."""
-        started = perf_counter()
-        directory = Path(directory)
-        config = GPTBigCodeConfig.from_json_file(directory / "config.json")
-        tokenizer = CodeTokenizer.from_file(directory / "tokenizer.json")
-        tokenizer.validate_against(config)
-        scorer = open_scorer(
-            directory, config, device=device, precision=precision, threads=threads, policy=policy
-        )
+    def load(cls, model: str | PathLike[str], **options: Unpack[LoadOptions]) -> Self:
+        """Load a model; arguments and errors are those of `TextModel.load`."""
+        parts = load_parts(model, open_scorer, options)
         return cls(
-            scorer,
-            tokenizer,
-            name=directory.resolve().name,
-            start_id=tokenizer.start_id(config),
-            load_seconds=perf_counter() - started,
+            parts.engine,
+            parts.tokenizer,
+            name=parts.name,
+            revision=parts.revision,
+            start_id=parts.tokenizer.start_id(parts.config),
+            load_seconds=parts.seconds,
         )
 
     def plan(self, options: ScoreOptions) -> WindowPlan:
