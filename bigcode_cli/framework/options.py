@@ -78,6 +78,9 @@ NoWeightsCache: TypeAlias = Annotated[
 NoCache: TypeAlias = Annotated[
     bool, switch("Neither read nor write the result cache.", "--no-cache", panel=GENERAL)
 ]
+Quiet: TypeAlias = Annotated[
+    bool, switch("Print no notes, only errors.", "--quiet", "-q", panel=GENERAL)
+]
 ExitZero: TypeAlias = Annotated[
     bool, switch("Exit with status 0 even if there are findings.", "--exit-zero", panel=GATES)
 ]
@@ -136,16 +139,20 @@ class ServerOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MessageOptions:
+class LoudnessOptions:
     """How much is said beside the result."""
 
-    quiet: Annotated[
-        bool, switch("Print no notes, only errors.", "--quiet", "-q", panel=GENERAL)
-    ] = False
+    quiet: Quiet = False
     verbose: Annotated[
         bool,
         switch("Print notes on model, tokens and times.", "--verbose", "-v", panel=GENERAL),
     ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageOptions(LoudnessOptions):
+    """... and whether the network may be used."""
+
     offline: Annotated[bool, switch("Never use the network.", "--offline", panel=GENERAL)] = False
 
 

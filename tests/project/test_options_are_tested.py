@@ -17,7 +17,7 @@ import typer
 from bigcode_cli.app import app
 
 TESTS = Path(__file__).resolve().parents[1]
-FOLDERS = ("cli", "corpus", "project")
+FOLDERS = ("cli", "corpus", "project", "server")
 _PROCESS = frozenset({"BIGCODE", "Run", "subprocess"})
 _OF_EVERY_COMMAND = frozenset({"--help"})
 

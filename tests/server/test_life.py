@@ -191,11 +191,12 @@ def test_ps_and_stop(start: Start, folder: Path) -> None:
     assert [model["model"] for model in state["models"]] == ["pocket-coder"]
     assert run("ps").stdout.startswith(b"MODEL")
     assert run("stop", "no-such").status == 3
-    assert run("stop", "pocket-coder").status == 0
+    assert run("stop", "--quiet", "pocket-coder").stderr == ""
     assert run("ps", "--format", "json").json["models"] == []
     assert run("stop").status == 0
     assert server.process.wait(10) == 0
     assert run("ps", "--format", "json").json == {"running": False, "models": []}
+    assert run("ps", "--quiet").stderr == ""
     assert run("stop").status == 0
 
 
@@ -237,6 +238,34 @@ def test_auto_starts_a_server_for_a_model_that_is_not_built_in(
         while run("ps", "--format", "json").json["running"]:  # it ends by itself
             assert monotonic() < deadline
             sleep(0.5)
+
+
+def test_limits_are_kept(start: Start) -> None:
+    """A server of many limits: it computes as it was told, and ends by itself."""
+    server = start(
+        *("--parallel", "1", "--queue", "3", "--keep-alive", "3s", "--exit-when-idle", "--quiet"),
+        *("--max-memory", "8G", "--prefix-memory", "1Mi", "--device", "cpu"),
+        *("--precision", "float32", "--threads", "1"),
+    )
+    for number in range(8):
+        body = {"prompt": f"# {number}\n" * 300, "max_tokens": 1, "temperature": 0}
+        assert server.ask("POST", "/v1/completions", body)[0] == 200
+    (model,) = server.ask("GET", "/bigcode/v1/ps")[1]["models"]
+    assert model["bytes"] < 29_267_496 + (1 << 20)
+    assert model["expires_seconds"] <= 3
+    assert server.process.wait(30) == 0
+    assert "listening" not in server.log.read_text("utf-8")
+
+
+def test_models_that_do_not_fit_are_refused(start: Start) -> None:
+    server = start("--max-memory", "30M")
+    body = {"files": [{"text": "x = 1\n"}]}
+    assert server.ask("POST", "/bigcode/v1/tag", body)[0] == 200  # the idle one makes room
+    models = server.ask("GET", "/bigcode/v1/ps")[1]["models"]
+    assert "pocket-coder" not in [model["model"] for model in models]
+    server.close()
+    small = start("--quiet", "--max-memory", "30M")
+    assert small.ask("POST", "/bigcode/v1/score", body)[0] in (200, 503)
 
 
 @contextmanager

@@ -46,7 +46,8 @@ class Editor:
             self._received.put(json.loads(self.process.stdout.read(size)))
 
     def tell(self, method: str, **params: Any) -> None:
-        self._send({"method": method, **({"params": params} if params else {})})
+        bare = method == "exit"
+        self._send({"method": method} if bare else {"method": method, "params": params})
 
     def start(self, method: str, **params: Any) -> int:
         """Send a request; its number."""
@@ -212,6 +213,25 @@ def test_surprising_lines_without_a_server(server: Server, folder: Path) -> None
         assert editor.close() == 0
         assert editor.process.stderr
         assert editor.process.stderr.read() == b""
+    finally:
+        editor.end()
+
+
+@pytest.mark.parametrize("loudness", ["--quiet", "--verbose"])
+def test_options(server: Server, folder: Path, loudness: str) -> None:
+    model = ("--model", "pocket-coder", "--device", "cpu", "--precision", "float32")
+    rest = ("--threads", "1", "--completion-tokens", "2", "--server", "off", loudness)
+    editor = Editor(dict(server.environment), folder, *model, *rest)
+    try:
+        editor.ask("initialize", processId=None, rootUri=None, capabilities={})
+        editor.tell("initialized")
+        editor.open("file:///a.py", CODE)
+        at = _at("file:///a.py", 5, 17)
+        (item,) = editor.ask("textDocument/completion", **at)["items"]
+        sides = {"prefix": CODE[:-1], "suffix": "\n", "max_tokens": 2}
+        wanted = server.ask("POST", "/bigcode/v1/infill", sides)[1]["choices"][0]["text"]
+        assert item["textEdit"]["newText"] == wanted
+        assert editor.close() == 0
     finally:
         editor.end()
 

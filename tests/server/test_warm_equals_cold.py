@@ -135,6 +135,29 @@ def test_verbose_says_which_way_was_taken(warm: Run, cold: Run, folder: Path) ->
     assert "no server is running" in nobody(*call).stderr
 
 
+@pytest.mark.usefixtures("texts")
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("complete", "code.py", "--max-tokens", "2"),
+        ("infill", "code.py", "--at", "6:9", "--max-tokens", "2"),
+        ("score", "code.py", "--no-cache"),
+        ("classify", "code.py", "--no-cache"),
+        ("tag", "code.py"),
+    ],
+    ids=lambda call: call[0],
+)
+def test_a_server_can_be_named(cold: Run, server: Server, folder: Path, call: list[str]) -> None:
+    before = server.log.read_text("utf-8").count("POST")
+    named = cold(*call, "--server", f"unix:{server.socket}")
+    assert server.log.read_text("utf-8").count("POST") > before
+    _same(named, cold(*call, "--server", "off"))
+    missing = cold(*call, "--server", f"unix:{folder}/none")
+    assert (missing.status, "error[server]" in missing.stderr) == (3, True)
+    wrong = cold(*call, "--server", "sometimes")
+    assert (wrong.status, "--server: 'sometimes' is not" in wrong.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.slow)])
 def test_many_prompts_beside_seven_others(server: Server, count: int) -> None:
     """Whoever else is served, and whatever was computed before: the text is that of one process."""

@@ -12,7 +12,7 @@ from bigcode_cli.framework.options import (
     COMMON,
     MODEL_METAVAR,
     ComputeOptions,
-    MessageOptions,
+    LoudnessOptions,
     ServerOptions,
 )
 from bigcode_cli.framework.output import Notes
@@ -57,7 +57,7 @@ def lsp(
     features: FeatureOptions,
     compute: ComputeOptions,
     server: ServerOptions,
-    messages: MessageOptions,
+    messages: LoudnessOptions,
 ) -> None:
     """Run a language server for editors on standard input and output.
 

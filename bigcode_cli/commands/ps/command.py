@@ -2,22 +2,22 @@
 
 from typing import Any
 
-from bigcode_cli.framework.options import OutputFormat, ReportOptions
+from bigcode_cli.framework.options import Format, OutputFormat, Quiet
 from bigcode_cli.framework.output import Notes, shown_bytes, write_document, write_table
 from bigcode_cli.server.client.connection import Connection, ServerUnusableError
 from bigcode_cli.server.paths import socket_path
 
 
-def ps(*, report: ReportOptions) -> None:
+def ps(*, quiet: Quiet = False, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
     """List the models that the server has loaded, with memory and idle time."""
     document = server_state()
     if document is None:
         document = {"running": False, "models": []}
-        Notes(quiet=report.quiet).note("no server is running; bigcode serve starts one")
+        Notes(quiet=quiet).note("no server is running; bigcode serve starts one")
     else:
         document = {"running": True, **document}
-    if report.format is not OutputFormat.TEXT:
-        write_document(document, report.format)
+    if format is not OutputFormat.TEXT:
+        write_document(document, format)
     elif document["models"]:
         headings = ("MODEL", "TASK", "STATE", "MEMORY", "REQUESTS", "IDLE")
         write_table(headings, [_row(model) for model in document["models"]])

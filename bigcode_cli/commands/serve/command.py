@@ -12,7 +12,7 @@ from bigcode_cli.framework.options import (
     COMMON,
     MODEL_METAVAR,
     ComputeOptions,
-    MessageOptions,
+    LoudnessOptions,
 )
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import set_numpy_threads
@@ -42,7 +42,7 @@ def serve(  # one dataclass for each group of options
     start: StartOptions,
     limits: LimitOptions,
     compute: ComputeOptions,
-    messages: MessageOptions,
+    messages: LoudnessOptions,
 ) -> None:
     """Keep models in memory and answer editors and the other commands.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from bigcode_cli.framework import option_types
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.option_types import argument
-from bigcode_cli.framework.options import MessageOptions
+from bigcode_cli.framework.options import Quiet
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.server.client.connection import Connection, ServerUnusableError
 from bigcode_cli.server.paths import socket_path
@@ -23,12 +23,12 @@ ModelName = Annotated[
 ]
 
 
-def stop(model: ModelName = None, *, messages: MessageOptions) -> None:
+def stop(model: ModelName = None, *, quiet: Quiet = False) -> None:
     """Unload MODEL, or stop the server.
 
     Running requests get up to 5 seconds to finish.
     """
-    notes = Notes(quiet=messages.quiet)
+    notes = Notes(quiet=quiet)
     try:
         with Connection(socket_path()) as connection:
             state = connection.get("/bigcode/v1/ps")
