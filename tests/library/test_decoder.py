@@ -13,7 +13,8 @@ from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.errors import NonFiniteError
-from gpt_bigcode.generation.loop import Generation, Limits, naive_generate
+from gpt_bigcode.generation.limits import Limits
+from gpt_bigcode.generation.loop import Generation, naive_generate
 from gpt_bigcode.generation.sampling import Sampler
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.stopping.finish_reason import FinishReason

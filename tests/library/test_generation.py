@@ -9,7 +9,8 @@ import pytest
 
 from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionError
 from gpt_bigcode.generation import loop
-from gpt_bigcode.generation.loop import Generation, Limits, naive_generate, row_generators
+from gpt_bigcode.generation.limits import Limits
+from gpt_bigcode.generation.loop import Generation, naive_generate, row_generators
 from gpt_bigcode.generation.sampling import Sampler
 from gpt_bigcode.stopping.finish_reason import FinishReason
 

@@ -11,7 +11,8 @@ from gpt_bigcode.backends.cuda_graph import GraphedDecoder
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.errors import ContextError, InputError
-from gpt_bigcode.generation.loop import Generation, Limits
+from gpt_bigcode.generation.limits import Limits
+from gpt_bigcode.generation.loop import Generation
 from gpt_bigcode.generation.sampling import Sampler
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 

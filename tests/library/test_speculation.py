@@ -25,7 +25,8 @@ from gpt_bigcode.generation.drafters import (
     ModelDrafter,
     PromptLookup,
 )
-from gpt_bigcode.generation.loop import Generation, Limits
+from gpt_bigcode.generation.limits import Limits
+from gpt_bigcode.generation.loop import Generation
 from gpt_bigcode.generation.sampling import Sampler, probabilities
 from gpt_bigcode.generation.speculative import SpeculativeDecoder, look_ahead
 from gpt_bigcode.stopping.finish_reason import FinishReason

@@ -14,7 +14,8 @@ from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.generation.drafters import Draft
-from gpt_bigcode.generation.loop import Generation, Limits
+from gpt_bigcode.generation.limits import Limits
+from gpt_bigcode.generation.loop import Generation
 from gpt_bigcode.generation.sampling import Sampler
 from gpt_bigcode.generation.speculative import SpeculativeDecoder, look_ahead
 

@@ -42,6 +42,7 @@ class Server:
             "XDG_RUNTIME_DIR": str(runtime),
         }
         self.arguments = arguments
+        self.loudness = () if "--quiet" in arguments else ("-v",)
         self.log = runtime / "log"
         self.process: subprocess.Popen[bytes] = self._start()
 
@@ -63,7 +64,7 @@ class Server:
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [BIGCODE, "serve", "-v", *self.arguments],
+                [BIGCODE, "serve", *self.loudness, *self.arguments],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

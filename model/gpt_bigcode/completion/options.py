@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypedDict
 
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, OptionError
-from gpt_bigcode.generation.loop import Limits
-from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.generation.limits import Limits, check_sampling
 from gpt_bigcode.stopping.scope import Scope
+
+if TYPE_CHECKING:
+    from gpt_bigcode.generation.sampling import Sampler
 
 MAX_STOPS = 16
 MAX_STOP_BYTES = 256
@@ -53,6 +55,16 @@ class InfillOrder(StrEnum):
         if name not in tuple(cls):
             raise ConfigError(f'config.json: {FIELD}: not {{"order": "psm"}} or "spm"')
         return cls(name)
+
+
+class _Sampling(TypedDict):
+    """The arguments of `Sampler.build`."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repetition_penalty: float
 
 
 @dataclass(frozen=True)
@@ -113,7 +125,8 @@ class CompletionOptions:
     speculate: bool = True
 
     def __post_init__(self) -> None:
-        _ = self.limits, self.sampler
+        _ = self.limits
+        check_sampling(**self._sampling)
         if self.until is not None:
             object.__setattr__(self, "until", Scope.parse(self.until))
         if not 1 <= self.samples <= MAX_SAMPLES:
@@ -136,15 +149,21 @@ class CompletionOptions:
         return Limits(self.max_tokens, self.time_budget_seconds)
 
     @property
-    def sampler(self) -> Sampler:
+    def sampler(self) -> "Sampler":
         """How tokens are chosen."""
-        return Sampler.build(
-            temperature=self.temperature,
-            top_k=self.top_k,
-            top_p=self.top_p,
-            min_p=self.min_p,
-            repetition_penalty=self.repetition_penalty,
-        )
+        from gpt_bigcode.generation.sampling import Sampler  # NumPy is needed for no option
+
+        return Sampler.build(**self._sampling)
+
+    @property
+    def _sampling(self) -> "_Sampling":
+        return {
+            "temperature": self.temperature,
+            "top_k": self.top_k,
+            "top_p": self.top_p,
+            "min_p": self.min_p,
+            "repetition_penalty": self.repetition_penalty,
+        }
 
     @property
     def samples_are_alike(self) -> bool:

@@ -6,41 +6,17 @@ A `Decoder` gives logits, a `Sampler` chooses; `Generation` joins them and keeps
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from time import perf_counter
 
 import numpy as np
 
 from gpt_bigcode.backends.interfaces import Decoder, Logits
 from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionError
+from gpt_bigcode.generation.limits import Limits
 from gpt_bigcode.generation.sampling import FloatArray, RandomNumbers, Sampler, log_probability
 from gpt_bigcode.stopping.finish_reason import FinishReason
 
 _ENTROPY_BYTES = 16  # as many as NumPy takes for a seed of its own
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to stop at the latest.
-
-    Attributes:
-        max_tokens: new tokens a row, at least 1.
-        time_budget_seconds: wall-clock time from the start of the prefill. It is looked at between
-            two steps, so the prompt is always read and the first token always written.
-
-    Raises:
-        OptionError: out of range.
-    """
-
-    max_tokens: int = 128
-    time_budget_seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_tokens < 1:
-            raise OptionError(f"max-tokens: {self.max_tokens} is not 1 or more")
-        budget = self.time_budget_seconds
-        if budget is not None and not (isfinite(budget) and budget > 0):
-            raise OptionError(f"time-budget: {budget} is not a number of seconds above 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,17 @@ logits processors (transformers 5.23), compared on values in the tests.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, log
+from math import inf, log
 from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_bigcode.errors import OptionError
+from gpt_bigcode.generation.limits import check_sampling
 
 FloatArray = NDArray[np.floating]
 Rule = Callable[[FloatArray, Sequence[int]], FloatArray]
 
-_HIGHEST_TEMPERATURE = 100.0
-_HIGHEST_PENALTY = 100.0
 _FEW = 512  # tokens that nearly always hold all the probability that top-p asks for
 _VANISHES = -1e4  # exp of this is 0
 _COLDEST = 1e-30  # float32 divides by this; anything colder is as greedy
@@ -142,12 +140,13 @@ class Sampler:
         Raises:
             OptionError: a value outside its range; it is named.
         """
-        _check("temperature", temperature, 0 <= temperature <= _HIGHEST_TEMPERATURE, "0 to 100")
-        _check("top-k", top_k, top_k >= 0, "0 or more")
-        _check("top-p", top_p, 0 < top_p <= 1, "above 0, at most 1")
-        _check("min-p", min_p, 0 <= min_p <= 1, "0 to 1")
-        low_enough = 0 < repetition_penalty <= _HIGHEST_PENALTY
-        _check("repetition-penalty", repetition_penalty, low_enough, "above 0, at most 100")
+        check_sampling(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+        )
         rules: list[Rule] = []
         if repetition_penalty != 1:
             rules.append(RepetitionPenalty(repetition_penalty))
@@ -217,8 +216,3 @@ def _only(logits: FloatArray, ids: NDArray[np.intp]) -> FloatArray:
     filtered = np.full_like(logits, -inf)
     filtered[ids] = logits[ids]
     return filtered
-
-
-def _check(name: str, value: float, fits: bool, allowed: str) -> None:  # noqa: FBT001
-    if not (isfinite(value) and fits):
-        raise OptionError(f"{name}: {value} is not {allowed}")
