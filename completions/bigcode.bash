@@ -239,10 +239,10 @@ _bigcode() {
         " classify") words="--model -m --top --windows --expect --min-score --strict --exit-zero --device --precision --threads --server --quiet -q --verbose -v --offline --format --no-ignore --no-cache --help -h" commands="" ;;
         " tag") words="--staged --labels --min-score --strict --exit-zero --baseline --update-baseline --allow --exclude --salt --redact --in-place --device --precision --threads --model -m --server --quiet -q --verbose -v --offline --no-ignore --format --help -h" commands="" ;;
         " bench") words="--shape --context --repeat --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
-        " serve") words="--model -m --port --host --api-key-file --cors --background --exit-when-idle --keep-alive --max-memory --prefix-memory --parallel --queue --device --precision --threads --quiet -q --verbose -v --offline --help -h" commands="" ;;
-        " ps") words="--quiet -q --verbose -v --offline --format --help -h" commands="" ;;
-        " stop") words="--quiet -q --verbose -v --offline --help -h" commands="" ;;
-        " lsp") words="--model -m --completion-tokens --no-secrets --surprises --device --precision --threads --server --quiet -q --verbose -v --offline --help -h" commands="" ;;
+        " serve") words="--model -m --port --host --api-key-file --cors --background --exit-when-idle --keep-alive --max-memory --prefix-memory --parallel --queue --device --precision --threads --quiet -q --verbose -v --help -h" commands="" ;;
+        " ps") words="--quiet -q --format --help -h" commands="" ;;
+        " stop") words="--quiet -q --help -h" commands="" ;;
+        " lsp") words="--model -m --completion-tokens --no-secrets --surprises --device --precision --threads --server --quiet -q --verbose -v --help -h" commands="" ;;
         " models") words="--help -h" commands="list pull update show verify remove prune path default convert" ;;
         " models list") words="--available --format --help -h" commands="" ;;
         " models pull") words="--revision --convert --quiet -q --verbose -v --offline --format --help -h" commands="$(_bigcode_published)" ;;
