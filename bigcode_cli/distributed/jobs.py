@@ -13,9 +13,11 @@ from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
 from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.errors import GPTBigCodeError
 from gpt_bigcode.hardware import Job, LoadingPolicy
+from gpt_bigcode.labeling.options import TagOptions
 from gpt_bigcode.labeling.text_classifier import TextClassifier
-from gpt_bigcode.labeling.text_tagger import TagOptions, TextTagger
-from gpt_bigcode.scoring.text_scorer import ScoreOptions, TextScorer
+from gpt_bigcode.labeling.text_tagger import TextTagger
+from gpt_bigcode.scoring.options import ScoreOptions
+from gpt_bigcode.scoring.text_scorer import TextScorer
 from gpt_bigcode.scoring.windows import WindowMode
 
 _PIECE_CHARACTERS = 1 << 15

@@ -70,7 +70,7 @@ class Models:
 
     def tag(self, text: str) -> list[Any]:
         """The spans that look like personal data or secrets."""
-        from gpt_bigcode.labeling.text_tagger import TagOptions
+        from gpt_bigcode.labeling.options import TagOptions
 
         model = self._model(Task.TAG, WarmTagger)
         outcome = next(iter(model.tag_many([[text]], TagOptions())))
@@ -78,7 +78,7 @@ class Models:
 
     def score(self, text: str) -> list[Any]:
         """The values of all lines."""
-        from gpt_bigcode.scoring.text_scorer import ScoreOptions
+        from gpt_bigcode.scoring.options import ScoreOptions
 
         model = self._model(Task.SCORE, WarmScorer)
         outcome = next(iter(model.score_many([[text]], ScoreOptions(lines=True))))

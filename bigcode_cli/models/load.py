@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
     from gpt_bigcode.completion.text_model import TextModel
     from gpt_bigcode.hardware import LoadingPolicy
-    from gpt_bigcode.labeling.text_classifier import ClassifierDescription, TextClassifier
+    from gpt_bigcode.labeling.description import ClassifierDescription
+    from gpt_bigcode.labeling.text_classifier import TextClassifier
     from gpt_bigcode.labeling.text_tagger import TextTagger
     from gpt_bigcode.scoring.text_scorer import TextScorer
 
@@ -161,7 +162,7 @@ def describe_classifier(found: Found) -> "ClassifierDescription":
     Raises:
         Failure: `model-mismatch`: it is no classifier of whole texts.
     """
-    from gpt_bigcode.labeling.text_classifier import describe
+    from gpt_bigcode.labeling.description import describe
 
     with _classifier_errors(found):
         return describe(found.directory)

@@ -259,7 +259,7 @@ def judge_many(
     """
     documents = [[text] for text in texts]
     if task is Task.SCORE:
-        from gpt_bigcode.scoring.text_scorer import ScoreOptions
+        from gpt_bigcode.scoring.options import ScoreOptions
         from gpt_bigcode.scoring.windows import WindowMode
 
         mode = WindowMode(options.pop("window", "strided"))
@@ -267,7 +267,7 @@ def judge_many(
     elif task is Task.CLASSIFY:
         outcomes = model.classify_many(documents, **options)
     else:
-        from gpt_bigcode.labeling.text_tagger import TagOptions
+        from gpt_bigcode.labeling.options import TagOptions
 
         outcomes = model.tag_many(documents, TagOptions(**options))
     for outcome in outcomes:

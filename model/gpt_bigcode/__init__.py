@@ -19,15 +19,17 @@ if TYPE_CHECKING:
     from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
     from gpt_bigcode.completion.text_model import TextModel
     from gpt_bigcode.config import GPTBigCodeConfig
+    from gpt_bigcode.labeling.options import TagOptions
     from gpt_bigcode.labeling.text_classifier import TextClassifier
-    from gpt_bigcode.labeling.text_tagger import TagOptions, TextTagger
+    from gpt_bigcode.labeling.text_tagger import TextTagger
     from gpt_bigcode.modeling.heads import (
         GPTBigCodeForCausalLM,
         GPTBigCodeForSequenceClassification,
         GPTBigCodeForTokenClassification,
     )
     from gpt_bigcode.modeling.transformer import GPTBigCodeModel
-    from gpt_bigcode.scoring.text_scorer import ScoreOptions, TextScorer
+    from gpt_bigcode.scoring.options import ScoreOptions
+    from gpt_bigcode.scoring.text_scorer import TextScorer
 
 __all__ = [
     "CompletionOptions",

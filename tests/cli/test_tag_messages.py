@@ -6,7 +6,7 @@ import pytest
 
 from bigcode_cli.commands.tag.advice import advice, allowing_comment
 from bigcode_cli.commands.tag.masking import masked_line, provider_of
-from gpt_bigcode.labeling.spans import Span
+from gpt_bigcode.labeling.results import Span
 from program import Run
 from scripted_taggers import write_tagger
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from bigcode_cli.commands.tag.redact import redacted
-from gpt_bigcode.labeling.text_tagger import Advance, TagOptions
+from gpt_bigcode.labeling.options import TagOptions
+from gpt_bigcode.labeling.results import Advance
 from program import BIGCODE, Outcome, Run
 from scripted_taggers import write_tagger
 

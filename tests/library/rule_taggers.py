@@ -6,7 +6,8 @@ import numpy as np
 
 from gpt_bigcode.backends.interfaces import Logits
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.labeling.text_tagger import Tagging, TextTagger
+from gpt_bigcode.labeling.results import Tagging
+from gpt_bigcode.labeling.text_tagger import TextTagger
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 PLAIN = ("O", "UPPER", "DIGIT")

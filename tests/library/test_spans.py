@@ -5,7 +5,7 @@ import random
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from gpt_bigcode.labeling.text_tagger import TagOptions
+from gpt_bigcode.labeling.options import TagOptions
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from rule_taggers import BIO, PLAIN, by_letter, by_script, make, shown
 from scripted_models import write_checkpoint

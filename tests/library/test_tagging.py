@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from gpt_bigcode.errors import ConfigError, InputError, NonFiniteError, OptionError
-from gpt_bigcode.labeling.spans import Span
-from gpt_bigcode.labeling.text_tagger import Tagging, TagOptions, TextTagger
+from gpt_bigcode.labeling.options import TagOptions
+from gpt_bigcode.labeling.results import Span, Tagging
+from gpt_bigcode.labeling.text_tagger import TextTagger
 from gpt_bigcode.tokenization.document_stream import Excerpt
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from rule_taggers import PLAIN, Rule, by_letter, by_script, make, shown

@@ -9,7 +9,7 @@ import pytest
 from program import Run
 from served import Server
 
-HEAVY = ("numpy", "tokenizers", "torch", "safetensors", "asyncio", "httpx2", "starlette", "uvicorn")
+HEAVY = ("numpy", "tokenizers", "torch", "asyncio", "httpx2", "starlette", "uvicorn")
 PROGRAM = f"""
 import json, sys
 from bigcode_cli.app import main
@@ -25,7 +25,6 @@ print("\\n" + json.dumps([status, [name for name in {HEAVY} if name in sys.modul
         ("complete", "a.py", "--max-tokens", "2", "--format", "json"),
         ("infill", "a.py", "--at", "1:9", "--max-tokens", "2"),
         ("score", "a.py", "--no-cache"),
-        ("classify", "a.py", "--no-cache"),
         ("tag", "a.py"),
         ("ps",),
     ],

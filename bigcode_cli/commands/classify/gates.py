@@ -10,8 +10,8 @@ from bigcode_cli.files.verdict import Judgement, Verdict
 from bigcode_cli.framework.errors import UsageFailure
 
 if TYPE_CHECKING:
+    from gpt_bigcode.labeling.description import ClassifierDescription
     from gpt_bigcode.labeling.results import Classification, LabelScores
-    from gpt_bigcode.labeling.text_classifier import ClassifierDescription
 
 _MOST_NAMES = 12
 CERTAIN_FROM = 0.5

@@ -22,8 +22,9 @@ from bigcode_cli.models.load import describe_classifier
 from bigcode_cli.models.resolve import Found
 
 if TYPE_CHECKING:
+    from gpt_bigcode.labeling.description import ClassifierDescription
     from gpt_bigcode.labeling.results import Classification
-    from gpt_bigcode.labeling.text_classifier import ClassifierDescription, TextClassifier
+    from gpt_bigcode.labeling.text_classifier import TextClassifier
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,7 +113,7 @@ class ScoreRun:
         cache = ResultCache.open(scope, enabled=enabled)
 
         def compute(documents: Iterable[Iterator[str]]) -> Iterator["Score | Exception"]:
-            from gpt_bigcode.scoring.text_scorer import ScoreOptions
+            from gpt_bigcode.scoring.options import ScoreOptions
             from gpt_bigcode.scoring.windows import WindowMode
 
             model = load()

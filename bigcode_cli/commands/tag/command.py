@@ -31,7 +31,8 @@ from bigcode_cli.server.client.warm import ServedModel, warm_model
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.tag.run import TagRun
-    from gpt_bigcode.labeling.text_tagger import TagOptions, TextTagger
+    from gpt_bigcode.labeling.options import TagOptions
+    from gpt_bigcode.labeling.text_tagger import TextTagger
 
 
 def tag(  # noqa: PLR0913  # one dataclass for each group of options
@@ -168,7 +169,7 @@ def _tag_options(finding: FindingOptions) -> "TagOptions":
                 scores[name] = -1.0
             if not 0 <= scores[name] <= 1:
                 raise UsageFailure(f"--labels: {text!r}: the score is not a number from 0 to 1")
-    from gpt_bigcode.labeling.text_tagger import TagOptions
+    from gpt_bigcode.labeling.options import TagOptions
 
     chosen = frozenset(names) if names else None
     return TagOptions(labels=chosen, min_score=finding.min_score, min_scores=scores)

@@ -7,7 +7,7 @@ from bigcode_cli.files.results import Entry, plural
 from bigcode_cli.framework.output import safe
 
 if TYPE_CHECKING:
-    from gpt_bigcode.labeling.spans import Span
+    from gpt_bigcode.labeling.results import Span
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bigcode_cli.framework.output import safe
 
 if TYPE_CHECKING:
-    from gpt_bigcode.labeling.spans import Span
+    from gpt_bigcode.labeling.results import Span
 
 MASK = "****"
 # Beginnings that providers publish so that their keys can be recognized: showing one tells nothing.

@@ -13,8 +13,9 @@ from bigcode_cli.files.sources import decode_any
 from bigcode_cli.framework.errors import Failure
 
 if TYPE_CHECKING:
-    from gpt_bigcode.labeling.spans import Span
-    from gpt_bigcode.labeling.text_tagger import TagOptions, TextTagger
+    from gpt_bigcode.labeling.options import TagOptions
+    from gpt_bigcode.labeling.results import Span
+    from gpt_bigcode.labeling.text_tagger import TextTagger
 
 _CHUNK_BYTES = 1 << 15
 _ODD = re.compile(r"[^\w.-]")

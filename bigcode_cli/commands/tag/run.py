@@ -29,8 +29,9 @@ from bigcode_cli.io.atomic_files import atomic_write, in_place_target
 from gpt_bigcode.errors import GPTBigCodeError
 
 if TYPE_CHECKING:
-    from gpt_bigcode.labeling.spans import Span
-    from gpt_bigcode.labeling.text_tagger import Tagging, TagOptions, TextTagger
+    from gpt_bigcode.labeling.options import TagOptions
+    from gpt_bigcode.labeling.results import Span, Tagging
+    from gpt_bigcode.labeling.text_tagger import TextTagger
     from gpt_bigcode.tokenization.document_stream import Excerpt
 
 Load = Callable[[], "TextTagger"]
@@ -183,7 +184,7 @@ class TagRun:
     def _search(
         self, texts: Sequence[Source], model: "TextTagger", progress: Progress
     ) -> Iterator[TagEntry]:
-        from gpt_bigcode.labeling.text_tagger import TagOptions
+        from gpt_bigcode.labeling.options import TagOptions
 
         comments = [Comments(text.path) for text in texts]
         decoders = [AnyDecoder() for _ in texts]

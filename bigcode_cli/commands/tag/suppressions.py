@@ -14,7 +14,7 @@ from bigcode_cli.files.ignore_rules import IgnoreRules
 from bigcode_cli.framework.errors import UsageFailure
 
 if TYPE_CHECKING:
-    from gpt_bigcode.labeling.spans import Span
+    from gpt_bigcode.labeling.results import Span
 
 _MARK = re.compile(
     r"bigcode:[ \t]*allow(?P<next>[- ]next[- ]?line|-next)?(?:=(?P<labels>[\w.,-]+))?(?!\w|-\w)"

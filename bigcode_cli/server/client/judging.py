@@ -7,10 +7,10 @@ from bigcode_cli.server.client.connection import ServerUnusableError
 from bigcode_cli.server.client.warm import Warm
 
 if TYPE_CHECKING:
-    from gpt_bigcode.labeling.results import Classification
-    from gpt_bigcode.labeling.text_tagger import Advance, Tagging, TagOptions
+    from gpt_bigcode.labeling.options import TagOptions
+    from gpt_bigcode.labeling.results import Advance, Classification, Tagging
+    from gpt_bigcode.scoring.options import ScoreOptions
     from gpt_bigcode.scoring.results import Score
-    from gpt_bigcode.scoring.text_scorer import ScoreOptions
 
 _GROUP_CHARACTERS = 1 << 21
 """Texts are sent in groups of this size: even with every character escaped a body has room."""
@@ -161,7 +161,7 @@ class WarmTagger(_WarmModel):
 
     def stream(self, pieces: Iterable[str], options: "TagOptions") -> Iterator["Advance"]:
         """Find the spans of one text, all at its end; see the library's method of this name."""
-        from gpt_bigcode.labeling.text_tagger import Advance
+        from gpt_bigcode.labeling.results import Advance
 
         size = 0
 
@@ -210,8 +210,7 @@ def _labels(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tagging(found: dict[str, Any], text: str) -> "Tagging":
-    from gpt_bigcode.labeling.spans import Span
-    from gpt_bigcode.labeling.text_tagger import Tagging
+    from gpt_bigcode.labeling.results import Span, Tagging
 
     data = text.encode()
     spans = tuple(

@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from gpt_bigcode.labeling.results import Span
 from gpt_bigcode.labeling.shapes import WIDEST_LINE, Line, shaped
-from gpt_bigcode.labeling.spans import Span, Suspicion
+from gpt_bigcode.labeling.spans import Suspicion
 
 
 class LineSpans:

@@ -4,7 +4,7 @@ Knows neither tokenizers nor models, and imports nothing heavy.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 HOLDS = 0.5
@@ -97,3 +97,59 @@ class Classification(LabelScores):
 
     windows: int
     window_labels: tuple[WindowLabels, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A labelled piece of a text, without white space at its edges.
+
+    Attributes:
+        label: its kind.
+        start: its first byte in the file; a byte order mark counts.
+        end: the byte after it.
+        start_line: its line, from 1; only a line feed ends a line.
+        start_column: its place in the line in characters, from 1; a byte order mark is none.
+        end_line: the line of the place after it.
+        end_column: the column of that place.
+        score: how sure the model is: the upper median of the probabilities of the pieces that it
+            labelled so, which neither a missed piece nor a lucky one moves.
+        text: what it holds; left out of `repr`, so that no message shows it.
+    """
+
+    label: str
+    start: int
+    end: int
+    start_line: int
+    start_column: int
+    end_line: int
+    end_column: int
+    score: float
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tagging:
+    """What was found in a text.
+
+    Attributes:
+        spans: in the order of the text; they do not overlap.
+        tokens: its tokens.
+        windows: how many the model read.
+    """
+
+    spans: tuple[Span, ...]
+    tokens: int
+    windows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advance:
+    """A part of a text that is being read is done with.
+
+    Attributes:
+        spans: those that were completed since the last one.
+        offset: no later span begins before this byte of the file.
+    """
+
+    spans: tuple[Span, ...]
+    offset: int

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from gpt_bigcode.labeling.spans import EMAIL, IP_ADDRESS, Span, Suspicion
+from gpt_bigcode.labeling.results import Span
+from gpt_bigcode.labeling.spans import EMAIL, IP_ADDRESS, Suspicion
 
 KEY, PASSWORD = "KEY", "PASSWORD"
 ADDRESS_LABELS = (EMAIL, IP_ADDRESS)

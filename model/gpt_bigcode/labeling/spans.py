@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_bigcode.labeling.bio_labels import NO_KIND, LabelScheme, TokenLabels
+from gpt_bigcode.labeling.results import Span
 from gpt_bigcode.labeling.tag_windows import SpanMode
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
@@ -42,34 +43,6 @@ class Suspicion:
     label: str
     byte: int
     share: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """A labelled piece of a text, without white space at its edges.
-
-    Attributes:
-        label: its kind.
-        start: its first byte in the file; a byte order mark counts.
-        end: the byte after it.
-        start_line: its line, from 1; only a line feed ends a line.
-        start_column: its place in the line in characters, from 1; a byte order mark is none.
-        end_line: the line of the place after it.
-        end_column: the column of that place.
-        score: how sure the model is: the upper median of the probabilities of the pieces that it
-            labelled so, which neither a missed piece nor a lucky one moves.
-        text: what it holds; left out of `repr`, so that no message shows it.
-    """
-
-    label: str
-    start: int
-    end: int
-    start_line: int
-    start_column: int
-    end_line: int
-    end_column: int
-    score: float
-    text: str = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """TextTagger: finds labelled spans in a text, such as addresses and keys."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from os import PathLike
 from typing import Self, Unpack
@@ -13,67 +12,13 @@ from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, OptionError
 from gpt_bigcode.labeling.bio_labels import LabelScheme
 from gpt_bigcode.labeling.line_spans import LineSpans
-from gpt_bigcode.labeling.spans import Span, SpanFinder
+from gpt_bigcode.labeling.options import TagOptions
+from gpt_bigcode.labeling.results import Advance, Span, Tagging
+from gpt_bigcode.labeling.spans import SpanFinder
 from gpt_bigcode.labeling.tag_windows import TagWindows
 from gpt_bigcode.loading import LoadOptions, load_parts
 from gpt_bigcode.tokenization.document_stream import DocumentStream, WindowTokens
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
-
-MIN_SCORE = 0.5
-"""The default of `TagOptions.min_score`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TagOptions:
-    """Which spans are given; everything has a default.
-
-    Attributes:
-        labels: only these; None: all.
-        min_score: spans below this are left out, 0 to 1.
-        min_scores: the same for single labels.
-    """
-
-    labels: frozenset[str] | None = None
-    min_score: float = MIN_SCORE
-    min_scores: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for score in (self.min_score, *self.min_scores.values()):
-            if not 0 <= score <= 1:
-                raise OptionError(f"min_score: {score} is not 0 to 1")
-
-    def accept(self, span: Span) -> bool:
-        """Whether a span is to be given."""
-        wanted = self.labels is None or span.label in self.labels
-        return wanted and span.score >= self.min_scores.get(span.label, self.min_score)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tagging:
-    """What was found in a text.
-
-    Attributes:
-        spans: in the order of the text; they do not overlap.
-        tokens: its tokens.
-        windows: how many the model read.
-    """
-
-    spans: tuple[Span, ...]
-    tokens: int
-    windows: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Advance:
-    """A part of a text that is being read is done with.
-
-    Attributes:
-        spans: those that were completed since the last one.
-        offset: no later span begins before this byte of the file.
-    """
-
-    spans: tuple[Span, ...]
-    offset: int
 
 
 class TextTagger:

@@ -1,7 +1,6 @@
 """TextScorer: how surprising a text is to a model, as a whole, by line and by token."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import Self, Unpack
 
@@ -9,27 +8,11 @@ from gpt_bigcode.backends.interfaces import LogProbabilities, Row, Scorer
 from gpt_bigcode.backends.select import open_scorer
 from gpt_bigcode.loading import LoadOptions, load_parts
 from gpt_bigcode.scoring.accumulator import ScoreAccumulator
+from gpt_bigcode.scoring.options import ScoreOptions
 from gpt_bigcode.scoring.results import Score
-from gpt_bigcode.scoring.windows import WindowMode, WindowPlan
+from gpt_bigcode.scoring.windows import WindowPlan
 from gpt_bigcode.tokenization.document_stream import DocumentStream, WindowTokens
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreOptions:
-    """How to score; everything has a default.
-
-    Attributes:
-        mode: how a text that is longer than the context is cut.
-        stride: tokens that a window scores; None: half of the context.
-        lines: give the values of lines too.
-        tokens: give the values of tokens too.
-    """
-
-    mode: WindowMode = WindowMode.STRIDED
-    stride: int | None = None
-    lines: bool = False
-    tokens: bool = False
 
 
 class TextScorer:
