@@ -4,7 +4,8 @@ from typing import Any
 
 from bigcode_cli.framework.options import Format, OutputFormat, Quiet
 from bigcode_cli.framework.output import Notes, shown_bytes, write_document, write_table
-from bigcode_cli.server.client.connection import Connection, ServerUnusableError
+from bigcode_cli.server.client.connection import Connection
+from bigcode_cli.server.client.unusable import ServerUnusableError
 from bigcode_cli.server.paths import socket_path
 
 

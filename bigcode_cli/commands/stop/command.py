@@ -11,7 +11,8 @@ from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.option_types import argument
 from bigcode_cli.framework.options import Quiet
 from bigcode_cli.framework.output import Notes
-from bigcode_cli.server.client.connection import Connection, ServerUnusableError
+from bigcode_cli.server.client.connection import Connection
+from bigcode_cli.server.client.unusable import ServerUnusableError
 from bigcode_cli.server.paths import socket_path
 
 STOP_SECONDS = 8.0

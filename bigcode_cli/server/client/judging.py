@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.server.client.connection import ServerUnusableError
+from bigcode_cli.server.client.unusable import ServerUnusableError
 from bigcode_cli.server.client.warm import Warm
 
 if TYPE_CHECKING:
