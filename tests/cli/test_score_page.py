@@ -171,7 +171,7 @@ def test_the_page_is_written_as_a_whole_or_not_at_all(page: Page, run: Run, mode
         pytest.param(".", 2, "is not a regular file", id="folder"),
         pytest.param("-", 2, "--html needs a FILE", id="stdout"),
         pytest.param("/dev/null", 2, "is not a regular file", id="device"),
-        pytest.param("good.py", 3, "is there and is not such a page", id="source"),
+        pytest.param("good.py", 3, "exists and is not such a page", id="source"),
         pytest.param("", 2, "a file's name cannot be empty", id="empty"),
     ],
 )

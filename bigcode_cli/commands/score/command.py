@@ -3,11 +3,11 @@
 import os
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from bigcode_cli.commands.score.gates import Gates
-from bigcode_cli.commands.score.html_page import Page
 from bigcode_cli.commands.score.options import GateOptions, ScoringOptions, ViewOptions, Window
 from bigcode_cli.commands.score.run import ScoreRun
 from bigcode_cli.files.inputs import find_texts
@@ -20,6 +20,9 @@ from bigcode_cli.models.load import load_text_scorer, set_numpy_threads
 from bigcode_cli.models.resolve import find_model
 from bigcode_cli.server.client.judging import WarmScorer
 from bigcode_cli.server.client.warm import ServedModel, warm_model
+
+if TYPE_CHECKING:
+    from bigcode_cli.commands.score.html_page import Page
 
 
 def score(  # noqa: PLR0913  # one dataclass for each group of options
@@ -40,7 +43,7 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
     `--staged --max-rise 2` compares them with the same file in HEAD.
     """
     _refuse_contradictions(scoring, table)
-    page = None if table.html is None else Page.prepare(table.html)
+    page = None if table.html is None else _prepare_page(table.html)
     set_numpy_threads(1)  # the threads take one row each
     limits = Gates.of(gates, staged=staged)
     found = find_model(model.model)
@@ -70,6 +73,12 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
     status = totals.exit_status(strict=gates.strict, exit_zero=gates.exit_zero)
     if status is not ExitStatus.DONE:
         raise typer.Exit(status)
+
+
+def _prepare_page(file: Path) -> "Page":
+    from bigcode_cli.commands.score.html_page import Page
+
+    return Page.prepare(file)
 
 
 def _without_page(texts: list[Source], page: Path) -> list[Source]:

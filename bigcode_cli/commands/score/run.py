@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.commands.score.baseline import DIRECTORY, report_directory
 from bigcode_cli.commands.score.gates import Gates
-from bigcode_cli.commands.score.html_page import Page
 from bigcode_cli.commands.score.options import ScoringOptions, ViewOptions, Window
 from bigcode_cli.commands.score.reports import ScoreEntry, ScoreReport, surprise_values
 from bigcode_cli.files.file_errors import Fault
@@ -20,6 +19,7 @@ from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.resolve import Found
 
 if TYPE_CHECKING:
+    from bigcode_cli.commands.score.html_page import Page
     from gpt_bigcode.scoring.results import Score, Surprise
     from gpt_bigcode.scoring.text_scorer import TextScorer
 
@@ -44,7 +44,7 @@ class ScoreRun:
     notes: Notes
     found: Found
     model: KeptModelOptions
-    page: Page | None = None
+    page: "Page | None" = None
 
     def execute(self, texts: Sequence[Source], load: Callable[[], "TextScorer"]) -> "ScoreTotals":
         """Score the texts and write the report.
