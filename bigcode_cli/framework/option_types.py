@@ -162,13 +162,6 @@ class Range(Generic[Number]):
         return found
 
 
-def bounded(
-    kind: type[Number], *, low: Number, high: Number, above_low: bool = False
-) -> Range[Number]:
-    """Build a parser alone; `whole` and `number` declare the option as well."""
-    return Range(kind, low, high, above_low)
-
-
 def one_of(kind: type[Chosen]) -> Callable[[Any], Chosen]:
     """Build a parser of the values of an enum."""
 

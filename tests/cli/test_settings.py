@@ -1,5 +1,7 @@
 """Flag, then environment, then config.toml, then the default: for every option."""
 
+import re
+from collections.abc import Iterator
 from inspect import isclass, signature
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import typer
 from bigcode_cli.app import SUMMARIES, app, function_of, main
 from bigcode_cli.app import options as all_options
 from bigcode_cli.commands.infill import options as I  # noqa: N812  # short, for the table
+from bigcode_cli.framework.help_page import page_of
 from bigcode_cli.framework.option_types import is_setting
 from bigcode_cli.framework.options import OutputFormat
 from bigcode_cli.framework.settings import Settings, SettingsError, config_path, environment_name
@@ -73,10 +76,12 @@ COMMAND_LINE_ALONE = {
     "in_place",
     "marker",
     "offset",
+    "output",
     "prefix_file",
     "print",
     "redact",
     "suffix_file",
+    "summary",
     "update_baseline",
     "yes",
 }
@@ -284,6 +289,49 @@ def test_a_config_in_the_current_folder_is_never_read(env: dict[str, str], run: 
         (run.folder / name).write_text("no such syntax", "utf-8")
     done = run("complete", "-m", "no-such-model", env=env)
     assert (done.status, "model-missing" in done.stderr) == (3, True)
+
+
+def _every_command() -> Iterator[tuple[tuple[str, ...], Any]]:
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), typer.main.get_command(app))]
+    while waiting:
+        words, command = waiting.pop()
+        yield words, command
+        children = getattr(command, "commands", {})
+        waiting += [((*words, name), child) for name, child in children.items()]
+
+
+def test_no_command_lets_the_environment_change_files_or_name_a_place() -> None:
+    marked, settable = set(), []
+    for words, command in _every_command():
+        for parameter in command.get_params(typer.Context(command, info_name="bigcode")):
+            if parameter.name in COMMAND_LINE_ALONE:
+                marked.add(parameter.name)
+                if parameter.envvar:
+                    settable.append((words, parameter.name))
+    assert (marked, settable) == (COMMAND_LINE_ALONE, [])
+
+
+def test_every_variable_is_a_setting_of_config_toml_too() -> None:
+    options = all_options()
+    settings = {environment_name(name) for name in options if is_setting(options[name])}
+    variables = {
+        parameter.envvar
+        for _, command in _every_command()
+        for parameter in command.get_params(typer.Context(command, info_name="bigcode"))
+        if parameter.envvar
+    }
+    assert variables - settings == set()
+
+
+def test_no_help_shows_a_type_of_python_or_an_interval_of_one() -> None:
+    shown = {
+        words: page_of(command, typer.Context(command, info_name="bigcode")).plain(100)
+        for words, command in _every_command()
+    }
+    assert len(shown) > 20
+    odd = re.compile(r"<(?:str|int|float|bool|path|Path|list\[\w+\])>|\{\w+\}|<=|Optional\[")
+    found = {words: odd.findall(text) for words, text in shown.items()}
+    assert {words: parts for words, parts in found.items() if parts} == {}
 
 
 def test_the_config_lies_where_the_platform_keeps_it(config: Path) -> None:
