@@ -7,6 +7,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import gc
 import os
+import warnings
 
 _STDERR = 2
 _INTERRUPTED = 130
@@ -18,6 +19,7 @@ def run() -> None:
     try:
         _forget_current_directory()
         _occupy_standard_descriptors()
+        _silence_warnings()
         from bigcode_cli.framework import signals
 
         signals.install()
@@ -42,8 +44,20 @@ def _forget_current_directory() -> None:
     """
     items = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if len(items) > 1 and "" in items and not sys.flags.ignore_environment:
-        here = os.getcwd()  # noqa: PTH109  # pathlib may not be imported yet
+        try:
+            here = os.getcwd()  # noqa: PTH109  # pathlib may not be imported yet
+        except FileNotFoundError:  # it has been removed, and nothing can be imported from it
+            here = ""
         sys.path[:] = [path for path in sys.path if path not in ("", here)]
+
+
+def _silence_warnings() -> None:
+    """Keep Python warnings of libraries, with their source lines, out of what users and hooks read.
+
+    -W and PYTHONWARNINGS still show them.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def _occupy_standard_descriptors() -> None:

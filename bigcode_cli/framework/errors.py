@@ -129,6 +129,8 @@ def _describe_surprise(error: BaseException) -> tuple[str, str, str | None]:
     if _is_memory_error(error):
         hint = "try a shorter prompt, fewer --samples or a smaller model"
         return "memory", "there is not enough memory for this", hint
+    if isinstance(error, FileNotFoundError) and not _has_current_folder():
+        return "input", "the current folder has been removed", "change to another folder first"
     message = f"{type(error).__name__}: {str(error)[:200]}"
     return "internal", message, "this is a bug in bigcode; BIGCODE_DEBUG=1 shows where it happened"
 
@@ -153,6 +155,14 @@ def _describe_usage(error: typer.TyperException) -> tuple[str, str, str | None, 
         message = format_message().rstrip(".")
         message = message[:1].lower() + message[1:]
     return "usage", message, hint, ExitStatus.USAGE
+
+
+def _has_current_folder() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109  # Path.cwd() says no more
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _is_output_error(error: OSError) -> bool:

@@ -16,6 +16,7 @@ _UNSAFE_IN_TEXT = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)"
 )
 _FIRST_ESCAPED_BYTE, _LAST_ESCAPED_BYTE = 0xDC80, 0xDCFF
+_LONGEST_HALF = 600  # characters of a message
 _FIRST_PRINTABLE, _DELETE = 0x20, 0x7F
 
 
@@ -53,7 +54,12 @@ def write_message(line: str) -> None:
 
 
 def complain(slug: str, message: str, *, hint: str | None = None) -> None:
-    """Write an error line, and a hint line if there is one."""
+    """Write an error line, and a hint line if there is one.
+
+    What a file holds may be part of a message: the middle of a very long one is left out.
+    """
+    if len(message) > 2 * _LONGEST_HALF:
+        message = f"{message[:_LONGEST_HALF]} ... {message[-_LONGEST_HALF:]}"
     write_message(f"bigcode: error[{slug}]: {message}")
     if hint:
         write_message(f"hint: {hint}")

@@ -351,7 +351,7 @@ def _check_consistency(config: GPTBigCodeConfig) -> None:
     heads = config.extra.get("num_key_value_heads")
     if heads is not None and heads != config.kv_heads:
         raise UnsupportedModelError(
-            f"num_key_value_heads: {heads!r} contradicts multi_query {config.multi_query}"
+            f"num_key_value_heads: {_short(heads)} contradicts multi_query {config.multi_query}"
         )
 
 

@@ -151,6 +151,9 @@ def _vocabulary(values: Mapping[str, Any]) -> dict[str, int]:
     vocabulary: dict[str, int] = model["vocab"]
     if not vocabulary or not all(type(token) is int for token in vocabulary.values()):
         raise TokenizerError("tokenizer.json: model.vocab: expected token ids")
+    unknown = model.get("unk_token")
+    if unknown is not None and (not isinstance(unknown, str) or unknown not in vocabulary):
+        raise TokenizerError("tokenizer.json: model.unk_token is not in the vocabulary")
     return vocabulary
 
 
