@@ -67,12 +67,12 @@ class ServedDecoder:
 
     @property
     def guess_cost(self) -> float:
-        """What one more token of `extend` costs, in steps of `decode`."""
+        """What one more token of `append` costs, in steps of `decode`."""
         return self._decoder.guess_cost
 
     @property
     def exact_steps(self) -> bool:
-        """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
+        """Whether `append` gives, bit for bit, what `decode` gives token by token."""
         return self._decoder.exact_steps
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> "Logits":
@@ -86,13 +86,13 @@ class ServedDecoder:
         """Append one token to each row. [B, V]."""
         return self._call(self._decoder.decode, tokens)
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order."""
-        self._call(self._decoder.keep, rows)
+        self._call(self._decoder.select_rows, rows)
 
-    def extend(self, tokens: Sequence[int]) -> "Logits":
+    def append(self, tokens: Sequence[int]) -> "Logits":
         """Append T tokens to the only row. [T, V]."""
-        return self._call(self._decoder.extend, tokens)
+        return self._call(self._decoder.append, tokens)
 
     def truncate(self, length: int) -> None:
         """Forget all tokens of the only row after the first `length`."""
@@ -112,7 +112,7 @@ class ServedDecoder:
             end = (len(blocks) + 1) * size
             blocks.append(self._call(self._read_block, list(blocks), prompt[:end]))
             tree.add(prompt, blocks[-1:], first=len(blocks) - 1, exact=True)
-        return self._call(self._decoder.prefill_behind, blocks, prompt)
+        return self._call(self._decoder.prefill_after, blocks, prompt)
 
     def _read_rest(self, prompt: Sequence[int], tree: PrefixTree) -> "Logits":
         """Read what nobody has read yet of a prompt, and keep all of it."""
@@ -124,7 +124,7 @@ class ServedDecoder:
             end = known + step
             pages = [self._call(self._read_on, pages, prompt[:end], known)]
             known = end
-        logits = self._call(self._decoder.prefill_behind, pages, prompt, known)
+        logits = self._call(self._decoder.prefill_after, pages, prompt, known)
         first = self.reused_tokens // tree.page_tokens
         starts = range(first * tree.page_tokens, len(prompt), tree.page_tokens)
         ends = [min(start + tree.page_tokens, len(prompt)) for start in starts]
@@ -134,9 +134,9 @@ class ServedDecoder:
         return logits
 
     def _read_on(self, pages: Sequence[bytes], prompt: Sequence[int], known: int) -> bytes:
-        self._decoder.prefill_behind(pages, prompt, known)
+        self._decoder.prefill_after(pages, prompt, known)
         return self._decoder.tokens(0, len(prompt))
 
     def _read_block(self, blocks: Sequence[bytes], prompt: Sequence[int]) -> bytes:
-        self._decoder.prefill_behind(blocks, prompt)
+        self._decoder.prefill_after(blocks, prompt)
         return self._decoder.block(len(blocks))

@@ -69,7 +69,7 @@ def list_tokens(
     if listing.echo:
         for begin in range(1, len(whole), _CHUNK_TOKENS):
             part = whole[begin : begin + _CHUNK_TOKENS]
-            after = decoder.extend(part)
+            after = decoder.append(part)
             before = [logits[-1], *after[:-1]]
             prompts += [shown.token(one, row) for one, row in zip(part, before, strict=True)]
             logits = after

@@ -79,7 +79,7 @@ def test_truncating_to_more_than_there_is(model: Any) -> None:
 def test_kept_rows_continue_their_own_text(model: Any, rows: list[int]) -> None:
     ids, following = token_ids(3, 8), token_ids(len(rows), 4, seed=6)
     cache = model(ids).past_key_values
-    cache.keep(rows)
+    cache.select_rows(rows)
     assert cache.batch_size == len(rows)
     if rows:
         got = model(following, past_key_values=cache).logits
@@ -90,7 +90,7 @@ def test_kept_rows_continue_their_own_text(model: Any, rows: list[int]) -> None:
 def test_rows_that_are_not_there() -> None:
     for rows in ([2], [-1], [0, 5]):
         with pytest.raises(InputError, match="row"):
-            empty_cache(2).keep(rows)
+            empty_cache(2).select_rows(rows)
 
 
 def test_room_is_made_in_blocks_and_not_for_every_token() -> None:

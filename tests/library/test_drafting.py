@@ -90,12 +90,12 @@ class Counting:
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> np.ndarray:
         self.text = []
-        return self.extend(prompts[0])[-1:]
+        return self.append(prompts[0])[-1:]
 
     def decode(self, tokens: Sequence[int]) -> np.ndarray:
-        return self.extend(tokens)
+        return self.append(tokens)
 
-    def extend(self, tokens: Sequence[int]) -> np.ndarray:
+    def append(self, tokens: Sequence[int]) -> np.ndarray:
         self.passes.append(len(tokens))
         self.text += tokens
         assert len(self.text) <= self.context_length
@@ -108,7 +108,7 @@ class Counting:
         assert 0 < length <= len(self.text)
         del self.text[length:]
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         raise AssertionError(rows)
 
 

@@ -46,7 +46,7 @@ class TextDecoder:
             row.append(token)
         return self._logits()
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         self.rows = [self.rows[row] for row in rows]
 
     def _logits(self) -> np.ndarray:
@@ -66,8 +66,8 @@ class Scripted(TextDecoder):
         self.left = [list(script) for script in self.scripts]
         return super().prefill(prompts)
 
-    def keep(self, rows: Sequence[int]) -> None:
-        super().keep(rows)
+    def select_rows(self, rows: Sequence[int]) -> None:
+        super().select_rows(rows)
         self.left = [self.left[row] for row in rows]
 
     def _logits(self) -> np.ndarray:

@@ -72,7 +72,7 @@ def test_several_captured_tokens_are_what_plain_ones_are() -> None:
     for decoder in (graphed, plain):
         decoder.prefill([ids[:9]])
     for tokens in (ids[9:13], ids[13:17]):
-        got, wanted = graphed.extend(tokens), plain.extend(tokens)
+        got, wanted = graphed.append(tokens), plain.append(tokens)
         assert deviation(torch.from_numpy(got), torch.from_numpy(wanted)) <= 1e-4
 
 

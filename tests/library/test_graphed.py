@@ -84,9 +84,9 @@ def test_several_tokens_at_once(model: GPTBigCodeForCausalLM, tokens: int) -> No
     decoder = GraphedDecoder(model)
     decoder.prefill([text[:5]])
     for place in range(5, len(text) - tokens, tokens):
-        decoder.extend(prompt(tokens))  # a guess that was wrong
+        decoder.append(prompt(tokens))  # a guess that was wrong
         decoder.truncate(place)
-        logits = decoder.extend(text[place : place + tokens])
+        logits = decoder.append(text[place : place + tokens])
         assert np.abs(logits - wanted[place : place + tokens]).max() <= CLOSE
 
 
@@ -97,7 +97,7 @@ def test_rows_of_different_length_and_rows_that_end(model: GPTBigCodeForCausalLM
     rows = [(0, 4), (1, 11), (2, 7)]
     for turn in range(20):
         if turn == 8:
-            decoder.keep([2, 0])
+            decoder.select_rows([2, 0])
             rows = [rows[2], rows[0]]
         logits = decoder.decode([texts[row][first + turn] for row, first in rows])
         for place, (row, first) in enumerate(rows):

@@ -72,7 +72,7 @@ class Writer:
         self.place += len(self.tokenizer.token_bytes(tokens[0]))
         return self._logits()
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         assert list(rows) == [0]
 
     def _logits(self) -> np.ndarray:

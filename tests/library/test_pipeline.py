@@ -55,7 +55,7 @@ class Typist:
         logits[:, self.ids[self.step]] = math.log(self.p)
         return logits
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         self.rows = len(rows)
 
 

@@ -39,7 +39,7 @@ class Typist:
         self.steps += 1
         return logits
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         self.rows = len(rows)
 
 

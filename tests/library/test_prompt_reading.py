@@ -67,7 +67,7 @@ def test_kept_blocks_give_the_same_bits(weights: Path, length: int) -> None:
     cold = decoder.prefill([ids])
     blocks = [decoder.block(index) for index in range((length - 1) // BLOCK_TOKENS)]
     for count in range(len(blocks) + 1):
-        assert np.array_equal(decoder.prefill_behind(blocks[:count], ids), cold)
+        assert np.array_equal(decoder.prefill_after(blocks[:count], ids), cold)
 
 
 def test_one_text_is_scored_on_all_threads_with_the_same_numbers(

@@ -181,7 +181,7 @@ config = GPTBigCodeConfig.from_json_file(folder / "config.json")
 model = load_computable(folder, config, precision="int8", policy=LoadingPolicy(note=print))
 decoder = TorchDecoder(model)
 decoder.prefill([[1, 2, 3]])
-print(decoder.decode([4]).argmax(), decoder.extend([5, 6]).argmax(-1).tolist())
+print(decoder.decode([4]).argmax(), decoder.append([5, 6]).argmax(-1).tolist())
 """
 
 

@@ -81,7 +81,7 @@ def test_rows_together_equal_rows_alone(tmp_path: Path, *, multi_query: bool) ->
     for row, logits in zip(rows, together, strict=True):
         assert _close(logits, _last_logits(model, row))
     decoder.decode([1, 2, 3, 4, 5])
-    decoder.keep([3, 0])
+    decoder.select_rows([3, 0])
     logits = decoder.decode([6, 7])
     assert _close(logits[0], _last_logits(model, [*rows[3], 4, 6]))
     assert _close(logits[1], _last_logits(model, [*rows[0], 1, 7]))

@@ -105,7 +105,7 @@ def test_in_int8_tokens_together_are_tokens_alone_bit_by_bit(
         for together in (2, 3, 8, MOST_TOKENS):
             decoder.prefill([ids[:20]])
             pieces = [ids[start : start + together] for start in range(20, 60, together)]
-            assert np.array_equal(np.concatenate([decoder.extend(part) for part in pieces]), alone)
+            assert np.array_equal(np.concatenate([decoder.append(part) for part in pieces]), alone)
     finally:
         torch.set_num_threads(before)
 

@@ -83,7 +83,7 @@ class TextDecoder:
         self.exact += plain
         return self._append(tokens, noise=0.0 if plain else self.noise)
 
-    def extend(self, tokens: Sequence[int]) -> np.ndarray:
+    def append(self, tokens: Sequence[int]) -> np.ndarray:
         return self._append(tokens, noise=self.noise)
 
     def truncate(self, length: int) -> None:
@@ -91,7 +91,7 @@ class TextDecoder:
         del self.text[length:]
         self.exact = min(self.exact, length)
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         assert list(rows) == [0]
 
     def _append(self, tokens: Sequence[int], *, noise: float) -> np.ndarray:
@@ -339,7 +339,7 @@ def test_a_pass_in_numpy_is_its_steps_bit_for_bit(
         steps = np.concatenate([decoder.decode([token]) for token in tokens])
         for split in (1, 4, 9):
             decoder.truncate(past)
-            parts = [decoder.extend(tokens[at : at + split]) for at in range(0, 9, split)]
+            parts = [decoder.append(tokens[at : at + split]) for at in range(0, 9, split)]
             np.testing.assert_array_equal(np.concatenate(parts), steps)
 
 
@@ -353,7 +353,7 @@ def test_pytorch_reads_several_tokens_as_one_by_one(
     decoder.prefill([prompt])
     steps = np.concatenate([decoder.decode([token]) for token in tokens])
     decoder.truncate(len(prompt))
-    np.testing.assert_allclose(decoder.extend(tokens), steps, atol=1e-4)
+    np.testing.assert_allclose(decoder.append(tokens), steps, atol=1e-4)
     decoder.truncate(len(prompt) + 3)
     np.testing.assert_allclose(decoder.decode([tokens[3]])[0], steps[3], atol=1e-4)
 

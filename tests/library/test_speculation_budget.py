@@ -38,7 +38,7 @@ class CountingDecoder:
         self.spent += 1
         return np.zeros((len(tokens), 1), np.float32)
 
-    def extend(self, tokens: Sequence[int]) -> np.ndarray:
+    def append(self, tokens: Sequence[int]) -> np.ndarray:
         self.passes.append(len(tokens))
         self.spent += 1 + self.guess_cost * (len(tokens) - 1)
         return np.zeros((len(tokens), 1), np.float32)
@@ -46,7 +46,7 @@ class CountingDecoder:
     def truncate(self, length: int) -> None:
         pass
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         pass
 
 
@@ -158,9 +158,9 @@ class Delayed:
         self._stall(1)
         return self._decoder.decode(tokens)
 
-    def extend(self, tokens: Sequence[int]) -> np.ndarray:
+    def append(self, tokens: Sequence[int]) -> np.ndarray:
         self._stall(len(tokens))
-        return self._decoder.extend(tokens)
+        return self._decoder.append(tokens)
 
     def _stall(self, tokens: int) -> None:
         self.passes.append(tokens)

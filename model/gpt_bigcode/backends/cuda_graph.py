@@ -203,13 +203,13 @@ class GraphedDecoder(TorchDecoder):
             return logits
 
     @torch.inference_mode()
-    def extend(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+    def append(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Append T tokens to the only row, in one pass; the logits after each of them, [T, V]."""
         with memory_errors(f"{len(tokens)} tokens"):
             self._forget_prediction()
             step = self._step(len(tokens)) if len(tokens) <= MOST_STEP_TOKENS else None
             if step is None:
-                return super().extend(tokens)
+                return super().append(tokens)
             cache = self._filled()
             step.start([self._checked(tokens)], cache.length)
             cache.advance(len(tokens))
@@ -221,10 +221,10 @@ class GraphedDecoder(TorchDecoder):
         self._forget_prediction()
         super().truncate(length)
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order; a row may be named more than once."""
         self._forget_prediction()
-        super().keep(rows)
+        super().select_rows(rows)
 
     def _new_cache(self, rows: int, capacity: int) -> KeyValueCache:
         """One of a capacity that many prompts share; the last one, if it fits."""

@@ -112,7 +112,7 @@ class Decoder(Protocol):
         """Append one token to each row. [B, V]."""
         ...
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order."""
         ...
 
@@ -123,15 +123,15 @@ class StepDecoder(Decoder, Protocol):
 
     @property
     def exact_steps(self) -> bool:
-        """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
+        """Whether `append` gives, bit for bit, what `decode` gives token by token."""
         ...
 
     @property
     def guess_cost(self) -> float:
-        """What one more token of `extend` costs, in steps of `decode`; a constant, never timed."""
+        """What one more token of `append` costs, in steps of `decode`; a constant, never timed."""
         ...
 
-    def extend(self, tokens: Sequence[int]) -> Logits:
+    def append(self, tokens: Sequence[int]) -> Logits:
         """Append T tokens to the only row. [T, V]: the logits after each of them."""
         ...
 
@@ -159,7 +159,7 @@ class BlockDecoder(StepDecoder, Protocol):
         """What else the numbers depend on: engine, its version, precision, threads."""
         ...
 
-    def prefill_behind(
+    def prefill_after(
         self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
     ) -> Logits:
         """Forget everything, take over the prompt's first tokens and read the rest. [1, V].

@@ -132,12 +132,12 @@ class NumpyDecoder:
 
     @property
     def exact_steps(self) -> bool:
-        """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
+        """Whether `append` gives, bit for bit, what `decode` gives token by token."""
         return True
 
     @property
     def guess_cost(self) -> float:
-        """What one more token of `extend` costs, in steps of `decode`."""
+        """What one more token of `append` costs, in steps of `decode`."""
         return _GUESS_COST
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Floats:
@@ -155,7 +155,7 @@ class NumpyDecoder:
         """Append one token to each row. [B, V]."""
         return self._forward(self._rows, [(token,) for token in tokens])
 
-    def extend(self, tokens: Sequence[int]) -> Floats:
+    def append(self, tokens: Sequence[int]) -> Floats:
         """Append T tokens to the only row; the logits after each, [T, V], as `decode` gives them.
 
         Bit for bit: every product is computed token by token, by the same call of the BLAS. What is
@@ -186,7 +186,7 @@ class NumpyDecoder:
         parts = f"{threads} threads, parts of {BLOCK_TOKENS // 2}"
         return f"NumPy {np.__version__}, float32, {parts}, {processor_name()}"
 
-    def prefill_behind(
+    def prefill_after(
         self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
     ) -> Floats:
         """Forget everything, take over the prompt's first tokens and read the rest. [1, V]."""
@@ -217,7 +217,7 @@ class NumpyDecoder:
         (row,) = self._rows
         row.length = length
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order."""
         self._rows = [self._rows[row] for row in rows]
 

@@ -62,7 +62,7 @@ class TorchDecoder:
 
     @property
     def exact_steps(self) -> bool:
-        """Whether `extend` gives, bit for bit, what `decode` gives.
+        """Whether `append` gives, bit for bit, what `decode` gives.
 
         In int8 it does, because integers add up exactly. Other products of several rows are summed
         in another order than those of one row.
@@ -71,7 +71,7 @@ class TorchDecoder:
 
     @property
     def guess_cost(self) -> float:
-        """What one more token of `extend` costs, in steps of `decode`.
+        """What one more token of `append` costs, in steps of `decode`.
 
         A step reads all weights once; on a processor the products of a few more rows add to that.
         """
@@ -99,7 +99,7 @@ class TorchDecoder:
             if len(distinct) < len(prompts):
                 places = {prompt: place for place, prompt in enumerate(distinct)}
                 index = [places[tuple(prompt)] for prompt in prompts]
-                self.keep(index)
+                self.select_rows(index)
                 logits = logits[index]
         return logits
 
@@ -111,7 +111,7 @@ class TorchDecoder:
             return self._head(self._read(ids, self._filled()))
 
     @torch.inference_mode()
-    def extend(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+    def append(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         """Append T tokens to the only row, in one pass; the logits after each of them, [T, V]."""
         ids = torch.tensor([list(tokens)], device=self._device)
         with memory_errors(f"{len(tokens)} tokens"):
@@ -137,7 +137,7 @@ class TorchDecoder:
         return f"PyTorch {torch.__version__}, {self._device}, {layers}, {how}"
 
     @torch.inference_mode()
-    def prefill_behind(
+    def prefill_after(
         self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
     ) -> NDArray[np.float32]:
         """Forget everything, take over the prompt's first tokens and read the rest. [1, V].
@@ -172,9 +172,9 @@ class TorchDecoder:
         self._filled().truncate(length)
 
     @torch.inference_mode()
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order; a row may be named more than once."""
-        self._filled().keep(rows)
+        self._filled().select_rows(rows)
         self._padding = self._padding[list(rows)]
         self._padded = bool(self._padding.any())
 

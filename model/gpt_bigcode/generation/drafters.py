@@ -158,7 +158,7 @@ class ModelDrafter:
             return np.asarray(self._decoder.prefill([text])[0])
         same = min(same, len(text) - 1)
         self._decoder.truncate(same)
-        return np.asarray(self._decoder.extend(text[same:])[-1])
+        return np.asarray(self._decoder.append(text[same:])[-1])
 
 
 class Acceptance:

@@ -86,7 +86,7 @@ class Generation:
                 return
             decode_started = perf_counter()
             if len(still) < len(rows):
-                self._decoder.keep(still)
+                self._decoder.select_rows(still)
                 rows = [rows[place] for place in still]
             logits = self._decoder.decode([self._written[row][-1] for row in rows])
             self.decode_seconds += perf_counter() - decode_started

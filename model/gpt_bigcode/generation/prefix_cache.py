@@ -74,12 +74,12 @@ class PrefixDecoder:
 
     @property
     def exact_steps(self) -> bool:
-        """Whether `extend` gives, bit for bit, what `decode` gives token by token."""
+        """Whether `append` gives, bit for bit, what `decode` gives token by token."""
         return self._decoder.exact_steps
 
     @property
     def guess_cost(self) -> float:
-        """What one more token of `extend` costs, in steps of `decode`."""
+        """What one more token of `append` costs, in steps of `decode`."""
         return self._decoder.guess_cost
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Logits:
@@ -98,7 +98,7 @@ class PrefixDecoder:
         size = self._decoder.block_tokens
         self.reused_tokens = len(blocks) * size
         started = perf_counter()
-        logits = self._decoder.prefill_behind(blocks, prompt)
+        logits = self._decoder.prefill_after(blocks, prompt)
         seconds = (perf_counter() - started) * size / (len(prompt) - self.reused_tokens)
         if seconds >= self._least_seconds:
             self._new = list(enumerate(names))[len(blocks) :]
@@ -116,17 +116,17 @@ class PrefixDecoder:
         """Append one token to each row. [B, V]."""
         return self._decoder.decode(tokens)
 
-    def extend(self, tokens: Sequence[int]) -> Logits:
+    def append(self, tokens: Sequence[int]) -> Logits:
         """Append T tokens to the only row. [T, V]."""
-        return self._decoder.extend(tokens)
+        return self._decoder.append(tokens)
 
     def truncate(self, length: int) -> None:
         """Forget all tokens of the only row after the first `length`."""
         self._decoder.truncate(length)
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order."""
-        self._decoder.keep(rows)
+        self._decoder.select_rows(rows)
 
     def _names(self, prompt: Sequence[int]) -> list[str]:
         """One for each whole block before the prompt's last token, which is always read."""

@@ -139,9 +139,9 @@ class SpeculativeDecoder:
             logits = self._step(token)
         return self._settle(logits)[None]
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order."""
-        self._decoder.keep(rows)
+        self._decoder.select_rows(rows)
 
     def _step(self, token: int) -> Logits:
         """Read a token and what may follow it; the logits after the token, [V]."""
@@ -154,7 +154,7 @@ class SpeculativeDecoder:
         plain = self._measure_noise(token)
         if plain is not None:
             self._decoder.truncate(len(self._text) - 1)
-        rows = self._decoder.extend([token, *draft.tokens])
+        rows = self._decoder.append([token, *draft.tokens])
         if plain is not None:
             self._raise_noise(plain, rows[0])
         self._ahead = _Ahead(draft, rows, 0)

@@ -149,7 +149,7 @@ class KeyValueCache:
             raise ContextError(f"cannot truncate {self._length} cached tokens to {length}")
         self._length = length
 
-    def keep(self, rows: Sequence[int]) -> None:
+    def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order; a row may be named more than once.
 
         Raises:
