@@ -1,6 +1,7 @@
 """The two ways out: results to stdout as exact bytes, messages to stderr as clean lines."""
 
 import contextlib
+import os
 import re
 import select
 import sys
@@ -18,6 +19,7 @@ _UNSAFE_IN_TEXT = re.compile(
 _FIRST_ESCAPED_BYTE, _LAST_ESCAPED_BYTE = 0xDC80, 0xDCFF
 _LONGEST_HALF = 600  # characters of a message
 _FIRST_PRINTABLE, _DELETE = 0x20, 0x7F
+_ERROR_STYLE, _PLAIN = "\x1b[1;31m", "\x1b[0m"
 
 
 def safe(text: str) -> str:
@@ -43,14 +45,26 @@ def _escape(found: re.Match[str]) -> str:
     return f"<U+{code:04X}>"
 
 
-def write_message(line: str) -> None:
-    """Write one line to stderr; a stderr that cannot be written to is not worth an error."""
+def write_message(line: str, *, error: str = "") -> None:
+    """Write one line to stderr; a stderr that cannot be written to is not worth an error.
+
+    Args:
+        line: the message.
+        error: what comes before it, in red on a terminal.
+    """
     if sys.stderr is None:
         return
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
-        sys.stderr.buffer.write(f"{safe(line)}\n".encode())
+        shown = f"{_ERROR_STYLE}{safe(error)}{_PLAIN}" if error and _has_colours() else safe(error)
+        sys.stderr.buffer.write(f"{shown}{safe(line)}\n".encode())
         sys.stderr.buffer.flush()
+
+
+def _has_colours() -> bool:
+    """Whether stderr is a terminal on which colours are wanted."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in (None, "dumb")
+    return wanted and sys.stderr.isatty()
 
 
 def complain(slug: str, message: str, *, hint: str | None = None) -> None:
@@ -60,7 +74,7 @@ def complain(slug: str, message: str, *, hint: str | None = None) -> None:
     """
     if len(message) > 2 * _LONGEST_HALF:
         message = f"{message[:_LONGEST_HALF]} ... {message[-_LONGEST_HALF:]}"
-    write_message(f"bigcode: error[{slug}]: {message}")
+    write_message(f": {message}", error=f"bigcode: error[{slug}]")
     if hint:
         write_message(f"hint: {hint}")
 

@@ -42,9 +42,28 @@ def test_a_terminal_gets_a_whole_line_and_a_pipe_exact_bytes(
     written: str, shown: bytes, options: tuple[str, ...], run: Run, scripted: Callable[..., Path]
 ) -> None:
     model = scripted(written)
-    arguments = ("complete", "-m", model, *options)
+    arguments: tuple[str | Path, ...] = ("complete", "-m", model, *options)
     assert _on_terminal(run, *arguments, text=b"#\n") == shown
     assert run(*arguments, input=b"#\n").stdout == written.encode()
+
+
+@pytest.mark.parametrize(
+    ("env", "is_red"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_an_error_is_red_on_a_terminal(env: dict[str, str], is_red: bool, run: Run) -> None:  # noqa: FBT001
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [BIGCODE, "complete", "no-\x1b[2J-file"],
+        env={**run.environment, "TERM": "xterm", **env},
+        stdout=subprocess.DEVNULL,
+        stderr=slave,
+    ) as child:
+        os.close(slave)
+        said = read_terminal(master)
+    assert child.returncode == 3
+    assert said.startswith(b"\x1b[1;31mbigcode: error[input]\x1b[0m: no-^[[2J-file: ") == is_red
+    assert (b"\x1b" in said) == is_red
+    assert b"error[input]" in said
 
 
 def test_samples_that_must_be_alike_are_noted(run: Run, scripted: Callable[..., Path]) -> None:

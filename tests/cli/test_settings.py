@@ -47,6 +47,7 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
         ("float32", Precision.FLOAT32),
         ('"auto"', Precision.AUTO),
     ),
+    "server": (None, ("off", "off"), ("auto", "auto"), ('"unix:/a"', "unix:/a")),
     "no_weights_cache": (False, ("", True), ("1", True), ("true", True)),
     "threads": (None, ("5", 5), ("6", 6), ("7", 7)),
     "format": (
@@ -360,10 +361,10 @@ def test_every_option_is_called_as_its_parameter(capfd: pytest.CaptureFixture[st
     for command in SUMMARIES:
         assert main([command, "--help"]) == 0
         shown += capfd.readouterr().out
-    for name, annotation in all_options().items():
+    settings = {name: kind for name, kind in all_options().items() if is_setting(kind)}
+    for name, annotation in settings.items():
         # What other jobs than writing set apart is called alike on a command line.
         plain = {"classify_model": "model", "tag_model": "model", "tag_baseline": "baseline"}
-        plain["prompt_tokens"] = "context"
         flag = f"--{plain.get(name, name).replace('_', '-')}"
         assert flag in shown
         assert isclass(annotation) is False
