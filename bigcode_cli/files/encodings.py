@@ -30,11 +30,6 @@ class _Run(NamedTuple):
     stored: int
 
 
-def has_utf16_mark(head: bytes) -> bool:
-    """Whether a file begins like one in UTF-16."""
-    return head[:_MARK_BYTES] in _MARKS
-
-
 class AnyDecoder:
     """Decodes UTF-8, with each byte that is not UTF-8 as Latin-1; UTF-16 after its mark.
 

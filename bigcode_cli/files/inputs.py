@@ -1,10 +1,10 @@
 """Which texts a command line names: files and folders, standard input, or what is staged in git."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source, refuse_terminal
-from bigcode_cli.files.walk import find_sources
 from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.framework.output import Notes
 
@@ -43,4 +43,8 @@ def find_texts(
         refuse_terminal(command)
     if not names:
         return [file_source(STANDARD_INPUT)]
+    if len(names) == 1 and not os.path.isdir(names[0]):  # noqa: PTH112  # any bytes
+        return [file_source(names[0])]
+    from bigcode_cli.files.walk import find_sources
+
     return list(find_sources(paths, hidden=hidden, ignore=ignore, note=notes.note))

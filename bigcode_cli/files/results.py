@@ -1,17 +1,112 @@
-"""What `score`, `classify` and `tag` share: an entry for each file, the report, the totals."""
+"""What `score`, `classify` and `tag` share: verdicts, errors, entries of files, reports, totals."""
 
+import base64
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from bigcode_cli.files.file_errors import Fault
 from bigcode_cli.files.options import TableFormat
 from bigcode_cli.files.progress import Progress
-from bigcode_cli.files.sources import Source
-from bigcode_cli.files.verdict import Judgement, Verdict, bytes_of_name, csv_rows
-from bigcode_cli.framework.errors import ExitStatus
-from bigcode_cli.framework.output import Notes, Result, complain
+from bigcode_cli.files.sources import SKIPPED, Source
+from bigcode_cli.framework import output
+from bigcode_cli.framework.errors import ExitStatus, Failure, trace
+from bigcode_cli.framework.output import Notes, Result
+from gpt_bigcode.errors import GPTBigCodeError
+
+
+class Verdict(StrEnum):
+    """What the gates say of a file."""
+
+    PASS = "pass"  # noqa: S105  # no password
+    FAIL = "fail"
+    TOO_SHORT = "too-short"
+    NOT_COMPARED = "not-compared"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on a file, and a sentence for every gate that it failed."""
+
+    verdict: Verdict
+    findings: tuple[str, ...] = ()
+
+
+def bytes_of_name(path: str) -> dict[str, str]:
+    """The name's bytes in base64 as `path_b64`, if they are no UTF-8; else nothing."""
+    if not _is_no_text(path):
+        return {}
+    raw = path.encode("utf-8", "surrogateescape")
+    return {"path_b64": base64.b64encode(raw).decode()}
+
+
+def csv_rows(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
+    """Rows of a table as CSV: other keys are left out, and what a row has not is empty."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n", restval="")
+    writer.writerows({name: _harmless(cell) for name, cell in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _harmless(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula; numbers and `-` stay what they are."""
+    formula = isinstance(cell, str) and len(cell) > 1 and cell[0] in "=+-@\t\r"
+    return f"'{cell}" if formula else cell
+
+
+def _is_no_text(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileError:
+    """Why there is no result.
+
+    Attributes:
+        status: skipped or error.
+        reason: a slug that stays the same.
+        detail: the reason as a sentence.
+    """
+
+    status: str
+    reason: str
+    detail: str
+
+    @classmethod
+    def of(cls, text: Source, error: Exception, *, alone: bool) -> "FileError":
+        """What an error means for a text; any other error than ours is raised again.
+
+        Args:
+            text: the text.
+            error: what came in the place of its result.
+            alone: it is the only one; what somebody asked for alone is not passed over.
+        """
+        if isinstance(error, Failure):
+            refused = alone and text.named and error.slug != "empty"
+            status = "skipped" if error.slug in SKIPPED and not refused else "error"
+            trace(error)
+            return cls(status=status, reason=error.slug, detail=str(error))
+        if isinstance(error, GPTBigCodeError):
+            trace(error)
+            return cls(status="error", reason=error.slug, detail=str(error))
+        raise error
+
+    def explain(self, text: Source, notes: Notes) -> None:
+        """Say it on stderr: errors always, what was skipped if somebody asked for it by name."""
+        if self.status == "error":
+            output.complain(self.reason, f"{text.name}: {self.detail}")
+        elif text.named:
+            notes.note(f"{text.name}: skipped: {self.detail}")
+        else:
+            notes.detail(f"{text.name}: skipped: {self.detail}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +120,7 @@ class Entry:
     """
 
     path: str
-    fault: Fault | None = None
+    fault: FileError | None = None
     judgement: Judgement | None = None
 
     @property
@@ -146,7 +241,7 @@ class Totals:
     def exit_status(self, *, strict: bool, exit_zero: bool) -> ExitStatus:
         """An error beats a finding; with `strict`, what was not judged is an error."""
         if strict and self.not_judged:
-            complain("not-judged", f"--strict: {'; '.join(self.not_judged)}")
+            output.complain("not-judged", f"--strict: {'; '.join(self.not_judged)}")
             return ExitStatus.FAILED
         if self.counts["error"]:
             return ExitStatus.FAILED

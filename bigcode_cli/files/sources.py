@@ -10,15 +10,17 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from bigcode_cli.files.encodings import AnyDecoder, has_utf16_mark
 from bigcode_cli.framework.errors import Failure, UsageFailure
 from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.reading import open_checked
+
+if TYPE_CHECKING:
+    from bigcode_cli.files.encodings import AnyDecoder
 
 MAX_BYTES = 100 * 10**6
 """The largest text that is worked on."""
@@ -26,9 +28,13 @@ STANDARD_INPUT = "-"
 SKIPPED = frozenset({"binary", "input-encoding", "too-large", "empty", "lfs-pointer"})
 """Slugs of texts that are no texts; any other failure is an error."""
 
+SHOWN_CHARACTERS = 10**6
+"""What `KeptSource` keeps of a text: later lines are not shown."""
+
 _PIECE_BYTES = 1 << 16
 _NUL = "NUL byte at offset {}: not a text"
-_ONLY_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_ONLY_MARKS = (codecs.BOM_UTF8, *_UTF_16_MARKS)
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -55,7 +61,7 @@ class Source:
     added: tuple[range, ...] | None = None
     repeatable: bool = True
     past: "Source | None" = None
-    decoder: AnyDecoder | None = None
+    decoder: "AnyDecoder | None" = None
 
     @property
     def name(self) -> str:
@@ -85,6 +91,34 @@ class Source:
             raise Failure("input", str(reason)) from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeptSource(Source):
+    """A source that keeps the beginning of what was read from it last."""
+
+    held: list[str] = field(default_factory=list)
+
+    def pieces(self, read: Callable[[int], None]) -> Iterator[str]:
+        """See `Source`."""
+        self.held.clear()
+        size = 0
+        for piece in super().pieces(read):
+            if size < SHOWN_CHARACTERS:
+                self.held.append(piece)
+            size += len(piece)
+            yield piece
+
+    def take(self) -> str:
+        """Hand over what was kept."""
+        text = "".join(self.held)[:SHOWN_CHARACTERS]
+        self.held.clear()
+        return text
+
+
+def keep_text(source: Source) -> KeptSource:
+    """The same source, with a memory."""
+    return KeptSource(**vars(source))
+
+
 def _decoded(stream: BinaryIO, read: Callable[[int], None]) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")()
     while data := stream.read(_PIECE_BYTES):
@@ -100,7 +134,9 @@ class Readable(Protocol):
         """At most so many of the next bytes; none at the end."""
 
 
-def decode_any(stream: Readable, decoder: AnyDecoder, read: Callable[[int], None]) -> Iterator[str]:
+def decode_any(
+    stream: Readable, decoder: "AnyDecoder", read: Callable[[int], None]
+) -> Iterator[str]:
     """The text of a stream in any encoding that is known.
 
     Raises:
@@ -184,7 +220,7 @@ def _check(stream: BinaryIO, *, strict: bool) -> None:
     while True:
         data = stream.read(_PIECE_BYTES)
         head = head or data[: len(_LFS_POINTER)]
-        if strict or not has_utf16_mark(head):
+        if strict or not head.startswith(_UTF_16_MARKS):
             _refuse_binary(data, total)
         pending = len(decoder.getstate()[0])
         try:
@@ -212,3 +248,45 @@ def _refuse_binary(data: bytes, before: int) -> None:
 def _refuse_large(size: int) -> None:
     if size > MAX_BYTES:
         raise Failure("too-large", f"more than {MAX_BYTES // 10**6} MB")
+
+
+@dataclass(frozen=True)
+class FileNames:
+    """Names files relative to a folder, such as that of a baseline; links are resolved.
+
+    Attributes:
+        folder: the folder, with links resolved; see `beside`.
+        root: what relative paths start from; "" is the current folder.
+    """
+
+    folder: str
+    root: str = ""
+
+    @classmethod
+    def beside(cls, file: str | os.PathLike[str]) -> "FileNames":
+        """Name files relative to the folder in which `file` is listed."""
+        return cls(os.path.realpath(os.path.dirname(os.path.abspath(file))))  # noqa: PTH100, PTH120
+
+    def within(self, root: str) -> "FileNames":
+        """The same names, for paths that start from another folder than the current one."""
+        return replace(self, root=root)
+
+    def of(self, path: str) -> str:
+        """The name of a file: one for `a.py`, `./a.py`, its absolute path and a link to it."""
+        if path == STANDARD_INPUT:
+            return path
+        full = os.path.realpath(os.path.join(self.root, path))  # noqa: PTH118  # any bytes
+        return os.path.relpath(full, self.folder)
+
+
+def repository_top(folder: str) -> str | None:
+    """The top folder of the git work tree that a folder lies in, links resolved; None outside."""
+    try:
+        here = os.path.realpath(folder)
+    except OSError:  # the current folder has been removed
+        return None
+    while not os.path.lexists(os.path.join(here, ".git")):  # noqa: PTH118  # any bytes
+        if here == (above := os.path.dirname(here)):  # noqa: PTH120
+            return None
+        here = above
+    return here

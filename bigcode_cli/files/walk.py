@@ -22,9 +22,8 @@ from bigcode_cli.files.git_files import (
     tracked_files,
     user_rules,
 )
-from bigcode_cli.files.identity import repository_top
 from bigcode_cli.files.ignore_rules import IgnoreRules, read_rules
-from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source
+from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source, repository_top
 from bigcode_cli.framework.errors import Failure
 
 _RULES_FILE = ".gitignore"

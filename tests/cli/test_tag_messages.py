@@ -154,3 +154,17 @@ def test_an_expression_is_not_repeated_in_the_error_about_it(run: Run, tmp_path:
         assert (done.status, done.stdout) == (2, b"")
         assert "--allow: no. 2 is not a valid regular expression" in done.stderr
         assert "SECRET" not in done.stderr
+
+
+def test_strict_refuses_a_search_that_skipped_a_file(run: Run, tmp_path: Path) -> None:
+    model = write_tagger(tmp_path / "tagger")
+    (run.folder / "a.py").write_text("fine\n", "utf-8")
+    (run.folder / "b.png").write_bytes(b"\x89PNG\0")
+    (run.folder / "empty.py").write_bytes(b"")
+    done = run("tag", "-m", model, ".")
+    assert (done.status, done.stderr) == (0, "bigcode: note: 1 of 3 files skipped (1 binary)\n")
+    done = run("tag", "-m", model, "--strict", ".")
+    assert (done.status, done.stdout) == (3, b"")
+    assert "error[not-judged]: --strict: 1 of 3 files skipped (1 binary)" in done.stderr
+    (run.folder / "b.png").unlink()
+    assert run("tag", "-m", model, "--strict", ".").status == 0

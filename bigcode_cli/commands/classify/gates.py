@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bigcode_cli.commands.classify.options import LabelGateOptions
-from bigcode_cli.files.verdict import Judgement, Verdict
+from bigcode_cli.files.results import Judgement, Verdict
 from bigcode_cli.framework.errors import UsageFailure
 
 if TYPE_CHECKING:

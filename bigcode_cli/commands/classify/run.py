@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli.commands.classify.gates import LabelGates
 from bigcode_cli.commands.classify.options import ClassifyingOptions
 from bigcode_cli.commands.classify.reports import LabelEntry, LabelReport
-from bigcode_cli.files.file_errors import Fault
 from bigcode_cli.files.options import KeepingOptions
 from bigcode_cli.files.progress import Progress
 from bigcode_cli.files.result_cache import CachedResults, ResultCache, StoredForm, model_scope
-from bigcode_cli.files.results import Entry, Totals, report_all
+from bigcode_cli.files.results import Entry, FileError, Totals, report_all
 from bigcode_cli.files.sources import Source
 from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.framework.options import ComputeOptions
@@ -89,7 +88,7 @@ class ClassifyRun:
         outcomes = self._outcomes(texts, model, load, progress)
         for text, outcome in zip(texts, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                fault = Fault.of(text, outcome, alone=len(texts) == 1)
+                fault = FileError.of(text, outcome, alone=len(texts) == 1)
                 yield LabelEntry(path=text.path, fault=fault)
                 continue
             judgement, certain = gates.judge(outcome), gates.certain_from

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bigcode_cli.files.identity import FileNames, repository_top
+from bigcode_cli.files.sources import FileNames, repository_top
 from bigcode_cli.framework.errors import Failure
 from gpt_bigcode import reading
 from gpt_bigcode.errors import UnreadableFileError
 
 _MAX_BYTES = 256 << 20
 _HINT = "bigcode score --format json PATH... > FILE makes one"
-DIRECTORY = "directory"
-"""Key of a summary: the folder that the paths of a report start from, see `report_directory`."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class ScoreBaseline:
             entries, summary = _parse(_read(file))
             values = dict(_values(entries))
             names = FileNames.beside(file)
-            starts = _starts(summary.get(DIRECTORY), names.folder)
+            starts = _starts(summary.get("directory"), names.folder)
             start = names.within(_start(values, starts))
             found = {start.of(path): value for path, value in values.items()}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -57,13 +55,6 @@ class ScoreBaseline:
     def get(self, path: str) -> float | None:
         """The bits per byte of a file of this call; None if the report does not have it."""
         return self.values.get(self.names.of(path))
-
-
-def report_directory() -> str:
-    """What a report says about its paths: the current folder, in a repository from its top."""
-    here = os.path.realpath(os.curdir)
-    top = repository_top(here)
-    return here if top is None else os.path.relpath(here, top)
 
 
 def _starts(directory: str | None, folder: str) -> Iterator[str]:

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bigcode_cli.commands.score.baseline import ScoreBaseline
 from bigcode_cli.commands.score.options import DEFAULT_MAX_RISE, GateOptions
-from bigcode_cli.files.results import plural
-from bigcode_cli.files.verdict import Judgement, Verdict
+from bigcode_cli.files.results import Judgement, Verdict, plural
 from bigcode_cli.framework.errors import UsageFailure
 
 if TYPE_CHECKING:
+    from bigcode_cli.commands.score.baseline import ScoreBaseline
     from gpt_bigcode.scoring.results import Surprise
 
 
@@ -29,7 +28,7 @@ class Gates:
 
     max_bits_per_byte: float | None = None
     min_tokens: int = 0
-    baseline: ScoreBaseline | None = None
+    baseline: "ScoreBaseline | None" = None
     head: bool = False
     max_rise: float = DEFAULT_MAX_RISE
 
@@ -40,7 +39,11 @@ class Gates:
         Raises:
             Failure: `baseline`: the file cannot be read or is no report.
         """
-        baseline = None if options.baseline is None else ScoreBaseline.read(options.baseline)
+        baseline = None
+        if options.baseline is not None:
+            from bigcode_cli.commands.score.baseline import ScoreBaseline
+
+            baseline = ScoreBaseline.read(options.baseline)
         if baseline is not None and staged:
             from bigcode_cli.files.git_staged import top_folder
 

@@ -5,9 +5,7 @@ from heapq import nlargest
 from math import log
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.commands.score.heatmap import Heatmap
 from bigcode_cli.commands.score.options import ScoringOptions, ViewOptions
-from bigcode_cli.commands.score.views import ShownLine, most_surprising, shown_lines
 from bigcode_cli.files.options import TableFormat
 from bigcode_cli.files.results import Entry, Report, plural
 from bigcode_cli.framework.output import safe
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bigcode_cli.commands.score.html_page import Page
+    from bigcode_cli.commands.score.views import ShownLine
     from gpt_bigcode.scoring.results import LineScore, Score, Surprise, TokenScore
 
 FILE_COLUMNS = (
@@ -97,7 +96,11 @@ class ScoreReport(Report[ScoreEntry]):
         super().__init__(table.format, columns)
         self._page = page
         self._lines, self._tokens = options.lines, options.tokens
-        self._heatmap = Heatmap(self.result) if table.heatmap else None
+        self._heatmap = None
+        if table.heatmap:
+            from bigcode_cli.commands.score.heatmap import Heatmap
+
+            self._heatmap = Heatmap(self.result)
         self._sort, self._most = table.sort, table.worst
         self._waiting: list[ScoreEntry] = []
         self._worst: list[tuple[float, str, ShownLine]] = []
@@ -107,6 +110,8 @@ class ScoreReport(Report[ScoreEntry]):
         if self._page is not None:
             self._page.add(entry)
         if self._most is not None and entry.score is not None and entry.text is not None:
+            from bigcode_cli.commands.score.views import most_surprising, shown_lines
+
             lines = most_surprising(shown_lines(entry.text, entry.score))[: self._most]
             found = [(line.bits_per_byte, entry.path, line) for line in lines]
             self._worst = nlargest(self._most, self._worst + found, key=lambda one: one[0])
@@ -216,11 +221,11 @@ def _line_values(line: "LineScore") -> dict[str, Any]:
     }
 
 
-def _worst_values(path: str, line: ShownLine) -> dict[str, Any]:
+def _worst_values(path: str, line: "ShownLine") -> dict[str, Any]:
     return {"path": path} | _line_values(line.score) | {"text": line.text}
 
 
-def _shortened(line: ShownLine) -> str:
+def _shortened(line: "ShownLine") -> str:
     text = line.text.strip()
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]} ..."
 

@@ -1,19 +1,17 @@
 """Scores texts one after the other, judges them and reports the results."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.commands.score.baseline import DIRECTORY, report_directory
 from bigcode_cli.commands.score.gates import Gates
 from bigcode_cli.commands.score.options import ScoringOptions, ViewOptions, Window
 from bigcode_cli.commands.score.reports import ScoreEntry, ScoreReport, surprise_values
-from bigcode_cli.files.file_errors import Fault
-from bigcode_cli.files.kept_source import KeptSource, keep_text
 from bigcode_cli.files.progress import Progress
 from bigcode_cli.files.result_cache import CachedResults, ResultCache, StoredForm, model_scope
-from bigcode_cli.files.results import Entry, Totals, report_all
-from bigcode_cli.files.sources import Source
+from bigcode_cli.files.results import Entry, FileError, Totals, report_all
+from bigcode_cli.files.sources import KeptSource, Source, keep_text, repository_top
 from bigcode_cli.framework.options import KeptModelOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.resolve import Found
@@ -130,7 +128,7 @@ class ScoreRun:
         self, text: Source, outcome: "Score | Exception", past: "Score | None", *, alone: bool
     ) -> ScoreEntry:
         if isinstance(outcome, Exception):
-            return ScoreEntry(path=text.path, fault=Fault.of(text, outcome, alone=alone))
+            return ScoreEntry(path=text.path, fault=FileError.of(text, outcome, alone=alone))
         from gpt_bigcode.scoring.results import Surprise
 
         added, shown = None, outcome
@@ -165,7 +163,7 @@ class ScoreRun:
             "window": self.options.window.value,
             "stride": plan.step if self.options.window is Window.STRIDED else None,
             "context_length": context,
-            DIRECTORY: report_directory(),
+            "directory": _directory(),
         }
 
 
@@ -216,3 +214,10 @@ class ScoreTotals(Totals):
             **({} if compared is None else {"compared": compared}),
             **surprise_values(self._sum),
         }
+
+
+def _directory() -> str:
+    """What a report says about its paths: the current folder, in a repository from its top."""
+    here = os.path.realpath(os.curdir)
+    top = repository_top(here)
+    return here if top is None else os.path.relpath(here, top)

@@ -17,11 +17,9 @@ from bigcode_cli.commands.tag.redact import redacted
 from bigcode_cli.commands.tag.reports import TagReport
 from bigcode_cli.commands.tag.suppressions import Allowances, Comments
 from bigcode_cli.files.encodings import AnyDecoder
-from bigcode_cli.files.file_errors import Fault
-from bigcode_cli.files.kept_source import KeptSource, keep_text
 from bigcode_cli.files.progress import Progress
-from bigcode_cli.files.results import Entry, Totals, plural, report_all
-from bigcode_cli.files.sources import MAX_BYTES, Source
+from bigcode_cli.files.results import Entry, FileError, Totals, plural, report_all
+from bigcode_cli.files.sources import MAX_BYTES, KeptSource, Source, keep_text
 from bigcode_cli.framework import output
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes
@@ -297,7 +295,7 @@ def _document(text: Source, pieces: Iterator[str]) -> "Excerpt | Iterator[str]":
 
 
 def _failed(text: Source, error: Exception, *, alone: bool) -> TagEntry:
-    fault = Fault.of(text, error, alone=alone)
+    fault = FileError.of(text, error, alone=alone)
     # What was written for one file alone names it once more.
     detail = fault.detail.removeprefix(f"{text.path}: ")
     return TagEntry(path=text.path, fault=replace(fault, detail=detail))

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from bigcode_cli import __version__
 from bigcode_cli.commands.tag.findings import Finding, TagEntry, describe
-from bigcode_cli.files.file_errors import Fault
+from bigcode_cli.files.results import FileError
 from bigcode_cli.framework.output import safe
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -107,7 +107,7 @@ def _numbered(findings: Iterable[Finding]) -> Iterable[tuple[Finding, int]]:
         yield finding, seen[finding.fingerprint]
 
 
-def _notification(path: str, fault: Fault) -> dict[str, Any]:
+def _notification(path: str, fault: FileError) -> dict[str, Any]:
     return {
         "level": "error" if fault.status == "error" else "note",
         "message": {"text": safe(f"{path}: {fault.status}: {fault.detail}")},
