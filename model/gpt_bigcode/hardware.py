@@ -159,7 +159,7 @@ def choose_for_processor(
 
 
 def weight_bytes(precision: Precision, parameters: int) -> int:
-    """About how many bytes so many weights take."""
+    """About how many bytes the weights take."""
     return int(parameters * _BITS[precision] / 8)
 
 

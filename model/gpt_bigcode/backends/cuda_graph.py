@@ -1,9 +1,9 @@
-"""GraphedDecoder: the same step for every token, captured once as a CUDA graph; knows no text.
+"""GraphedDecoder: the same step for every token, captured once as a CUDA graph.
 
-A step of a small model is hundreds of short kernels, and starting them takes longer than they run.
-A graph starts them with one call, but only over the same addresses and shapes: so a step reads all
-of the cache's capacity behind a mask, and looks up its place in a tensor. On a processor the step
-is computed without capture, for the tests.
+A step of a small model is hundreds of short kernels, and launching them takes longer than they run.
+A graph launches them with one call, but only over the same addresses and shapes: so a step attends
+to the cache's whole capacity through a mask, and looks up its position in a tensor. On a processor
+the step is computed without capture, for the tests.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.modeling.kv_cache import KeyValueCache
 
 MOST_STEP_TOKENS = 8
-"""The most tokens of a guess that are checked by a captured step; longer ones are read plainly."""
+"""The longest draft that is verified by a captured step."""
 _LEAST_CAPACITY = 512
 _WARM_UPS = 2
 _HOST_BUFFERS = 2  # one is read while the other is filled
@@ -82,7 +82,7 @@ class StaticStep:
         """Record the step as a graph.
 
         Args:
-            length: tokens in the cache; the places behind them are written to.
+            length: tokens in the cache; the positions after them are overwritten.
 
         Raises:
             RuntimeError: something in it cannot be captured.
@@ -239,7 +239,7 @@ class GraphedDecoder(TorchDecoder):
         return super()._new_cache(rows, rounded)
 
     def _forget_prediction(self) -> None:
-        """What runs ahead writes behind the cache's end only, where it is overwritten."""
+        """A step that ran ahead wrote after the cache's end only, where it is overwritten."""
         self._predicted, self._ahead = None, False
 
     def _checked(self, tokens: Sequence[int]) -> list[int]:
@@ -249,7 +249,7 @@ class GraphedDecoder(TorchDecoder):
         return list(tokens)
 
     def _step(self, tokens: int) -> StaticStep | None:
-        """The step for so many tokens; None if there is none, or the context is full."""
+        """The step for T tokens; None if there is none, or the context is full."""
         cache = self._filled()
         if not self._usable or cache.length + tokens > self.context_length:
             return None

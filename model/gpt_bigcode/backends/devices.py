@@ -1,4 +1,4 @@
-"""Which device and precision to use; knows no model."""
+"""Chooses the device and the number format of PyTorch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

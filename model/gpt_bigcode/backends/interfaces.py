@@ -16,7 +16,7 @@ class Row:
     """Tokens of one window.
 
     Attributes:
-        ids: n + 1 ids; the model reads the first n, at most its context.
+        ids: n + 1 ids; the model gets the first n, at most its context.
         first: index of the first id that is scored, 1 to n.
     """
 
@@ -29,7 +29,7 @@ class Scorer(Protocol):
 
     @property
     def context_length(self) -> int:
-        """The most tokens that it reads at once."""
+        """The most tokens that it takes at once."""
         ...
 
     @property
@@ -39,7 +39,7 @@ class Scorer(Protocol):
 
     @property
     def batch_tokens(self) -> int:
-        """How many tokens it reads together at best."""
+        """How many tokens are best computed together."""
         ...
 
     def log_probabilities(self, rows: Sequence[Row]) -> list[LogProbabilities]:
@@ -58,7 +58,7 @@ class Labeler(Protocol):
 
     @property
     def context_length(self) -> int:
-        """The most tokens that it reads at once."""
+        """The most tokens that it takes at once."""
         ...
 
     @property
@@ -73,11 +73,11 @@ class Labeler(Protocol):
 
     @property
     def batch_tokens(self) -> int:
-        """How many tokens it reads together at best."""
+        """How many tokens are best computed together."""
         ...
 
     def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """[C] for every row, read at its last id; other rows change nothing, to rounding.
+        """[C] for every row, taken at its last id; other rows change nothing, to rounding.
 
         Raises:
             ContextError, InputError: a row that is too long, or empty.
@@ -92,7 +92,7 @@ class Labeler(Protocol):
 
 
 class Decoder(Protocol):
-    """A model that reads token rows and gives the logits of the next token of each."""
+    """A model that takes rows of tokens and gives the logits of the next token of each."""
 
     @property
     def context_length(self) -> int:
@@ -105,7 +105,7 @@ class Decoder(Protocol):
         ...
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Logits:
-        """Forget everything and read one row per prompt; lengths may differ. [B, V]."""
+        """Forget everything and prefill one row per prompt; lengths may differ. [B, V]."""
         ...
 
     def decode(self, tokens: Sequence[int]) -> Logits:
@@ -119,7 +119,7 @@ class Decoder(Protocol):
 
 @runtime_checkable
 class StepDecoder(Decoder, Protocol):
-    """A decoder that can also read several tokens of its one row in one pass, and forget some."""
+    """A decoder that can also append several tokens to its one row in one pass, and forget some."""
 
     @property
     def exact_steps(self) -> bool:
@@ -146,7 +146,7 @@ class BlockDecoder(StepDecoder, Protocol):
 
     @property
     def block_tokens(self) -> int:
-        """How many tokens of a prompt are read at once."""
+        """How many tokens of a prompt are computed at once."""
         ...
 
     @property
@@ -162,7 +162,7 @@ class BlockDecoder(StepDecoder, Protocol):
     def prefill_after(
         self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
     ) -> Logits:
-        """Forget everything, take over the prompt's first tokens and read the rest. [1, V].
+        """Forget everything, take over the prompt's first tokens and prefill the rest. [1, V].
 
         Args:
             blocks: the first tokens, as `block` or `tokens` gave them.

@@ -1,4 +1,4 @@
-"""The forward pass once more, in NumPy, float32, on one page; knows no torch.
+"""The forward pass in NumPy, float32.
 
 It is the oracle that every fast path is compared with, and it completes text with small checkpoints
 before `import torch` would have returned.
@@ -105,13 +105,13 @@ class NumpyDecoder:
 
     @classmethod
     def load(cls, directory: Path, *, task: Task = Task.CAUSAL_LM, threads: int = 1) -> Self:
-        """Read a checkpoint directory.
+        """Load a checkpoint.
 
         Args:
             directory: the checkpoint.
             task: which head it has; other heads than a language model's are applied by
                 `gpt_bigcode.backends.numpy_heads`.
-            threads: how many parts of a prompt are read side by side.
+            threads: how many parts of a prompt are computed in parallel.
 
         Raises:
             ConfigError, CheckpointError: as for `gpt_bigcode.checkpoint.loading.load_model`.
@@ -141,7 +141,7 @@ class NumpyDecoder:
         return _GUESS_COST
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Floats:
-        """Forget everything and read one row per prompt; equal prompts are read once. [B, V]."""
+        """Forget everything and prefill one row per prompt, equal ones once. [B, V]."""
         read: dict[tuple[int, ...], tuple[Row, Floats]] = {}
         for prompt in map(tuple, prompts):
             if prompt not in read:
@@ -189,7 +189,7 @@ class NumpyDecoder:
     def prefill_after(
         self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
     ) -> Floats:
-        """Forget everything, take over the prompt's first tokens and read the rest. [1, V]."""
+        """Forget everything, take over the prompt's first tokens and prefill the rest. [1, V]."""
         row = self._empty_row()
         *shape, _, size = row.store.shape
         for block in blocks:
@@ -236,7 +236,7 @@ class NumpyDecoder:
         Args:
             ids: the whole text.
             use: called on any thread with the place of a part's first token and its states, [T, E].
-            threads: how many parts are read side by side; the numbers do not depend on it.
+            threads: how many parts are computed in parallel; the numbers do not depend on it.
         """
 
         def read(part: Row, tokens: Sequence[int]) -> Result:
@@ -260,7 +260,7 @@ class NumpyDecoder:
         return self._product(self.normalized(states), self._weights[HEAD])
 
     def normalized(self, states: Floats) -> Floats:
-        """What every head reads: [T, E] -> [T, E]."""
+        """The input of every head: [T, E] -> [T, E]."""
         return self._norm(states, "ln_f")
 
     def weight(self, name: str) -> Floats | None:

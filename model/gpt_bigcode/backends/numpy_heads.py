@@ -1,4 +1,4 @@
-"""The log-probabilities of given tokens, by NumPy or by PyTorch; knows rows of ids, no text.
+"""Scores and labels in NumPy.
 
 Logits are made for a few positions at a time, so that memory does not grow with vocabulary times
 length, and only for positions that are scored.
@@ -26,7 +26,7 @@ _ROWS_A_THREAD = 2  # of the longest; where they are shorter, no thread waits fo
 
 
 class NumpyScorer:
-    """Scores with a `NumpyDecoder`, each row by itself, on so many threads.
+    """Scores with a `NumpyDecoder`, each row by itself, on several threads.
 
     Windows are long enough to fill its matrix products. Rows that share nothing give exactly the
     same numbers alone and in a batch.
@@ -37,7 +37,7 @@ class NumpyScorer:
 
     @property
     def context_length(self) -> int:
-        """The most tokens that it reads at once."""
+        """The most tokens that it takes at once."""
         return self._decoder.context_length
 
     @property
@@ -101,7 +101,7 @@ _TOKENS_A_THREAD = 4096
 
 
 class NumpyLabeler:
-    """Labels with the trunk of a `NumpyDecoder`, each row by itself, on so many threads."""
+    """Labels with the trunk of a `NumpyDecoder`, each row by itself, on several threads."""
 
     def __init__(self, decoder: NumpyDecoder, task: Task, *, threads: int = 1) -> None:
         self._decoder, self._threads = decoder, threads
@@ -114,7 +114,7 @@ class NumpyLabeler:
 
     @property
     def context_length(self) -> int:
-        """The most tokens that it reads at once."""
+        """The most tokens that it takes at once."""
         return self._decoder.context_length
 
     @property
@@ -159,7 +159,7 @@ class NumpyLabeler:
 
 
 def check_rows(rows: Sequence[Sequence[int]], context_length: int) -> None:
-    """Refuse what no head can read.
+    """Refuse rows that no head can take.
 
     Raises:
         ContextError: a row that is longer than the context.

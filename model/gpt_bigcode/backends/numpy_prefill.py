@@ -1,8 +1,8 @@
-"""One text's keys and values in NumPy, and how a long prompt's chunks are read side by side.
+"""One text's keys and values in NumPy, and how chunks of a long prompt are computed in parallel.
 
-Knows nothing of what is computed. In each layer a chunk of a prompt needs the keys and values that
+In each layer a chunk of a prompt needs the keys and values that
 the chunks before it made there, and nothing else of them. So one thread may read a chunk while
-another, some layers behind, reads the next: the numbers are those of one thread. A thread that has
+another, a few layers later, reads the next: the numbers are those of one thread. A thread that has
 to wait does so asleep, unlike those of a BLAS, and has little to wait for on a busy machine.
 """
 
@@ -32,7 +32,7 @@ class Row:
         return Row(self.store.copy(), self.length)
 
     def reserve(self, tokens: int) -> None:
-        """Make room for so many tokens in all."""
+        """Grow to at least `tokens` tokens."""
         *shape, capacity, size = self.store.shape
         if tokens > capacity:
             blocks = -(-tokens // BLOCK_TOKENS)
@@ -41,7 +41,7 @@ class Row:
             self.store = grown
 
     def put(self, layer: int, both: Floats) -> None:
-        """Keep the keys and values of the tokens behind `length` in one layer, [2, K, T, D]."""
+        """Store the keys and values of the tokens after `length` in one layer, [2, K, T, D]."""
         seen = self.length + both.shape[2]
         self.reserve(seen)
         self.store[layer, :, :, self.length : seen] = both
@@ -81,7 +81,7 @@ class _Chunk(Row):
             raise _StoppedError
 
     def stop(self) -> None:
-        """This chunk failed: nobody shall wait for it any more."""
+        """Let no other chunk wait for this one any longer: it failed."""
         self._stopped = True
         for lock in self._layers:
             if lock.locked():
@@ -89,7 +89,7 @@ class _Chunk(Row):
 
 
 def half_blocks(ids: Sequence[int], start: int = 0) -> list[Sequence[int]]:
-    """The parts of a prompt that are read at once, from a whole block on.
+    """The parts of a prompt that are computed at once, from a whole block on.
 
     Small, so that two threads share a short prompt; none crosses a block, so that a block's numbers
     do not depend on what follows it.
@@ -98,7 +98,9 @@ def half_blocks(ids: Sequence[int], start: int = 0) -> list[Sequence[int]]:
     for block in range(start, len(ids), BLOCK_TOKENS):
         tokens = min(len(ids) - block, BLOCK_TOKENS)
         half = -(-tokens // 2)
-        edges += [block + half] * (tokens >= 2 * _LEAST_TOKENS) + [block + tokens]
+        if tokens >= 2 * _LEAST_TOKENS:
+            edges.append(block + half)
+        edges.append(block + tokens)
     return [ids[begin:end] for begin, end in pairwise(edges)]
 
 
@@ -108,14 +110,14 @@ def read_parts(
     parts: Sequence[Sequence[int]],
     threads: int,
 ) -> list[Result]:
-    """Read the tokens that follow those of a row; what `read` gives for each part of them.
+    """Compute the tokens that follow those of a row; what `read` returns for each part of them.
 
     Args:
-        read: computes a part's tokens behind a row, puts their keys and values there, and counts
-            them.
+        read: computes a part's tokens after those of a row, stores their keys and values there,
+            and counts them.
         row: holds the tokens before the first part.
-        parts: the tokens, one part behind the other.
-        threads: how many parts are read side by side.
+        parts: the tokens, in consecutive parts.
+        threads: how many parts are computed in parallel.
 
     Raises:
         Exception: what `read` raised.
@@ -142,7 +144,7 @@ def _read_side_by_side(
 ) -> list[Result]:
     results: dict[int, Result] = {}
     errors: list[BaseException] = []
-    # Taken in their order, so that whoever is waited for is being read.
+    # Taken in order, so that a part that another waits for is always in work.
     waiting = deque(range(len(parts)))
 
     def work() -> None:

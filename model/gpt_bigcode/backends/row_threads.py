@@ -1,8 +1,7 @@
-"""Computes several rows at once, each on a thread of its own; knows nothing of what is computed.
+"""Computes several rows at once, each on a thread of its own.
 
-NumPy lets go of Python's lock inside its loops, so that rows share the processor without sharing a
-product: each gives the numbers that it gives alone. Threads that wait do so asleep, unlike those of
-a BLAS.
+NumPy releases Python's lock inside its loops, so rows share the processor without sharing a
+product: each gives the numbers that it gives alone. Waiting threads sleep, unlike those of a BLAS.
 """
 
 import os
@@ -19,7 +18,7 @@ def row_threads(threads: int | None) -> int:
     """How many rows are computed at once.
 
     Args:
-        threads: as for `threads.choose_threads`. One, where the BLAS itself was given, or left,
+        threads: as for `hardware.choose_threads`. One, where the BLAS itself was given, or left,
             more than one thread (OPENBLAS_NUM_THREADS): together they would be too many.
     """
     alone = os.environ.get("OPENBLAS_NUM_THREADS") == "1"

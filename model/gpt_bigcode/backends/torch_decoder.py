@@ -1,7 +1,4 @@
-"""TorchDecoder: a GPTBigCodeForCausalLM behind the interface that `generation` needs.
-
-Knows token rows, padding and the cache; knows no sampling and no text.
-"""
+"""TorchDecoder: a PyTorch language model as the decoder that `generation` uses."""
 
 from collections.abc import Sequence
 from types import MappingProxyType
@@ -26,10 +23,10 @@ _GUESS_COSTS = MappingProxyType({"cpu": 0.25, "cuda": 0.05})
 class TorchDecoder:
     """Rows of tokens with their cached keys and values.
 
-    Rows of different lengths are padded on the left; positions are counted over the mask, so that a
-    row computes what it would compute alone. Equal prompts are read once and their cache is copied.
-    Long prompts are read in chunks, so that the memory for activations does not grow with them, and
-    the head is applied to the last token only.
+    Rows of different lengths are padded on the left; positions are counted over the mask, so a row
+    computes what it would compute alone. Equal prompts are computed once and their cache is copied.
+    Long prompts are prefilled in chunks, so that memory for activations does not grow with them,
+    and the head is applied to the last token only.
     """
 
     def __init__(
@@ -79,7 +76,7 @@ class TorchDecoder:
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Forget everything and read one row per prompt; [B, V].
+        """Forget everything and prefill one row per prompt; [B, V].
 
         Raises:
             MemoryLimitError: the cache does not fit.
@@ -119,7 +116,7 @@ class TorchDecoder:
 
     @property
     def block_tokens(self) -> int:
-        """How many tokens of a prompt are read at once."""
+        """How many tokens of a prompt are computed at once."""
         return self._chunk
 
     @property
@@ -140,7 +137,7 @@ class TorchDecoder:
     def prefill_after(
         self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
     ) -> NDArray[np.float32]:
-        """Forget everything, take over the prompt's first tokens and read the rest. [1, V].
+        """Forget everything, take over the prompt's first tokens and prefill the rest. [1, V].
 
         Raises:
             MemoryLimitError: the cache does not fit.
@@ -179,7 +176,7 @@ class TorchDecoder:
         self._padded = bool(self._padding.any())
 
     def _new_cache(self, rows: int, capacity: int) -> KeyValueCache:
-        """An empty one for at least so many tokens."""
+        """An empty cache for at least `capacity` tokens."""
         return KeyValueCache(
             self._model.config, rows, dtype=self._dtype, device=self._device, capacity=capacity
         )

@@ -1,7 +1,4 @@
-"""TorchScorer: a GPTBigCodeForCausalLM behind the interface that `scoring` needs.
-
-Knows rows of ids and their padding; knows no text and no windows.
-"""
+"""Scores and labels in PyTorch: rows of token ids, padded on the right."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +25,7 @@ from gpt_bigcode.modeling.heads import (
 
 _LOGITS_AT_ONCE = 1 << 22
 _BATCH_TOKENS, _GPU_BATCH_TOKENS = 2048, 16_384
-_PADDING = 0  # any id: it stands after what is read, where causal attention does not look
+_PADDING = 0  # any id: causal attention does not see it from the tokens before
 
 
 class TorchScorer:
@@ -47,7 +44,7 @@ class TorchScorer:
 
     @property
     def context_length(self) -> int:
-        """The most tokens that it reads at once."""
+        """The most tokens that it takes at once."""
         return self._model.config.n_positions
 
     @property
@@ -57,7 +54,7 @@ class TorchScorer:
 
     @property
     def batch_tokens(self) -> int:
-        """How many tokens it reads together at best."""
+        """How many tokens are best computed together."""
         return _GPU_BATCH_TOKENS if self._device.type == "cuda" else _BATCH_TOKENS
 
     @torch.inference_mode()
@@ -133,7 +130,7 @@ class TorchLabeler:
 
     @property
     def context_length(self) -> int:
-        """The most tokens that it reads at once."""
+        """The most tokens that it takes at once."""
         return self._model.config.n_positions
 
     @property
@@ -148,7 +145,7 @@ class TorchLabeler:
 
     @property
     def batch_tokens(self) -> int:
-        """How many tokens it reads together at best."""
+        """How many tokens are best computed together."""
         return _GPU_BATCH_TOKENS if self._device.type == "cuda" else _BATCH_TOKENS
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""A checkpoint, a device and a precision -> a model that computes there; knows no text."""
+"""Loads a checkpoint on a device in a precision, either of which may be chosen here."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def load_computable(
     precision: str = "auto",
     policy: LoadingPolicy | None = None,
 ) -> nn.Module:
-    """Load a model where, and in the format in which, it is computed best.
+    """Load a model on the device and in the precision that suit it best, unless they are given.
 
     Args:
         directory: the checkpoint.

@@ -1,4 +1,4 @@
-"""How fast a decoder is on this machine, and how fast it could be; knows no text and no torch.
+"""How fast a decoder is on this machine, and how fast it could be.
 
 Every token reads all weights and the cache once, so that the rate at which memory can be read is
 the limit of decoding. It is measured here, with as many threads.
@@ -52,8 +52,8 @@ class Rates:
     """What one decoder did.
 
     Attributes:
-        prefill_tokens_per_second: reading a prompt.
-        decode_tokens_per_second: writing behind it, one row, without guesses.
+        prefill_tokens_per_second: of a prompt.
+        decode_tokens_per_second: after it, one row, without speculation.
         first_token_seconds: from a loaded model and the prompt to the first new token.
     """
 
@@ -63,7 +63,7 @@ class Rates:
 
 
 def require_room(context: int, positions: int) -> int:
-    """How many tokens can be written and timed behind `context` others.
+    """How many tokens can be decoded and timed after `context` others.
 
     Raises:
         ContextError: none.
@@ -75,7 +75,7 @@ def require_room(context: int, positions: int) -> int:
 
 
 def measure_decoder(decoder: Decoder, *, context: int, repeat: int) -> Rates:
-    """Read `context` random tokens and write behind them, `repeat` times after one to warm up.
+    """Prefill `context` random tokens and decode more, `repeat` times after one to warm up.
 
     Raises:
         ContextError: the model has no room for that.
@@ -103,7 +103,7 @@ def measure_decoder(decoder: Decoder, *, context: int, repeat: int) -> Rates:
 
 
 def measure_bandwidth(threads: int) -> float:
-    """Bytes a second that so many threads read from memory: the best of some passes over 512 MiB.
+    """Bytes per second that threads read from memory: the best of some passes over 512 MiB.
 
     Raises:
         MemoryError: there is no room for the array.

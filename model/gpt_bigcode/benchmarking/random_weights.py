@@ -1,6 +1,6 @@
-"""Checkpoints of the family's sizes with random weights, to measure a machine with; knows no torch.
+"""Checkpoints of the family's sizes with random weights, to measure a machine with.
 
-Their text is noise. They compute as much, and read as many bytes, as trained ones.
+They compute as much, and read as many bytes, as trained ones.
 """
 
 import json

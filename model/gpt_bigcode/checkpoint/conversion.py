@@ -1,6 +1,6 @@
-"""Published weights of another form -> safetensors: pickles, and the layout of bigcode/santacoder.
+"""Converts pickles and the original layout of bigcode/santacoder to safetensors.
 
-Knows no network and no cache. It opens pickles: call it in a process that can do no harm.
+It opens pickles: call it in a sandboxed process.
 """
 
 import errno
@@ -66,7 +66,7 @@ def convert_weights(
 ) -> None:
     """Write the weights of a checkpoint as safetensors, with unchanged numbers and types.
 
-    The files are mapped, so that memory stays small; one layer at a time is turned if it must be.
+    The files are mapped, so that memory stays small; layers are transposed one at a time.
 
     Args:
         source: the folder of the checkpoint, with its config.json.
@@ -136,7 +136,7 @@ def _write(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def _without_copies(tensors: dict[str, Tensor], config: GPTBigCodeConfig) -> dict[str, Tensor]:
-    """Leave out a head that is the token table once more.
+    """Leave out a head that repeats the token table.
 
     Raises:
         CheckpointMismatchError: it is another one, although the configuration ties them.
@@ -172,7 +172,7 @@ def _shards(tensors: Mapping[str, Tensor], most: int) -> Iterator[_Shard]:
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that share memory with no other; the format has no words for it."""
+    """Tensors that share no memory, which the format cannot express."""
     seen: set[int] = set()
     result = {}
     for name, value in tensors.items():

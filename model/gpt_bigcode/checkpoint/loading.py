@@ -1,4 +1,4 @@
-"""A directory of safetensors <-> a model; knows no network and never opens a pickle."""
+"""Loads a model from safetensors, and saves it."""
 
 import json
 import os
@@ -142,7 +142,7 @@ def pieces_of(
 
     Args:
         tensor: what is read.
-        multiple: every piece but the last has a multiple of so many rows.
+        multiple: every piece but the last has a multiple of this number of rows.
         piece_bytes: about how large a piece is in float32.
     """
     row_bytes = 4 * max(1, prod(tensor.shape[1:]))

@@ -1,6 +1,6 @@
-"""The one place that opens a pickle: tensors by name, and nothing else that it may ask for.
+"""The one place that opens a pickle: it accepts tensors by name, and nothing else.
 
-Knows nothing of models. Meant for a process of its own without network: see `conversion`.
+Meant for a sandboxed process: see `conversion`.
 """
 
 import pickle
@@ -26,7 +26,7 @@ def read_pickle(path: Path) -> "dict[str, Tensor]":
         path: an archive as `torch.save` has written it since PyTorch 1.6.
 
     Raises:
-        UnsafeCheckpointError: it asks for anything but tensors, or is no such archive.
+        UnsafeCheckpointError: it asks for anything but tensors, or is not such an archive.
         CheckpointError: it is damaged.
         MemoryLimitError: it asks for more memory than there may be.
     """
@@ -47,7 +47,7 @@ def read_pickle(path: Path) -> "dict[str, Tensor]":
 
 
 def require_archive(path: Path) -> None:
-    """Refuse what is no archive, or could unpack to more than it is; needs no torch.
+    """Refuse a file that is not an archive, or that could unpack to more than its size.
 
     Raises:
         UnsafeCheckpointError: it is one of them.

@@ -1,4 +1,4 @@
-"""Which tensors a checkpoint must hold, and where they lie in its files; knows no torch.
+"""Which tensors a checkpoint must hold, and where they are in its files.
 
 Strict: every tensor that the configuration asks for must be there with its shape, and nothing else,
 except what published files carry without need (mask buffers, a second copy of a tied head).
@@ -22,8 +22,10 @@ from gpt_bigcode.errors import (
     CheckpointMismatchError,
     CheckpointMissingError,
     ConfigError,
+    UnreadableFileError,
     UnsafeCheckpointError,
 )
+from gpt_bigcode.reading import open_checked
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -63,7 +65,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where one tensor lies: a file, the name and the shape that it has there."""
+    """Where one tensor is stored: a file, and its name and shape there."""
 
     path: Path
     name: str
@@ -72,7 +74,7 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class RawTensor:
-    """One tensor as it stands in a file: the format's name of its type, its shape, its bytes."""
+    """One tensor as stored in a file: the format's name of its type, its shape, its bytes."""
 
     kind: str
     shape: tuple[int, ...]
@@ -86,7 +88,7 @@ def mapped_tensors(path: Path) -> Iterator[dict[str, RawTensor]]:
     The package safetensors copies every byte before NumPy converts it, which takes as long as
     reading the file.
     """
-    with path.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as mapped:
+    with open_checked(path) as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as mapped:
         start = _LENGTH_BYTES + int.from_bytes(mapped[:_LENGTH_BYTES], "little")
         header = json.loads(mapped[_LENGTH_BYTES:start])
         header.pop("__metadata__", None)
@@ -278,14 +280,14 @@ def _header(path: Path) -> dict[str, tuple[int, ...]]:
         with safe_open(path, framework="np") as stream:
             names = stream.keys()
             return {name: tuple(stream.get_slice(name).get_shape()) for name in names}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, UnreadableFileError) as error:
         reason = str(error).removeprefix("Error while deserializing header: ")
         raise CheckpointError(f"{path.name}: {reason[:200]}") from None
 
 
 def _sniff(path: Path) -> None:
     """Name the usual files that are not weights, before the parser calls them a large header."""
-    with path.open("rb") as stream:
+    with open_checked(path) as stream:
         start = stream.read(64)
     # Every header begins with a brace; the length before it may look like anything.
     if start[_LENGTH_BYTES:].startswith(b"{"):

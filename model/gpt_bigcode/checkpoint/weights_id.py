@@ -1,12 +1,15 @@
 """One short name for the weights of a checkpoint, for everything that is kept about them."""
 
 import json
+import os
 import re
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, weight_files
+from gpt_bigcode.config import MAX_CONFIG_BYTES
+from gpt_bigcode.reading import open_checked, read_checked
 
 _ID_BYTES = 16
 _LENGTH_BYTES = 8
@@ -24,19 +27,20 @@ def weights_id(folder: Path) -> str:
 
     Raises:
         CheckpointError: there are no weights.
-        OSError: they cannot be read.
+        UnreadableFileError: they, or config.json, cannot be read.
     """
-    found = blake2b((folder / CONFIG_FILE).read_bytes(), digest_size=_ID_BYTES)
+    config = read_checked(folder / CONFIG_FILE, max_bytes=MAX_CONFIG_BYTES)
+    found = blake2b(config, digest_size=_ID_BYTES)
     for path in weight_files(folder):
         found.update(json.dumps(_identity(path.resolve())).encode())
     return found.hexdigest()
 
 
 def _identity(path: Path) -> list[Any]:
-    status = path.stat()
-    if path.parent.name == "blobs" and _BLOB.fullmatch(path.name):
-        return [path.name, status.st_size]
-    with path.open("rb") as stream:
+    with open_checked(path) as stream:
+        status = os.fstat(stream.fileno())
+        if path.parent.name == "blobs" and _BLOB.fullmatch(path.name):
+            return [path.name, status.st_size]
         length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
         header = blake2b(stream.read(min(length, _MAX_HEADER_BYTES))).hexdigest()
     times = [status.st_mtime_ns, status.st_ctime_ns]

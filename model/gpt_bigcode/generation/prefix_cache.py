@@ -17,6 +17,7 @@ import numpy as np
 
 from gpt_bigcode.backends.interfaces import BlockDecoder, Logits, StepDecoder
 from gpt_bigcode.checkpoint.weights_id import weights_id
+from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.storage.disk_cache import DiskCache
 
 _VERSION = 3  # to be counted up whenever the same tokens give other numbers
@@ -59,7 +60,7 @@ class PrefixDecoder:
         """Wrap the decoder of a checkpoint; it stays alone if its files cannot be identified."""
         try:
             return cls(decoder, prefix_cache(folder), weights_id(checkpoint))
-        except OSError:
+        except UnreadableFileError:
             return decoder
 
     @property

@@ -1,4 +1,4 @@
-"""The activation functions, one of them faster than PyTorch's own; knows no layer."""
+"""Activation functions, initial values of parameters, and checks of a forward pass's arguments."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -72,8 +72,8 @@ def look_up(name: str, table: nn.Embedding, ids: Tensor) -> Tensor:
     """The rows of a table, [..., E].
 
     Raises:
-        InputError: an id that is no integer, or that the table does not have. On a GPU nobody looks
-            for the latter, because that would wait for it.
+        InputError: an id that is no integer, or that the table does not have. The latter is not
+            checked on a GPU, because that would wait for it.
     """
     if ids.dtype not in (torch.int64, torch.int32):
         raise InputError(f"{name}: {ids.dtype} are not integers")

@@ -76,7 +76,7 @@ class GPTBigCodeForCausalLM(nn.Module):
             input_ids: [B, T].
             labels: [B, T], the tokens themselves; they are shifted here, -100 is ignored. The
                 loss is the mean over the tokens that count, in float32 (NaN if none does).
-            logits_to_keep: the last so many positions (0: all), or positions as a 1-D tensor.
+            logits_to_keep: how many of the last positions (0: all), or positions as a 1-D tensor.
         """
         trunk = self.transformer(input_ids, **trunk_arguments)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
@@ -92,7 +92,7 @@ class GPTBigCodeForCausalLM(nn.Module):
 
 
 class GPTBigCodeForSequenceClassification(nn.Module):
-    """Trunk and one score per label, read at the last token that is not padding."""
+    """Trunk and one score per label, taken at the last token that is not padding."""
 
     def __init__(self, config: GPTBigCodeConfig) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""KeyValueCache: the keys and values of the tokens seen so far; knows no attention.
+"""KeyValueCache: the keys and values of the tokens seen so far.
 
-All keys of a layer lie behind one another, and so do all values: a product reads nothing that it
-does not need. Multi-query attention has one head of them: 2 * L * D numbers a token.
+All keys of a layer are contiguous, and so are all values: a product reads nothing that it does not
+need. Multi-query attention has one head of them: 2 * L * D numbers a token.
 """
 
 from collections.abc import Sequence
@@ -62,11 +62,11 @@ class KeyValueCache:
         return self._store
 
     def clear_unused(self) -> None:
-        """Write zeros behind the tokens seen, for who reads that too and masks it: NaN stays."""
+        """Write zeros after the tokens seen: masked attention would not hide NaN there."""
         self._store[..., self._length :, :] = 0
 
     def reserve(self, tokens: int) -> None:
-        """Make room for `tokens` tokens in all, keeping what is there."""
+        """Grow to at least `tokens` tokens, keeping the content."""
         if tokens <= self.capacity:
             return
         wanted = max(tokens, 2 * self.capacity)

@@ -158,7 +158,7 @@ class GPTBigCodeModel(nn.Module):
                 return AttentionMask(causal=new > 1)
             return AttentionMask(causal_mask(new, seen, hidden.device))
         allowed = causal_mask(new, seen, hidden.device) & padding.bool()[:, None, None, :]
-        # A padding row sees itself: softmax over nothing would be NaN. Nobody reads its result.
+        # A padding row sees itself: softmax over nothing would be NaN. Its result is not used.
         return AttentionMask(allowed | torch.ones_like(allowed[:1]).triu(past).tril(past))
 
     def _choose_attention(

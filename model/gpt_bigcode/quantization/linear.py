@@ -26,7 +26,7 @@ _TINY = 1e-30
 # of two changes nothing else.
 _SMALLEST_STEP = 6.1e-5
 ENLARGED = 4096.0
-# From so many rows on, unpacking a matrix once is cheaper than the product of packed weights.
+# From this many rows on, unpacking a matrix once is cheaper than products of packed weights.
 _INT4_ROWS_UNPACKED = 48
 _INT8_ROWS_UNPACKED = 128
 

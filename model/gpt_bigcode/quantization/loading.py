@@ -34,7 +34,7 @@ from gpt_bigcode.checkpoint.tensor_index import (
 )
 from gpt_bigcode.checkpoint.weights_id import weights_id
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.errors import NonFiniteError
+from gpt_bigcode.errors import NonFiniteError, UnreadableFileError
 from gpt_bigcode.hardware import MATRIX_FLAGS, LoadingPolicy, Precision, cpu_flags
 from gpt_bigcode.modeling.transformer import GPTBigCodeModel
 from gpt_bigcode.quantization.disk_cache import QuantizedTensors, TensorPlan, quantized_cache
@@ -156,7 +156,7 @@ class _Quantized:
         plans = [plan for matrix in self._matrices for plan in matrix.plans]
         try:
             name = f"{weights_id(folder)}-{self._way(plans)}"
-        except OSError:
+        except UnreadableFileError:
             return None
         kept = QuantizedTensors.open(cache, name, plans)
         if kept is not None:
