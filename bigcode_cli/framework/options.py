@@ -129,10 +129,11 @@ class ServerOptions:
     server: Annotated[
         str | None,
         words(
-            "Use a running server (default), start one if needed (auto), none (off), or this one.",
+            "Use a running server (default), start one if needed (auto), none (off), or this one. A"
+            " URL names an engine with OpenAI's API, such as vLLM.",
             option_types.text,
             panel=MODEL,
-            metavar="auto|off|unix:PATH",
+            metavar="auto|off|unix:PATH|URL",
             flags=("--server",),
         ),
     ] = None

@@ -17,6 +17,11 @@ from program import BIGCODE, Run
 START_SECONDS = 120.0
 
 
+def amounts(usual: int, full: int) -> list[int]:
+    """How much a test of load does: the full amount where BIGCODE_FULL_TESTS is set."""
+    return [full if os.environ.get("BIGCODE_FULL_TESTS") else usual]
+
+
 class _SocketConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from program import Outcome, Run
-from served import Server
+from served import Server, amounts
 
 CODE = '''\
 import os
@@ -158,7 +158,7 @@ def test_a_server_can_be_named(cold: Run, server: Server, folder: Path, call: li
     assert (wrong.status, "--server: 'sometimes' is not" in wrong.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", amounts(32, 200))
 def test_many_prompts_beside_seven_others(server: Server, count: int) -> None:
     """Whoever else is served, and whatever was computed before: the text is that of one process."""
     from bigcode_cli.models.resolve import find_model

@@ -9,7 +9,7 @@ from bigcode_cli.framework.options import GenerationOptions, KeptModelOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import introduce, load_text_model
 from bigcode_cli.models.resolve import BUILT_IN, Found
-from bigcode_cli.server.client.warm import ServedModel, warm_model
+from bigcode_cli.server.client.warm import SCHEMES, ServedModel, warm_model
 from bigcode_cli.server.client.writing import WarmTextModel
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def open_text_model(
     """Ask a server for the model if one may be asked, else load it, with its draft model.
 
     Returns:
-        A `TextModel`, or its twin `WarmTextModel`.
+        A `TextModel`, or one of its twins `WarmTextModel` and `RemoteTextModel`.
     """
 
     def load() -> "TextModel":
@@ -34,6 +34,10 @@ def open_text_model(
         folder = usable_prefix_folder(enabled=not generation.no_prefix_cache)
         return load_text_model(found, options, notes, draft=draft, prefix_cache=folder)
 
+    if server is not None and server.startswith(SCHEMES):
+        from bigcode_cli.server.client.remote import RemoteTextModel
+
+        return RemoteTextModel(server, found, notes)
     if generation.draft is not None:
         return load()
     kind = partial(WarmTextModel, cache=not generation.no_prefix_cache)

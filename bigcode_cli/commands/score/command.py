@@ -1,6 +1,7 @@
 """`bigcode score`: how predictable files are to a model."""
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import load_text_scorer, set_numpy_threads
 from bigcode_cli.models.resolve import find_model
 from bigcode_cli.server.client.judging import WarmScorer
-from bigcode_cli.server.client.warm import ServedModel, warm_model
+from bigcode_cli.server.client.warm import OFF, SCHEMES, ServedModel, warm_model
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.score.html_page import Page
@@ -56,6 +57,9 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
         texts = _without_page(texts, page.file)
     if not texts and not staged:
         notes.note("no files to score")
+    remote = server.server is not None and server.server.startswith(SCHEMES)
+    if remote:  # what an engine elsewhere computes is not kept as this machine's
+        table = replace(table, no_cache=True)
     run = ScoreRun(
         options=scoring,
         gates=limits,
@@ -69,6 +73,11 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
         notes.note("--max-rise: nothing is compared without --baseline FILE or --staged")
     served = ServedModel(found, model, server.server)
     load = partial(load_text_scorer, found, model, notes)
+    if remote:
+        from bigcode_cli.server.client.remote import remote_scorer
+
+        load = partial(remote_scorer, str(server.server), found, notes)
+        served = ServedModel(found, model, OFF)
     totals = run.execute(texts, partial(warm_model, WarmScorer, served, notes, load))
     status = totals.exit_status(strict=gates.strict, exit_zero=gates.exit_zero)
     if status is not ExitStatus.DONE:

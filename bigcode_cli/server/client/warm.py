@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bigcode_cli.framework.options import ComputeOptions, ModelOptions
 
 AUTO, OFF = "auto", "off"
+SCHEMES = ("http://", "https://")
+"""How a remote engine's address begins."""
 _UNIX = "unix:"
 
 
@@ -49,8 +51,10 @@ def find_server(choice: str | None, found: Found, notes: Notes) -> Address | Non
     if choice == OFF:
         return None
     if choice not in (None, AUTO):
+        if choice.startswith(SCHEMES):
+            raise UsageFailure("--server: a remote engine completes, infills and scores only")
         if not choice.startswith(_UNIX):
-            raise UsageFailure(f"--server: {choice!r} is not auto, off, or unix:PATH")
+            raise UsageFailure(f"--server: {choice!r} is not auto, off, unix:PATH or a URL")
         return Address(socket=Path(choice.removeprefix(_UNIX)), required=True)
     path = socket_path()
     if path.is_socket():

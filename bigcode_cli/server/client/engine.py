@@ -1,0 +1,169 @@
+"""A remote engine: any server with OpenAI's completions, over HTTP by the standard library."""
+
+import http.client
+import json
+import os
+from collections.abc import Iterator, Sequence
+from time import sleep
+from typing import Any
+from urllib.parse import urlsplit
+
+from bigcode_cli.framework.errors import Failure, UsageFailure
+
+KEY_VARIABLE = "BIGCODE_SERVER_KEY"
+TIMEOUT_SECONDS = 120.0
+_ATTEMPTS = 4
+_PAUSE_SECONDS = 0.5
+_BUSY = frozenset({429, 502, 503, 504})
+_REFUSED = frozenset({400, 422, 500})
+_LONGEST_LINE = 1 << 24
+_DATA = b"data:"
+
+
+class RefusedPromptError(Exception):
+    """The engine does not take a prompt of this form."""
+
+
+class Engine:
+    """Asks a server; every call has a connection of its own, so calls may come from threads."""
+
+    def __init__(self, url: str) -> None:
+        """Ask nothing yet.
+
+        Args:
+            url: the server, with or without `/v1`.
+
+        Raises:
+            UsageFailure: a URL that is none.
+        """
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+            raise UsageFailure(f"--server: {url!r} is not a URL such as http://host:8000/v1")
+        if parts.username or parts.password:
+            raise UsageFailure(f"--server: keys do not belong into a URL; set {KEY_VARIABLE}")
+        self.url = url
+        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, port
+        path = parts.path.rstrip("/")
+        self._base = path if path.endswith("/v1") else f"{path}/v1"
+
+    def model_name(self, wanted: str) -> str:
+        """What the server calls the model: the wanted name, or that of its only model."""
+        listed = self._document("GET", "/models", None).get("data", [])
+        names = [one.get("id") for one in listed if isinstance(one, dict)]
+        return str(names[0]) if len(names) == 1 and wanted not in names else wanted
+
+    def complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The whole answer to a request.
+
+        Raises:
+            RefusedPromptError: the server does not take the prompt in this form.
+            Failure: `server`: there is no answer.
+        """
+        return self._document("POST", "/completions", body)
+
+    def stream(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The events of an answer; errors as for `complete`."""
+        connection, response = self._ask("POST", "/completions", {**body, "stream": True})
+        try:
+            while line := response.readline(_LONGEST_LINE):
+                if not line.startswith(_DATA):
+                    continue
+                data = line.removeprefix(_DATA).strip()
+                if data == b"[DONE]":
+                    return
+                event = self._parsed(data)
+                if "error" in event:
+                    raise self._failure(_told(event))
+                yield event
+        except (OSError, http.client.HTTPException) as error:
+            raise self._failure(_reason(error)) from None
+        finally:
+            connection.close()
+        raise self._failure("the answer is not complete")
+
+    def _document(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        connection, response = self._ask(method, path, body)
+        try:
+            return self._parsed(response.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise self._failure(_reason(error)) from None
+        finally:
+            connection.close()
+
+    def _ask(
+        self, method: str, path: str, body: dict[str, Any] | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Send a request, again if the server is busy or the connection breaks before an answer."""
+        why = ""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                sleep(_PAUSE_SECONDS * 2 ** (attempt - 1))
+            connection = self._connection()
+            try:
+                data = None if body is None else json.dumps(body).encode()
+                connection.request(method, self._base + path, body=data, headers=_headers())
+                response = connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                why = _reason(error)
+                continue
+            if response.status == http.client.OK:
+                return connection, response
+            why = f"status {response.status}: {_told_by(response)}"
+            connection.close()
+            if body is not None and response.status in _REFUSED:
+                raise RefusedPromptError(why)
+            if response.status not in _BUSY:
+                break
+        raise self._failure(why)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        return kind(self._host, self._port, timeout=TIMEOUT_SECONDS)
+
+    def _parsed(self, data: bytes) -> dict[str, Any]:
+        try:
+            document = json.loads(data)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise self._failure("its answer is no JSON object")
+        return document
+
+    def _failure(self, why: str) -> Failure:
+        return Failure("server", f"{self.url}: {why}")
+
+
+def _headers() -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    key = os.environ.get(KEY_VARIABLE)
+    return {**headers, "Authorization": f"Bearer {key}"} if key else headers
+
+
+def _told_by(response: http.client.HTTPResponse) -> str:
+    try:
+        return _told(json.loads(response.read(1 << 16)))
+    except (OSError, http.client.HTTPException, ValueError):
+        return response.reason
+
+
+def _told(document: Any) -> str:
+    error = document.get("error", document) if isinstance(document, dict) else document
+    message = error.get("message", error) if isinstance(error, dict) else error
+    return str(message)[:200]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def choices_by_index(document: dict[str, Any]) -> Sequence[dict[str, Any]]:
+    """The choices of an answer in their order."""
+    found = document.get("choices") or []
+    return sorted(found, key=lambda choice: choice.get("index", 0))

@@ -1,0 +1,295 @@
+"""Completions and scores from a remote engine; prompts are built here, of token ids if possible."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from bigcode_cli.framework.errors import Failure
+from bigcode_cli.framework.output import Notes
+from bigcode_cli.models.resolve import Found
+from bigcode_cli.server.client.engine import Engine, RefusedPromptError, choices_by_index
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gpt_bigcode.backends.interfaces import Row
+    from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
+    from gpt_bigcode.completion.prompt import Prompt
+    from gpt_bigcode.completion.results import Completion
+    from gpt_bigcode.scoring.text_scorer import TextScorer
+
+_PARALLEL = 8
+
+
+class RemoteTextModel:
+    """The twin of the library's `TextModel`: a tokenizer here, the weights elsewhere."""
+
+    def __init__(self, url: str, found: Found, notes: Notes) -> None:
+        """Read the tokenizer.
+
+        Raises:
+            Failure, GPTBigCodeError: the folder has none, or the server does not answer.
+            UsageFailure: a URL that is none.
+        """
+        self._engine = Engine(url)
+        self._config, self._tokenizer = _read(found.directory)
+        self.name, self.revision = found.name, found.revision
+        self._served = self._engine.model_name(found.name)
+        notes.detail(f"asking {url} for {self._served}")
+
+    def complete(self, prompt: str, options: "CompletionOptions") -> "Completion":
+        """Continue a text."""
+        return self._written(self._prompt(prompt, options), options).completion
+
+    def stream(self, prompt: str, options: "CompletionOptions") -> "RemoteStream":
+        """Continue a text piece by piece."""
+        return self._written(self._prompt(prompt, options), options)
+
+    def infill(self, prefix: str, suffix: str, options: "InfillOptions") -> "Completion":
+        """Fill a gap."""
+        return self.stream_infill(prefix, suffix, options).completion
+
+    def stream_infill(self, prefix: str, suffix: str, options: "InfillOptions") -> "RemoteStream":
+        """Fill a gap piece by piece."""
+        from dataclasses import replace
+
+        from gpt_bigcode.completion.fim import Gap, build_infill_prompt
+        from gpt_bigcode.completion.options import InfillOrder
+
+        gap = Gap(prefix=prefix, suffix=suffix)
+        options = replace(options, heal=False, until=options.until or gap.scope)
+        order = InfillOrder.parse(options.order or InfillOrder.of(self._config))
+        prompt = build_infill_prompt(self._tokenizer, gap, options, self._space, order=order)
+        return self._written(prompt, options)
+
+    @property
+    def _space(self) -> Any:
+        from gpt_bigcode.completion.prompt import ModelSpace
+
+        return ModelSpace(self._config.n_positions, self._tokenizer.start_id(self._config))
+
+    def _prompt(self, prompt: str, options: "CompletionOptions") -> "Prompt":
+        from dataclasses import replace
+
+        from gpt_bigcode.completion.prompt import build_prompt
+
+        # An engine elsewhere cannot be made to write a token's beginning again.
+        return build_prompt(self._tokenizer, prompt, replace(options, heal=False), self._space)
+
+    def _written(self, prompt: "Prompt", options: "CompletionOptions") -> "RemoteStream":
+        body = {**_body(options), "model": self._served}
+        try:
+            ids = {**body, "prompt": list(prompt.ids)}
+            return RemoteStream(self, self._engine, ids, prompt, options)
+        except RefusedPromptError:
+            text = self._spelled(prompt)
+        try:
+            return RemoteStream(self, self._engine, {**body, "prompt": text}, prompt, options)
+        except RefusedPromptError as error:
+            raise Failure("server", f"{self._engine.url}: {error}") from None
+
+    def _spelled(self, prompt: "Prompt") -> str:
+        """A prompt as text, for a server that takes no token ids.
+
+        Raises:
+            Failure: text of the user spells a control token, which the server would read as one.
+        """
+        names = {token: name for name, token in self._tokenizer.special_ids.items()}
+        parts: list[bytes] = []
+        plain = b""
+        for token in prompt.ids:
+            if token in names:
+                parts.append(names[token].encode())
+                plain += b"\0"
+            else:
+                parts.append(self._tokenizer.token_bytes(token))
+                plain += parts[-1]
+        spelled = [name for name in names.values() if name.encode() in plain]
+        if spelled:
+            why = f"the text spells the control token {spelled[0]}"
+            hint = "use a server that takes token ids, such as vLLM or bigcode serve"
+            raise Failure("server-text-only", f"{self._engine.url}: {why}", hint=hint)
+        return b"".join(parts).decode("utf-8", "replace")
+
+
+def _body(options: "CompletionOptions") -> dict[str, Any]:
+    """The options by OpenAI's names; those that only some servers have are sent if they are set."""
+    body: dict[str, Any] = {
+        "max_tokens": options.max_tokens,
+        "temperature": options.temperature,
+        "n": options.samples,
+    }
+    extras = {
+        "top_p": (options.top_p, 1.0),
+        "top_k": (options.top_k, 0),
+        "min_p": (options.min_p, 0.0),
+        "repetition_penalty": (options.repetition_penalty, 1.0),
+        "seed": (options.seed, None),
+    }
+    return body | {name: value for name, (value, usual) in extras.items() if value != usual}
+
+
+class RemoteStream:
+    """An answer as it comes; stops, scopes and the text after the gap are watched for here."""
+
+    def __init__(
+        self,
+        model: RemoteTextModel,
+        engine: Engine,
+        body: dict[str, Any],
+        prompt: "Prompt",
+        options: "CompletionOptions",
+    ) -> None:
+        """Send the request and wait for its first event.
+
+        Raises:
+            RefusedPromptError: the server does not take the prompt in this form.
+            Failure: there is no answer.
+        """
+        from copy import deepcopy
+
+        from gpt_bigcode.completion.options import InfillOptions
+        from gpt_bigcode.completion.run import SampleText
+        from gpt_bigcode.stopping.suffix import SuffixOverlap
+
+        self.prompt = prompt
+        self._model, self._options = model, options
+        trim = isinstance(options, InfillOptions) and options.trim
+        overlap = SuffixOverlap(prompt.text, prompt.suffix) if trim else None
+        self._texts = [
+            SampleText(prompt, options, deepcopy(overlap)) for _ in range(options.samples)
+        ]
+        self._reasons: list[str | None] = [None] * options.samples
+        self._began = perf_counter()
+        self._events = engine.stream(body)
+        self._first = next(self._events, None)
+        self._first_seconds = perf_counter() - self._began
+        self._pieces = self._run()
+
+    def __iter__(self) -> Iterator[str]:
+        """The text of the only choice, piece by piece."""
+        return (piece for _, piece in self._pieces)
+
+    @property
+    def completion(self) -> "Completion":
+        """The whole answer."""
+        from gpt_bigcode.completion.results import Choice, Completion, Timings
+        from gpt_bigcode.stopping.finish_reason import FinishReason
+
+        for _ in self._pieces:
+            pass
+        choices = tuple(
+            Choice(
+                index=index,
+                text="".join(text.shown),
+                finish_reason=text.reason or FinishReason(self._reasons[index] or "time"),
+                completion_tokens=text.tokens,
+                logprob=text.logprob,
+            )
+            for index, text in enumerate(self._texts)
+        )
+        seconds = perf_counter() - self._began - self._first_seconds
+        return Completion(
+            model=self._model.name,
+            revision=self._model.revision,
+            prompt_tokens=len(self.prompt.ids),
+            dropped_prefix_tokens=self.prompt.dropped_tokens,
+            dropped_suffix_tokens=self.prompt.dropped_suffix_tokens,
+            dropped_context_tokens=self.prompt.dropped_context_tokens,
+            choices=choices,
+            timings=Timings(
+                load_seconds=0.0, prefill_seconds=self._first_seconds, decode_seconds=seconds
+            ),
+        )
+
+    def _run(self) -> Iterator[tuple[int, str]]:
+        event = self._first
+        budget = self._options.time_budget_seconds
+        while event is not None:
+            yield from self._take(event)
+            late = budget is not None and perf_counter() - self._began > budget
+            if late or all(self._is_done(index) for index in range(len(self._texts))):
+                break
+            event = next(self._events, None)
+        self._events.close()  # type: ignore[attr-defined]  # a generator
+        for index, text in enumerate(self._texts):
+            if piece := text.close():
+                yield index, piece
+
+    def _is_done(self, index: int) -> bool:
+        return self._texts[index].reason is not None or self._reasons[index] is not None
+
+    def _take(self, event: dict[str, Any]) -> Iterator[tuple[int, str]]:
+        from gpt_bigcode.generation.loop import GeneratedToken
+
+        for choice in event.get("choices") or []:
+            index = choice.get("index", 0)
+            if not 0 <= index < len(self._texts) or self._is_done(index):
+                continue
+            text = choice.get("text") or ""
+            if text:  # a piece counts as a token: a server tells no more
+                token = GeneratedToken(index, 0, 0.0)
+                if piece := self._texts[index].add(token, text.encode()):
+                    yield index, piece
+            if (reason := choice.get("finish_reason")) is not None:
+                self._reasons[index] = "length" if reason == "length" else "stop"
+
+
+class RemoteScorer:
+    """Log-probabilities from a remote engine; a `gpt_bigcode` Scorer."""
+
+    def __init__(self, engine: Engine, served: str, context_length: int, vocabulary: int) -> None:
+        self.context_length, self.vocabulary_size = context_length, vocabulary
+        self.batch_tokens = context_length * _PARALLEL
+        self._engine, self._served = engine, served
+
+    def log_probabilities(self, rows: "Sequence[Row]") -> "list[NDArray[np.float64]]":
+        """The natural logarithms for ids[first:] of every row; several rows at once.
+
+        Raises:
+            Failure: the server does not answer, or gives no values of prompts.
+        """
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            return list(pool.map(self._row, rows))
+
+    def _row(self, row: "Row") -> "NDArray[np.float64]":
+        import numpy as np
+
+        body = {"model": self._served, "prompt": list(row.ids), "max_tokens": 1, "echo": True}
+        body |= {"logprobs": 1, "temperature": 0}
+        try:
+            (choice, *_) = choices_by_index(self._engine.complete(body))
+            values = choice["logprobs"]["token_logprobs"][row.first : len(row.ids)]
+        except (RefusedPromptError, KeyError, TypeError, ValueError) as error:
+            why = str(error) if isinstance(error, RefusedPromptError) else "no values of prompts"
+            hint = "score needs a server that takes token ids with echo and logprobs, such as vLLM"
+            raise Failure("server", f"{self._engine.url}: {why}", hint=hint) from None
+        return np.asarray(values, np.float64)
+
+
+def remote_scorer(url: str, found: Found, notes: Notes) -> "TextScorer":
+    """A scorer whose weights are elsewhere; errors as for `RemoteTextModel`."""
+    from gpt_bigcode.scoring.text_scorer import TextScorer
+
+    engine = Engine(url)
+    config, tokenizer = _read(found.directory)
+    served = engine.model_name(found.name)
+    notes.detail(f"asking {url} for {served}")
+    # One position is left for the token that servers write with every answer.
+    scorer = RemoteScorer(engine, served, config.n_positions - 1, config.vocab_size)
+    start = tokenizer.start_id(config)
+    return TextScorer(scorer, tokenizer, name=found.name, revision=found.revision, start_id=start)
+
+
+def _read(directory: Path) -> tuple[Any, Any]:
+    """Configuration and tokenizer of a model; its weights are not needed."""
+    from gpt_bigcode.config import GPTBigCodeConfig
+    from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+
+    config = GPTBigCodeConfig.from_json_file(directory / "config.json")
+    tokenizer = CodeTokenizer.from_file(directory / "tokenizer.json")
+    tokenizer.validate_against(config)
+    return config, tokenizer
