@@ -1,8 +1,6 @@
 """`bigcode complete`: continues a text."""
 
-from bigcode_cli.commands.complete.advice import note_useless
-from bigcode_cli.commands.complete.prefix_cache import note_reuse
-from bigcode_cli.commands.complete.presenter import Presenter
+from bigcode_cli.commands.complete.presenter import Presenter, note_reuse, note_useless
 from bigcode_cli.commands.complete.warm import open_text_model
 from bigcode_cli.framework.options import (
     Echo,

@@ -1,7 +1,7 @@
 """How completions are shown: as a stream, as text under headings, or as JSON; and the notes."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bigcode_cli.framework.options import OutputFormat
 from bigcode_cli.framework.output import Notes, Result
@@ -9,8 +9,25 @@ from bigcode_cli.framework.output import Notes, Result
 if TYPE_CHECKING:
     from bigcode_cli.io.text_input import InputText
     from bigcode_cli.server.client.writing import WarmStream
+    from gpt_bigcode.completion.options import CompletionOptions
     from gpt_bigcode.completion.results import Completion
     from gpt_bigcode.completion.text_model import CompletionStream
+
+
+def note_useless(options: "CompletionOptions", notes: Notes) -> None:
+    """Say which sampling options change nothing, because nothing is sampled at temperature 0."""
+    if options.samples_are_alike:
+        notes.note(f"the {options.samples} samples are alike: set --temperature above 0")
+    if options.unused_sampling:
+        names = ", ".join(f"--{name}" for name in options.unused_sampling)
+        notes.remark(f"no effect at temperature 0: {names}")
+
+
+def note_reuse(model: Any, notes: Notes) -> None:
+    """Say under --verbose how much of the prompt came from the cache; a server keeps its own."""
+    reused = getattr(model, "reused_tokens", 0)
+    if reused:
+        notes.detail(f"prompt cache: {reused} tokens reused")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,9 @@
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.commands.complete.draft_model import load_draft
-from bigcode_cli.commands.complete.prefix_cache import usable_prefix_folder
 from bigcode_cli.framework.options import GenerationOptions, KeptModelOptions
 from bigcode_cli.framework.output import Notes
+from bigcode_cli.io.caches import cache_folder
 from bigcode_cli.models.load import introduce, load_text_model
 from bigcode_cli.models.resolve import BUILT_IN, Found
 from bigcode_cli.server.client.warm import SCHEMES, ServedModel, warm_model
@@ -30,8 +29,14 @@ def open_text_model(
     """
 
     def load() -> "TextModel":
-        draft = load_draft(generation, options, notes)
-        folder = usable_prefix_folder(enabled=not generation.no_prefix_cache)
+        draft = None
+        if generation.draft is not None:
+            from bigcode_cli.commands.complete.draft_model import load_draft
+
+            draft = load_draft(generation, options, notes)
+        folder = None if generation.no_prefix_cache else cache_folder("prefixes")
+        if folder is not None and not folder.is_absolute():
+            folder = None  # it would be in the current directory
         return load_text_model(found, options, notes, draft=draft, prefix_cache=folder)
 
     if server is not None and server.startswith(SCHEMES):
