@@ -9,6 +9,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,7 @@ def _changed_json(data: bytes, draw: random.Random) -> bytes:
         elif draw.random() < 0.3:
             container[key] = "@@RAW@@"
         else:
-            container[key] = draw.choice(VALUES)
+            container[key] = deepcopy(draw.choice(VALUES))
     return json.dumps(document).encode().replace(b'"@@RAW@@"', draw.choice(RAW), 1)
 
 
