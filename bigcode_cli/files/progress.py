@@ -1,36 +1,51 @@
-"""One line on a terminal that says how far long work has come; nothing anywhere else.
-
-Knows nothing of what the work is.
-"""
+"""One line on a terminal that says how far long work has come; nothing anywhere else."""
 
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from time import monotonic
+
+from bigcode_cli.files.sources import Source
+from bigcode_cli.framework.output import safe
 
 _FIRST_AFTER_SECONDS = 0.5
 _EVERY_SECONDS = 0.1
+_ESTIMATE_AFTER_SECONDS = 2.0
+_BAR_COLUMNS = 20
 _MEGABYTE = 10**6
+_MINUTE = 60
 
 
 class Progress:
-    """Counts bytes, and shows them on stderr if that is a terminal that can erase a line."""
+    """Counts bytes and files, and shows them on stderr if that is a terminal that can erase a line.
 
-    def __init__(self, total_bytes: int, *, quiet: bool, work: str = "scoring") -> None:
+    The line: a bar, the share, bytes, files, the time that is left, and the file in work.
+    """
+
+    def __init__(self, texts: Sequence[Source], *, quiet: bool, work: str = "scoring") -> None:
         terminal = sys.stderr is not None and sys.stderr.isatty()
         self._enabled = terminal and not quiet and os.environ.get("TERM") not in (None, "", "dumb")
-        self._total = total_bytes
+        self._texts = texts
+        self._total = sum(text.size for text in texts)
         self._work = work
-        self._done = 0
-        self._next = monotonic() + _FIRST_AFTER_SECONDS
+        self._bytes = self._files = 0
+        self._started = monotonic()
+        self._next = self._started + _FIRST_AFTER_SECONDS
         self._shown = False
 
     def advance(self, size: int) -> None:
         """Count some bytes more."""
-        self._done += size
-        if self._enabled and monotonic() >= self._next:
-            self._next = monotonic() + _EVERY_SECONDS
-            self._write(self._line())
+        self._bytes += size
+        now = monotonic()
+        if self._enabled and now >= self._next:
+            self._next = now + _EVERY_SECONDS
+            self._write(self._line(now - self._started))
+
+    def finish_file(self) -> None:
+        """Count a file, and erase the line: its result is about to be written."""
+        self._files += 1
+        self.clear()
 
     def clear(self) -> None:
         """Erase the line, before anything else is written."""
@@ -38,12 +53,37 @@ class Progress:
             self._write("")
             self._shown = False
 
-    def _line(self) -> str:
-        done = f"{self._done / _MEGABYTE:.1f}"
-        if self._total < self._done:
-            return f"{self._work}: {done} MB"
-        share = f"{100 * self._done // self._total} %"
-        return f"{self._work}: {share} ({done} of {self._total / _MEGABYTE:.1f} MB)"
+    def _line(self, seconds: float) -> str:
+        from rich.console import Console
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        console = Console(file=sys.stderr, highlight=False, markup=False)
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        bar = ProgressBar(self._total, min(self._bytes, self._total), width=_BAR_COLUMNS)
+        bars = [bar] if self._total >= self._bytes else []
+        cells: list[str | ProgressBar] = [f"{self._work}:", *bars, *self._parts(seconds)]
+        for _ in cells:
+            grid.add_column(no_wrap=True, overflow="ellipsis")
+        grid.add_row(*cells)
+        with console.capture() as captured:
+            console.print(grid, width=max(console.width - 1, 1))
+        return captured.get().split("\n")[0].rstrip()
+
+    def _parts(self, seconds: float) -> list[str]:
+        done, total = self._bytes / _MEGABYTE, self._total / _MEGABYTE
+        if self._bytes > self._total:
+            parts = [f"{done:.1f} MB"]
+        else:
+            parts = [f"{100 * self._bytes // self._total} %", f"{done:.1f} of {total:.1f} MB"]
+        if len(self._texts) > 1:
+            parts.append(f"{self._files} of {len(self._texts)} files")
+        if seconds > _ESTIMATE_AFTER_SECONDS and 0 < self._bytes <= self._total:
+            left = int(seconds * (self._total - self._bytes) / self._bytes)
+            parts.append(f"{left // _MINUTE}:{left % _MINUTE:02d} left")
+        if self._files < len(self._texts):
+            parts.append(safe(self._texts[self._files].name))
+        return parts
 
     def _write(self, line: str) -> None:
         self._shown = True

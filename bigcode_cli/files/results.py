@@ -279,7 +279,7 @@ def report_all(
     """
     try:
         for text, entry in zip(texts, entries, strict=True):
-            progress.clear()
+            progress.finish_file()
             if entry.fault is not None:
                 entry.fault.explain(text, notes)
             totals.add(entry)

@@ -57,8 +57,7 @@ class ClassifyRun:
             Failure: the model does not classify whole texts.
             UsageFailure: options that make no sense with this model.
         """
-        size = sum(text.size for text in texts)
-        progress = Progress(size, quiet=self.table.quiet, work="classifying")
+        progress = Progress(texts, quiet=self.table.quiet, work="classifying")
         model = describe_classifier(self.found) if texts else None
         gates = self.gates if model is None else self._checked_gates(model)
         report = LabelReport(self.table.format, top=self.options.top, windows=self.options.windows)

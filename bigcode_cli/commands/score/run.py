@@ -52,7 +52,7 @@ class ScoreRun:
             load: loads the model; called if there is a text whose values are not known yet.
         """
         origin = self._origin()
-        progress = Progress(sum(text.size for text in texts), quiet=self.table.quiet)
+        progress = Progress(texts, quiet=self.table.quiet)
         shown = [keep_text(text) for text in texts] if self._keeps_texts else list(texts)
         pasts = [text.past if self.gates.head else None for text in texts]
         # A file is scored right after its version in HEAD, if it is compared with that.

@@ -111,9 +111,7 @@ class TagRun:
         """
         model = load() if texts else None
         kept = [keep_text(text) for text in texts] if self.format is TagFormat.TEXT else texts
-        progress = Progress(
-            sum(text.size for text in texts), quiet=self.notes.quiet, work="tagging"
-        )
+        progress = Progress(texts, quiet=self.notes.quiet, work="tagging")
         entries = iter(()) if model is None else self._search(kept, model, progress)
         return self._report(texts, entries, model, progress)
 
@@ -121,7 +119,7 @@ class TagRun:
         """Redact files in place, and report how much was replaced."""
         model = load() if texts else None
         entries = iter(()) if model is None else self._rewrite(texts, model)
-        return self._report(texts, entries, model, Progress(0, quiet=True))
+        return self._report(texts, entries, model, Progress(texts, quiet=True))
 
     def filter(self, text: Source, load: Load) -> None:
         """Write one text to stdout, redacted."""

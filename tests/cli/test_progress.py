@@ -1,0 +1,105 @@
+"""How far long work has come, by a clock of the test's own."""
+
+import os
+import pty
+import re
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from types import SimpleNamespace
+
+import pytest
+
+from bigcode_cli.files import progress as module
+from bigcode_cli.files.progress import Progress
+from bigcode_cli.files.sources import Source
+
+Said = Callable[[], str]
+COLUMNS = 100
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[Said]:
+    """What was written to a terminal since it was asked last."""
+    master, slave = pty.openpty()
+    os.set_blocking(master, False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    def read() -> str:
+        try:
+            text = os.read(master, 1 << 16).decode()
+        except BlockingIOError:
+            return ""
+        return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+    with os.fdopen(slave, "w") as stream:
+        monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=stream))
+        yield read
+    os.close(master)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    return now
+
+
+def _texts(*sizes: int) -> list[Source]:
+    names = [f"src/{number}.py" for number in range(len(sizes))]
+    pairs = zip(names, sizes, strict=True)
+    return [Source(path=name, open=BytesIO, size=size) for name, size in pairs]
+
+
+def test_the_line_says_what_a_person_wants_to_know(said: Said, clock: list[float]) -> None:
+    progress = Progress(_texts(10**6, 3 * 10**6), quiet=False)
+    progress.advance(10**5)
+    assert said() == ""  # short work shows nothing
+    clock[0] += 1
+    progress.advance(10**5)
+    line = said()
+    assert line.startswith("\rscoring: ")
+    assert line.endswith("5 % 0.2 of 4.0 MB 0 of 2 files src/0.py\x1b[K")
+    clock[0] += 0.05
+    progress.advance(1)
+    assert said() == ""  # not more often than can be read
+    progress.finish_file()
+    assert said() == "\r\x1b[K"
+    clock[0] += 3
+    progress.advance(8 * 10**5 - 1)
+    assert said().endswith("25 % 1.0 of 4.0 MB 1 of 2 files 0:12 left src/1.py\x1b[K")
+
+
+def test_it_fits_into_one_line(
+    said: Said, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = Source(path="deep/" * 100 + "\x1b[31m\n.py", open=BytesIO, size=10**6)
+    for columns in (100, 30, 5):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        progress = Progress([text], quiet=False)
+        clock[0] += 1
+        progress.advance(10)
+        line = said().removeprefix("\r").removesuffix("\x1b[K")
+        assert len(line) < columns
+        assert "\n" not in line
+        assert "\x1b" not in line
+
+
+def test_more_than_was_known_has_no_share(said: Said, clock: list[float]) -> None:
+    progress = Progress(_texts(0), quiet=False, work="tagging")
+    clock[0] += 1
+    progress.advance(2 * 10**6)
+    assert said() == "\rtagging: 2.0 MB src/0.py\x1b[K"
+
+
+def test_quiet_and_simple_terminals_show_nothing(
+    said: Said, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = Progress(_texts(10), quiet=True)
+    monkeypatch.setenv("TERM", "dumb")
+    for progress in (quiet, Progress(_texts(10), quiet=False)):
+        clock[0] += 1
+        progress.advance(5)
+        progress.finish_file()
+    assert said() == ""
