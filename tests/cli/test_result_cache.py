@@ -80,7 +80,7 @@ def test_h2_only_what_has_changed_is_scored_again(score: Score, run: Run) -> Non
     [
         pytest.param(["--window", "disjoint"], id="window"),
         pytest.param(["--stride", "7"], id="stride"),
-        pytest.param(["--lines"], id="lines"),
+        pytest.param(["--tokens"], id="tokens"),
         pytest.param(["--threads", "1"], id="threads"),
         pytest.param(["--no-cache"], id="no-cache"),
     ],
@@ -130,14 +130,33 @@ def test_no_text_is_kept_and_nobody_else_can_read_what_is(score: Score, run: Run
     for arguments in ([], ["--lines"], ["--tokens"], ["--heatmap"], ["--html", "page.html"]):
         score("a.py", *arguments)
     kept = _kept(run)
-    assert len(kept) == 2  # token ids are a text: where they are asked for nothing is kept
+    assert len(kept) == 1  # all views share it
     for path in kept:
         data = path.read_bytes()
         assert PRIVATE.encode() not in data
-        assert b'"token_scores":[]' in data
+        assert b'"id"' not in data  # token ids are a text
         assert path.stat().st_mode & 0o077 == 0
         assert PRIVATE not in str(path)
     assert _folder(run).stat().st_mode & 0o777 == 0o700
+
+
+def test_all_views_share_what_was_computed_once(score: Score, run: Run) -> None:
+    """Every view of a file that was scored before shows what it shows without a cache."""
+    (run.folder / "a.py").write_text("\ufeff" + TEXT + "é = '日本'\r\n\r\nend", "utf-8")
+    assert LOADED in score("a.py").stderr
+    views = (
+        *(["--lines"], ["--heatmap"], ["--worst", "2"], ["--sort", "--lines"]),
+        *(["--lines", "--format", "json"], ["--format", "csv"], ["--html", "page.html"]),
+    )
+    for view in views:
+        done, fresh = score("a.py", *view), score("a.py", *view, "--no-cache")
+        assert LOADED not in done.stderr
+        assert LOADED in fresh.stderr
+        assert done.stdout == fresh.stdout
+        if view[0] == "--html":
+            page = (run.folder / "page.html").read_bytes()
+            score("a.py", *view)
+            assert (run.folder / "page.html").read_bytes() == page
 
 
 def test_what_others_could_have_written_is_not_used(score: Score, run: Run) -> None:

@@ -344,3 +344,18 @@ def test_a_staged_file_that_is_no_text_does_not_block_a_commit(
     assert (done.status, done.json["files"][0]["status"]) == (0, "skipped")
     assert "note: 1 of 1 file skipped (" in done.stderr
     assert staged("--strict").status == 3
+
+
+def test_a_file_that_was_scored_is_not_computed_again_when_it_is_staged(
+    run: Run, model: Path, repository: Repository
+) -> None:
+    repository.stage("a.py", GOOD)
+    repository.commit()
+    repository.stage("a.py", GOOD + BAD)
+    for revision in ("HEAD", ""):
+        (run.folder / "copy.py").write_bytes(repository.git("show", f"{revision}:a.py"))
+        run("score", "-m", model, "copy.py")
+    done = run("score", "-v", "-m", model, *GATE, "--max-rise", "3", env=ENVIRONMENT)
+    assert done.status == 1
+    assert "2 of 2 files had been scored before" in done.stderr
+    assert " s to load" not in done.stderr

@@ -1,8 +1,12 @@
 """Scores texts one after the other, judges them and reports the results."""
 
 import os
+from array import array
+from base64 import b64decode, b64encode
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.commands.score.gates import Gates
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
     from bigcode_cli.commands.score.html_page import Page
     from gpt_bigcode.scoring.results import Score, Surprise
     from gpt_bigcode.scoring.text_scorer import TextScorer
+
+
+_SHARED_BYTES, _SHARED_TOKENS = 300_000, 60_000  # more do not fit into an entry of the cache
+_NO_ID = -1  # of a token whose value was kept: no view but --tokens shows ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +100,15 @@ class ScoreRun:
     def _outcomes(
         self, texts: Sequence[Source], load: Callable[[], "TextScorer"], progress: Progress
     ) -> "CachedResults[Score]":
+        # Values of lines and tokens cost nothing more: kept once, they serve every later view.
+        shared = not self.table.no_cache and all(_is_small(text) for text in texts)
         details = {
             # Added lines are judged by the values of lines.
-            "lines": self.options.lines
+            "lines": shared
+            or self.options.lines
             or self._keeps_texts
             or any(text.added is not None for text in texts),
-            "tokens": self.options.tokens or self._shows_texts,
+            "tokens": shared or self.options.tokens or self._shows_texts,
         }
         window = {"mode": self.options.window.value, "stride": self.options.stride}
         scope = {
@@ -107,7 +118,7 @@ class ScoreRun:
             **model_scope(self.found.directory, self.model),
         }
         # The ids of its tokens are a text: they are not kept.
-        enabled = not self.table.no_cache and not details["tokens"]
+        enabled = not self.table.no_cache and not self.options.tokens
         cache = ResultCache.open(scope, enabled=enabled)
 
         def compute(documents: Iterable[Iterator[str]]) -> Iterator["Score | Exception"]:
@@ -121,7 +132,7 @@ class ScoreRun:
             options = ScoreOptions(mode=mode, stride=self.options.stride, **details)
             return model.score_many(documents, options)
 
-        form = StoredForm(asdict, _unpack)
+        form = StoredForm(_pack, partial(_unpack, whole=self._shows_texts))
         return CachedResults(texts, cache, form, compute, progress.advance)
 
     def _entry(
@@ -167,11 +178,58 @@ class ScoreRun:
         }
 
 
-def _unpack(values: dict[str, Any]) -> "Score":
-    from gpt_bigcode.scoring.results import LineScore, Score
+def _is_small(text: Source) -> bool:
+    """Whether the values of all tokens of a text fit into an entry of the cache."""
+    return text.repeatable and text.size <= _SHARED_BYTES
 
-    lines = tuple(LineScore(**line) for line in values.pop("lines"))
-    return Score(**values | {"lines": lines, "token_scores": ()})
+
+def _pack(score: "Score") -> dict[str, Any]:
+    """A score without the ids of its tokens, from which the text could be made."""
+    tokens = score.token_scores if score.tokens <= _SHARED_TOKENS else ()
+    lines = [[one.tokens, one.bytes, one.nll, one.start, one.end] for one in score.lines]
+    return {
+        "tokens": score.tokens,
+        "bytes": score.bytes,
+        "nll": score.nll,
+        "windows": score.windows,
+        "lines": lines,
+        "start": tokens[0].start if tokens else 0,
+        "lengths": _encoded(array("H", (one.end - one.start for one in tokens))),
+        "logprobs": _encoded(array("d", (one.logprob for one in tokens))),
+    }
+
+
+def _unpack(values: dict[str, Any], *, whole: bool) -> "Score":
+    """A score that was kept.
+
+    Raises:
+        LookupError: the values of its tokens are needed and were too many to be kept.
+    """
+    from gpt_bigcode.scoring.results import LineScore, Score, TokenScore
+
+    names = ("tokens", "bytes", "nll", "start", "end")
+    lines = tuple(
+        LineScore(line=number, **dict(zip(names, line, strict=True)))
+        for number, line in enumerate(values.pop("lines"), 1)
+    )
+    starts = [line.start for line in lines]
+    place, tokens = values.pop("start"), []
+    lengths, logprobs = _decoded("H", values.pop("lengths")), _decoded("d", values.pop("logprobs"))
+    for length, logprob in zip(lengths, logprobs, strict=True):
+        line = bisect_right(starts, place)
+        tokens.append(TokenScore(_NO_ID, place, place + length, line, logprob))
+        place += length
+    if whole and len(tokens) != values["tokens"]:
+        raise LookupError("values of tokens")
+    return Score(**values, lines=lines, token_scores=tuple(tokens))
+
+
+def _encoded(numbers: "array[Any]") -> str:
+    return b64encode(numbers.tobytes()).decode()
+
+
+def _decoded(kind: str, text: str) -> "array[Any]":
+    return array(kind, b64decode(text, validate=True))
 
 
 def _is_in(number: int, ranges: Iterable[range]) -> bool:
