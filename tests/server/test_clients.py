@@ -59,7 +59,7 @@ def test_ollama(server: Server, middle: str) -> None:
     call |= {"options": {"num_predict": 8, "temperature": 0}, "keep_alive": "5m"}
     assert client.generate(**call).response == middle
     parts = list(client.generate(**call, stream=True))
-    assert "".join(part.response for part in parts) == middle
+    assert "".join(part.response or "" for part in parts) == middle
     assert parts[-1].done
     assert "insert" in (client.show("pocket-coder").capabilities or ())
     assert client.ps().models[0].model == "pocket-coder"

@@ -208,7 +208,12 @@ def test_tgi(server: Server) -> None:
 
 
 def test_tabby(server: Server) -> None:
-    segments = {"prefix": PREFIX, "suffix": SUFFIX, "filepath": "a.py", "git_url": None}
+    segments: dict[str, Any] = {
+        "prefix": PREFIX,
+        "suffix": SUFFIX,
+        "filepath": "a.py",
+        "git_url": None,
+    }
     segments |= {"declarations": [{"filepath": "b.py", "body": "x = 1"}], "clipboard": "y"}
     body = {"language": "python", "segments": segments, "temperature": 0.1, "mode": "standard"}
     reply = json.loads(_post(server, "/v1/completions", body)[1])

@@ -162,7 +162,8 @@ def test_a_server_can_be_named(cold: Run, server: Server, folder: Path, call: li
 def test_many_prompts_beside_seven_others(server: Server, count: int) -> None:
     """Whoever else is served, and whatever was computed before: the text is that of one process."""
     from bigcode_cli.models.resolve import find_model
-    from gpt_bigcode.completion.text_model import CompletionOptions, TextModel
+    from gpt_bigcode.completion.options import CompletionOptions
+    from gpt_bigcode.completion.text_model import TextModel
 
     model = TextModel.load(find_model(None).directory)
     options = CompletionOptions(max_tokens=8)
