@@ -16,6 +16,7 @@ from bigcode_cli.server.library import (
     BUILT_IN_OF,
     Compute,
     Generate,
+    Judge,
     Task,
     Writer,
     find,
@@ -243,7 +244,7 @@ class Jobs:
 
     def judging(
         self,
-        texts: list[str],
+        texts: list[Judge],
         options: dict[str, Any],
         choice: ModelChoice,
         caller: Caller,

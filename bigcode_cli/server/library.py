@@ -249,15 +249,31 @@ def _options(wanted: Generate) -> Any:
     return kind(**values, context_files=files)
 
 
+@dataclass(frozen=True)
+class Judge:
+    """A text to be scored, classified or tagged, and the lines that are wanted; None: all."""
+
+    text: str
+    lines: tuple[range, ...] | None = None
+
+    def document(self) -> Any:
+        """The text as the library takes it."""
+        if self.lines is None:
+            return [self.text]
+        from gpt_bigcode.tokenization.document_stream import Excerpt
+
+        return Excerpt([self.text], self.lines)
+
+
 def judge_many(
-    model: Any, task: Task, texts: Sequence[str], options: dict[str, Any]
+    model: Any, task: Task, texts: Sequence[Judge], options: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Score, classify or tag texts: one object a text, in the form of the contract.
 
     Raises:
         GPTBigCodeError: an option that means nothing, or the model fails.
     """
-    documents = [[text] for text in texts]
+    documents = [text.document() for text in texts]
     if task is Task.SCORE:
         from gpt_bigcode.scoring.options import ScoreOptions
         from gpt_bigcode.scoring.windows import WindowMode

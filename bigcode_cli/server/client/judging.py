@@ -1,6 +1,7 @@
 """Scores, labels and spans from the server, in the place of a model that is loaded here."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.server.client.unusable import ServerUnusableError
@@ -17,6 +18,28 @@ _GROUP_CHARACTERS = 1 << 21
 Documents = Iterable[Iterable[str]]
 Read = Callable[[dict[str, Any], str], Any]
 Many = Callable[[Any, Documents], Iterator[Any]]
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text that was read, and the lines that are wanted of it; None: all."""
+
+    text: str
+    lines: Sequence[range] | None
+
+    def fields(self) -> dict[str, Any]:
+        """The text as a request has it."""
+        if self.lines is None:
+            return {"text": self.text}
+        return {"text": self.text, "lines": [[one.start, one.stop] for one in self.lines]}
+
+    def document(self) -> Iterable[str]:
+        """The text as the library takes it."""
+        if self.lines is None:
+            return [self.text]
+        from gpt_bigcode.tokenization.document_stream import Excerpt
+
+        return Excerpt([self.text], tuple(self.lines))
 
 
 class _WarmModel:
@@ -46,7 +69,7 @@ class _WarmModel:
             read: a finding and its text -> the library's result.
             many: a model that was loaded here and texts -> the library's results.
         """
-        group: list[str | Exception] = []
+        group: list[_Text | Exception] = []
         size = 0
         for document in documents:
             try:
@@ -58,36 +81,37 @@ class _WarmModel:
             if size + len(text) > _GROUP_CHARACTERS:
                 yield from self._flush(group, body, read, many)
                 group, size = [], 0
-            group.append(text)
+            group.append(_Text(text, getattr(document, "lines", None)))
             size += len(text)
         yield from self._flush(group, body, read, many)
 
     def _flush(
-        self, group: list[str | Exception], body: dict[str, Any], read: Read, many: Many
+        self, group: list["_Text | Exception"], body: dict[str, Any], read: Read, many: Many
     ) -> Iterator[Any]:
         """The results of a group; those that the server does not give are computed here."""
-        texts = [text for text in group if isinstance(text, str)]
+        texts = [text for text in group if isinstance(text, _Text)]
         answers = self._answers(texts, body, read, many)
         for outcome in group:
-            yield next(answers) if isinstance(outcome, str) else outcome
+            yield next(answers) if isinstance(outcome, _Text) else outcome
 
     def _answers(
-        self, texts: list[str], body: dict[str, Any], read: Read, many: Many
+        self, texts: list["_Text"], body: dict[str, Any], read: Read, many: Many
     ) -> Iterator[Any]:
         given = 0
-        if texts and self._local is None and sum(map(len, texts)) <= _GROUP_CHARACTERS:
+        small = sum(len(text.text) for text in texts) <= _GROUP_CHARACTERS
+        if texts and self._local is None and small:
             try:
                 for found in self._ask(texts, body):
-                    yield read(found, texts[given])
+                    yield read(found, texts[given].text)
                     given += 1
             except ServerUnusableError as error:
                 self._warm.give_up(error)
         if given < len(texts):
             self._local = self._local or self._load()
-            yield from many(self._local, [[text] for text in texts[given:]])
+            yield from many(self._local, [text.document() for text in texts[given:]])
 
-    def _ask(self, texts: list[str], body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        files = [{"text": text} for text in texts]
+    def _ask(self, texts: list["_Text"], body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        files = [text.fields() for text in texts]
         told = False
         for event in self._warm.events(self.job, {**body, "files": files}):
             if event["event"] != "file":

@@ -13,7 +13,7 @@ from bigcode_cli.server.dialects.fields import MAX_TOKENS, BadRequestError, Fiel
 from bigcode_cli.server.dialects.replies import NDJSON, finished, judged, line, typed_error
 from bigcode_cli.server.exchange import Exchange
 from bigcode_cli.server.jobs import Done, Event, Judged, ModelChoice, Piece, Started, Work
-from bigcode_cli.server.library import Compute, Generate, Task
+from bigcode_cli.server.library import Compute, Generate, Judge, Task
 from gpt_bigcode.hardware import Precision
 
 _SCOPES = ("line", "block", "function", "file")
@@ -86,7 +86,7 @@ async def _judge(exchange: Exchange, *, task: Task) -> None:
     body = exchange.body
     _check_peer(exchange)
     files = body.objects("files")
-    texts = [one.text("text") for one in files]
+    texts = [Judge(one.text("text"), _lines(one)) for one in files]
     options = _JUDGING[task](body)
     work = exchange.service.jobs.judging(texts, options, model_choice(body), exchange.caller, task)
     if body.flag("stream"):
@@ -97,6 +97,16 @@ async def _judge(exchange: Exchange, *, task: Task) -> None:
         {"path": one.text("path", ""), **found} for one, found in zip(files, documents, strict=True)
     ]
     await exchange.json({"files": named, "summary": summary})
+
+
+def _lines(body: Fields) -> tuple[range, ...] | None:
+    """The lines that are wanted, as pairs of the first and the one after the last."""
+    if "lines" not in body:
+        return None
+    try:
+        return tuple(range(int(start), int(stop)) for start, stop in body.values["lines"])
+    except (TypeError, ValueError, OverflowError):
+        raise BadRequestError("lines: expected pairs of line numbers") from None
 
 
 async def _stream(exchange: Exchange, work: Work) -> None:
