@@ -1,6 +1,7 @@
 """The law of the warm path: the bytes, the exit status and the JSON of a call without a server."""
 
 import json
+import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -185,3 +186,31 @@ def test_many_prompts_beside_seven_others(server: Server, count: int) -> None:
 def vars_of(choice: Any) -> dict[str, Any]:
     """A choice of the library as JSON has it."""
     return {name: getattr(choice, name) for name in choice.__dataclass_fields__}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("tag", "--staged", "--format", "json"),
+        ("score", "--staged", "--no-cache", "--format", "json", "--max-rise", "0.1"),
+    ],
+    ids=lambda call: call[0],
+)
+def test_the_same_for_added_lines(
+    warm: Run, cold: Run, folder: Path, call: tuple[str, ...]
+) -> None:
+    """Of a staged file only the windows that hold added lines are read, here and there."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example"]
+    environment = {**warm.environment, "GIT_CONFIG_GLOBAL": "/dev/null"}
+
+    def run_git(*words: str) -> None:
+        subprocess.run([*git, *words], cwd=folder, env=environment, check=True, capture_output=True)
+
+    run_git("init", "-q")
+    text = "".join(f"value_{number} = compute({number})\n" for number in range(150))
+    (folder / "a.py").write_text(text, "utf-8")
+    run_git("add", ".")
+    run_git("commit", "-qm", "first")
+    (folder / "a.py").write_text(text + PRIVATE, "utf-8")
+    run_git("add", ".")
+    _same(warm(*call), cold(*call))
