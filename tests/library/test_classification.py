@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from gpt_bigcode.backends.numpy_heads import NumpyLabeler
+from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import (
     CheckpointMismatchError,
     ConfigError,
@@ -22,6 +23,7 @@ from gpt_bigcode.errors import (
     NonFiniteError,
     TokenizerError,
 )
+from gpt_bigcode.labeling.description import threshold_of
 from gpt_bigcode.labeling.results import Classification, Problem
 from gpt_bigcode.labeling.text_classifier import SideBySide, TextClassifier
 from reference_models import make_reference, tiny_fields
@@ -177,6 +179,29 @@ def test_d1_windows_never_exceed_the_context() -> None:
             assert length <= context or min(sizes) >= context // 2
             assert len(sizes) == math.ceil(length / context) or length == 0
             assert grown(SideBySide(context), length, 1) == windows
+
+
+@pytest.mark.parametrize(
+    ("field", "threshold"),
+    [(None, 0.5), ({}, 0.5), ({"threshold": 0.7}, 0.7), ({"threshold": 1}, 1.0)],
+)
+def test_a_checkpoint_says_from_which_score_on_its_labels_count(
+    field: object, threshold: float
+) -> None:
+    extra = {} if field is None else {"classification": field}
+    assert (
+        threshold_of(GPTBigCodeConfig.from_dict({"n_embd": 8, "n_head": 2, **extra})) == threshold
+    )
+
+
+@pytest.mark.parametrize(
+    "field",
+    [0.5, [], {"treshold": 0.5}, {"threshold": "0.5"}, {"threshold": 2}, {"threshold": True}],
+)
+def test_a_threshold_that_is_none_is_refused(field: object) -> None:
+    config = GPTBigCodeConfig.from_dict({"n_embd": 8, "n_head": 2, "classification": field})
+    with pytest.raises(ConfigError, match="classification"):
+        threshold_of(config)
 
 
 def test_nothing_has_no_label(model: TextClassifier) -> None:

@@ -10,6 +10,7 @@ from gpt_bigcode.errors import ConfigError, InputError, NonFiniteError, OptionEr
 from gpt_bigcode.labeling.options import TagOptions
 from gpt_bigcode.labeling.results import Span, Tagging
 from gpt_bigcode.labeling.text_tagger import TextTagger
+from gpt_bigcode.tokenization.chunks import PAUSE
 from gpt_bigcode.tokenization.document_stream import Excerpt
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from rule_taggers import PLAIN, Rule, by_letter, by_script, make, shown
@@ -252,3 +253,32 @@ def test_an_excerpt_finds_in_its_lines_what_the_whole_text_has_there(
         assert len(computed) < all_computed / 5
     (nothing,) = model.tag_many([Excerpt([text], ())])
     assert nothing == Tagging(spans=(), tokens=0, windows=0)
+
+
+def test_at_a_pause_all_complete_lines_are_given(plain_bytes: CodeTokenizer) -> None:
+    """As a filter needs it behind `tail -f`; nothing of the text is lost or given twice."""
+    model = make(by_letter(plain_bytes), plain_bytes, tagging={"read": "once", "delay": 4})
+    lines = [f"line {n} has ABC{chr(65 + n % 26)} and no more\n" for n in range(60)]
+    asked: list[int] = []
+
+    def pieces() -> Iterator[str]:
+        for number, line in enumerate(lines):
+            yield line[:9]
+            yield line[9:] + "half a"
+            yield PAUSE
+            asked.append(number)
+            yield " line\n"
+
+    whole = "".join(line + "half a line\n" for line in lines)
+    spans: list[Span] = []
+    done = 0
+    for advance in model.stream(pieces()):
+        spans += advance.spans
+        assert advance.offset >= done
+        done = advance.offset
+        if len(asked) < len(lines):  # all lines but the half one
+            complete = sum(len(line) + 12 for line in lines[: len(asked)]) + len(lines[len(asked)])
+            assert done == complete
+    assert done == len(whole)
+    assert [span.text for span in spans] == [s.text for s in model.tag(whole).spans]
+    assert [span.start for span in spans] == [s.start for s in model.tag(whole).spans]

@@ -1,5 +1,6 @@
 """What a classifier says of itself, without its weights; imports nothing heavy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,11 @@ from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, Task, require_head
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError
 from gpt_bigcode.labeling.results import Problem
+
+DEFAULT_THRESHOLD = 0.5
+"""Of checkpoints that do not say from which score on their labels are to be trusted."""
+FIELD = "classification"
+"""The object in config.json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +23,13 @@ class ClassifierDescription:
         problem: what its numbers mean.
         names: of its labels, in the order of the head.
         context_length: the most tokens of a window.
+        threshold: the score from which a single label is sure enough to be named.
     """
 
     problem: Problem
     names: tuple[str, ...]
     context_length: int
+    threshold: float = DEFAULT_THRESHOLD
 
 
 def describe(directory: Path) -> ClassifierDescription:
@@ -34,8 +42,28 @@ def describe(directory: Path) -> ClassifierDescription:
     config = GPTBigCodeConfig.from_json_file(directory / CONFIG_FILE)
     require_head(directory, Task.SEQUENCE_CLASSIFICATION)
     return ClassifierDescription(
-        problem=problem_of(config), names=label_names(config), context_length=config.n_positions
+        problem=problem_of(config),
+        names=label_names(config),
+        context_length=config.n_positions,
+        threshold=threshold_of(config),
     )
+
+
+def threshold_of(config: GPTBigCodeConfig) -> float:
+    """From which score on a label is named, as measured for this checkpoint.
+
+    Its config.json may say `"classification": {"threshold": 0.7}`.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    values: object = config.extra.get(FIELD, {})
+    if not isinstance(values, Mapping) or set(values) - {"threshold"}:
+        raise ConfigError(f'config.json: {FIELD}: expected {{"threshold": number}}')
+    threshold: object = values.get("threshold", DEFAULT_THRESHOLD)
+    if type(threshold) not in (int, float) or not 0 <= float(str(threshold)) <= 1:
+        raise ConfigError(f"config.json: {FIELD}: threshold: expected a number from 0 to 1")
+    return float(str(threshold))
 
 
 def problem_of(config: GPTBigCodeConfig) -> Problem:

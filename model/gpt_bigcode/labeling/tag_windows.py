@@ -127,7 +127,7 @@ class TagWindows:
     @property
     def history(self) -> int:
         """See `document_stream.Windows`."""
-        return self.overlap
+        return max(self.overlap, self.window_tokens // 2)
 
     def row(self, ids: Sequence[int]) -> list[int]:
         """What the model reads for the tokens of a window."""
@@ -142,11 +142,17 @@ class TagWindows:
     def next(self, before: Window | None, known: int, *, ended: bool) -> Window | None:
         """See `document_stream.Windows`."""
         size, overlap = self.window_tokens, self.overlap
-        start = 0 if before is None else before.start + size - overlap
         first = 0 if before is None else before.last
+        start = 0 if before is None else self._start_after(before)
         if known > start + size:
             margin = self.delay if self.mode is ReadMode.ONCE else overlap // 2
             return Window(start, start + size, first, start + size - margin)
         if not ended or first >= known:
             return None
         return Window(start, known, first, known)
+
+    def _start_after(self, before: Window) -> int:
+        """Where the next window begins; after one that a pause cut short, it looks back."""
+        if before.stop - before.start == self.window_tokens:
+            return before.stop - self.overlap
+        return max(before.start, before.stop - self.history)

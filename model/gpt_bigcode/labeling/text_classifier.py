@@ -13,7 +13,7 @@ from gpt_bigcode.backends.interfaces import Labeler, Logits
 from gpt_bigcode.backends.select import open_labeler
 from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.labeling.description import label_names, problem_of
+from gpt_bigcode.labeling.description import label_names, problem_of, threshold_of
 from gpt_bigcode.labeling.results import Classification, Problem, WindowLabels
 from gpt_bigcode.loading import LoadOptions, load_parts
 from gpt_bigcode.tokenization.document_stream import DocumentStream, Window, WindowTokens
@@ -53,6 +53,7 @@ class TextClassifier:
         self.tokenizer = tokenizer
         self.problem = problem_of(config)
         self.names = label_names(config)
+        self.threshold = threshold_of(config)
         self.name = name
         self.revision = revision
         self.load_seconds = load_seconds

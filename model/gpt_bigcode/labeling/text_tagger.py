@@ -102,7 +102,10 @@ class TextTagger:
         return self._document_stream().run(documents, lambda: _SpanCollector(self, checked))
 
     def stream(self, pieces: Iterable[str], options: TagOptions | None = None) -> Iterator[Advance]:
-        """Find the spans of one text as it comes, for a filter; errors as for `tag`."""
+        """Find the spans of one text as it comes, for a filter; errors as for `tag`.
+
+        With `chunks.PAUSE` among the pieces all complete lines before it are given away.
+        """
         spans = _SpanCollector(self, self._checked(options))
         for _ in self._document_stream().follow(pieces, spans):
             yield spans.advance()

@@ -1,4 +1,4 @@
-"""Token ids of a text of any size, read piece by piece; knows no model.
+"""Token ids of a text of any size, read piece by piece.
 
 The ids are those of the whole text: it is cut only where the pre-tokenizer of the family cuts too.
 """
@@ -15,14 +15,23 @@ PIECE_CHARACTERS = 1 << 14
 _MARK_BYTES = 3
 
 
+class Pause(str):
+    """A piece without text: no more is known for now, so give what there is, up to a line's end."""
+
+    __slots__ = ()
+
+
+PAUSE = Pause()
+
+
 def encode_pieces(tokenizer: "CodeTokenizer", pieces: Iterable[str]) -> Iterator[list[int]]:
-    """Ids of the text that the pieces make together, in portions.
+    """Ids of the text that the pieces make together, in portions; an empty one for a `PAUSE`.
 
     Raises:
         InputError: a character that the vocabulary cannot spell.
     """
     for piece in cut_at_white_space(pieces):
-        yield tokenizer.encode(piece)
+        yield [] if piece is PAUSE else tokenizer.encode(piece)
 
 
 def without_mark(pieces: Iterable[str], begin: Callable[[int], None]) -> Iterator[str]:
@@ -47,10 +56,17 @@ def cut_at_white_space(pieces: Iterable[str]) -> Iterator[str]:
 
     A cut lies before white space that follows something else: there a word ends for every pattern
     of the family, whatever comes next. A portion without such a place is cut at its full length,
-    which may change a token or two.
+    which may change a token or two. So may a `PAUSE`, which cuts after the last line feed.
     """
     held = ""
     for piece in pieces:
+        if piece is PAUSE:
+            whole = held.rfind("\n") + 1
+            if whole:
+                yield held[:whole]
+                yield PAUSE
+                held = held[whole:]
+            continue
         held += piece
         while len(held) > PIECE_CHARACTERS:
             place = _word_end(held)

@@ -181,7 +181,8 @@ class DocumentStream(Generic[Result, Value]):
             document = _Document(self._tokenizer, self._windows, accumulate())
             waiting.append(document)
             for tokens in document.cut(pieces):
-                self._pool.add(tokens, document.add)
+                if tokens is not None:
+                    self._pool.add(tokens, document.add)
                 if self._pool.full:
                     self._pool.compute()
                     yield from _finished(waiting)
@@ -194,15 +195,18 @@ class DocumentStream(Generic[Result, Value]):
     ) -> Iterator[None]:
         """Compute one document as it comes; each time the accumulator got results, yield.
 
-        The caller closes the accumulator at the end.
+        The caller closes the accumulator at the end. A `chunks.PAUSE` among the pieces lets all
+        that is known be computed at once, up to the last line's end, as if the document ended
+        there: a program that follows a file gives each line as soon as it is complete.
 
         Raises:
             Exception: what the document's own iterator, the tokenizer or `windows` raised.
         """
         document = _Document(self._tokenizer, self._windows, accumulator)
         for tokens in document.cut(pieces):
-            self._pool.add(tokens, document.add)
-            if self._pool.full:
+            if tokens is not None:
+                self._pool.add(tokens, document.add)
+            if tokens is None or self._pool.full:
                 self._pool.compute()
                 yield
         self._pool.compute()
@@ -223,8 +227,8 @@ class _Document(Generic[Result, Value]):
         self._tokenizer, self._windows, self._accumulator = tokenizer, windows, accumulator
         self._line = 1  # of the next token that no window has used
 
-    def cut(self, pieces: Iterable[str]) -> Iterator[WindowTokens]:
-        """The windows, as the pieces come in."""
+    def cut(self, pieces: Iterable[str]) -> Iterator[WindowTokens | None]:
+        """The windows, as the pieces come in; None at a pause."""
         try:
             yield from self._cut(pieces)
         # Whatever the reader of one document raises must not end the others.
@@ -239,7 +243,7 @@ class _Document(Generic[Result, Value]):
     def outcome(self) -> Value | Exception:
         return self._accumulator.close() if self.error is None else self.error
 
-    def _cut(self, pieces: Iterable[str]) -> Iterator[WindowTokens]:
+    def _cut(self, pieces: Iterable[str]) -> Iterator[WindowTokens | None]:
         windows = self._windows
         lines = pieces.lines if isinstance(pieces, Excerpt) else None
         ids, dropped = [*windows.start_ids], 0  # tokens that are still needed; those before them
@@ -247,7 +251,7 @@ class _Document(Generic[Result, Value]):
         window: Window | None = None
         for portion in self._portions(pieces):
             ids += portion or []
-            known, ended = dropped + len(ids), portion is None
+            known, ended = dropped + len(ids), not portion
             while (found := windows.next(window, known, ended=ended)) is not None:
                 done = 0 if window is None else window.last
                 own = ids[found.start - dropped : found.stop - dropped]
@@ -261,6 +265,8 @@ class _Document(Generic[Result, Value]):
                 skipped = []
                 self.pending += 1
                 yield tokens
+            if portion == []:
+                yield None
             needed = 0 if window is None else max(window.stop - windows.history, dropped)
             ids, dropped = ids[needed - dropped :], needed
 
@@ -274,7 +280,7 @@ class _Document(Generic[Result, Value]):
         return self._tokenizer.decode_bytes(ids).count(b"\n")
 
     def _portions(self, pieces: Iterable[str]) -> Iterator[list[int] | None]:
-        """Ids as they come; None at the end."""
+        """Ids as they come; none at a pause, None at the end."""
         text = without_mark(pieces, self._accumulator.begin)
         yield from encode_pieces(self._tokenizer, text)
         yield None
