@@ -1,7 +1,4 @@
-"""Which models are converted, and where to: snapshots of the cache into folders of our own.
-
-Knows no network and nothing of how weights are read.
-"""
+"""Converts models of the cache, once, and finds their conversions again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,7 +30,7 @@ def convert_snapshot(repository: CachedRepository, commit: str, notes: Notes) ->
     require_convertible(repository.name, snapshot)
     target = folders.converted_folder(snapshot)
     if target is None:
-        message = f"{repository.name}: the cache does not say what its files should be"
+        message = f"{repository.name}: its files in the cache are no links to blobs with hashes"
         raise Failure("model-corrupt", message, hint="name a folder for the result")
     with _turn(target, notes):
         if not folders.is_own(target) or folders.read_record(target) is None:
@@ -64,7 +61,7 @@ def convert_folder(found: Found, target: Path, notes: Notes) -> None:
 
 
 def require_convertible(name: str, folder: Path) -> None:
-    """Refuse what is a model already, or none at all.
+    """Refuse what needs no conversion, or cannot be converted.
 
     Raises:
         Failure: `nothing-to-convert` or `model-missing`.
@@ -97,7 +94,7 @@ def _turn(target: Path, notes: Notes) -> Iterator[None]:
 
 
 def orphans(repositories: list[CachedRepository], root: Path) -> Iterator[Record]:
-    """Iterate over conversions of what a cache no longer holds."""
+    """Iterate over conversions whose source is no longer in a cache."""
     needed = set()
     for repository in repositories:
         for commit in repository.commits():

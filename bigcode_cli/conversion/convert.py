@@ -1,6 +1,6 @@
-"""Turns a checkpoint of another form into safetensors, by a process that can do no harm.
+"""Converts a checkpoint to safetensors in a sandbox.
 
-Knows no network. A folder appears under its name only when all of it is there and checked.
+The folder of the result appears only when it is complete and checked.
 """
 
 import errno
@@ -59,11 +59,11 @@ def convert(source: Source, target: Path, notes: Notes, *, private: bool) -> Non
     Args:
         source: the checkpoint; contents of a cache are compared with their hashes first.
         target: the folder to make; it may be there if it is empty.
-        notes: hears how it goes.
-        private: whether nobody else may read the result.
+        notes: are told about progress.
+        private: whether only this user may read the result.
 
     Raises:
-        Failure: the target is there, the disk is full, or the weights are not what they should be.
+        Failure: the target exists, the disk is full, or the weights are damaged or unsafe.
         GPTBigCodeError: the result does not fit its configuration.
     """
     _require_new(target)
@@ -105,7 +105,7 @@ def _require_hashes(source: Source, files: list[str]) -> None:
             found = file_digest(path, expected)
             if found != expected:
                 message = f"{source.name}: {name}: its hash is {found}, expected {expected}"
-                hint = f"bigcode models pull --convert {source.name} mends it"
+                hint = f"bigcode models pull --convert {source.name} repairs it"
                 raise Failure("model-corrupt", message, hint=hint)
 
 
@@ -131,7 +131,7 @@ def _new_folder(target: Path, *, private: bool) -> Iterator[Path]:
         held.callback(shutil.rmtree, folder, ignore_errors=True)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         held.callback(os.close, handle)
-        with suppress(OSError):  # a file system without locks: nobody sweeps there either
+        with suppress(OSError):  # a file system without locks, where sweep() finds none either
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield folder
         for path in folder.iterdir():
@@ -162,7 +162,7 @@ def sweep(parent: Path, name: str = "") -> int:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             freed += sum(entry.lstat().st_size for entry in path.iterdir())
             shutil.rmtree(path, ignore_errors=True)
-        except OSError:  # whoever writes it lives
+        except OSError:  # its writer is alive
             continue
         finally:
             os.close(handle)
@@ -218,7 +218,7 @@ def _run_child(source: Source, folder: Path, files: list[str], progress: Progres
     try:
         with process.stdout:
             for line in process.stdout:
-                if _heed(source, json.loads(line), progress):
+                if _handle(source, json.loads(line), progress):
                     return
     finally:
         process.kill()
@@ -228,13 +228,13 @@ def _run_child(source: Source, folder: Path, files: list[str], progress: Progres
 
 
 def child_environment() -> dict[str, str]:
-    """Give the process nothing that it does not need: no token above all."""
+    """Return the variables that the process needs; no token is among them."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return {**kept, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _heed(source: Source, said: Mapping[str, Any], progress: Progress) -> bool:
-    """Take note of one line of the process; tell whether it was the last one.
+def _handle(source: Source, said: Mapping[str, Any], progress: Progress) -> bool:
+    """Handle one line of the process; tell whether it was the last one.
 
     Raises:
         Failure: what the process found.
@@ -248,7 +248,7 @@ def _heed(source: Source, said: Mapping[str, Any], progress: Progress) -> bool:
 
 
 def _sync(folder: Path) -> None:
-    """Have everything on the disk before it gets its name."""
+    """Flush everything to the disk before the folder gets its name."""
     for path in (*folder.iterdir(), folder):
         handle = os.open(path, os.O_RDONLY)
         try:

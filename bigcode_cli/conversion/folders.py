@@ -1,12 +1,11 @@
-"""Where converted models lie: in folders of our own, named by what they were made from.
+"""The folders of converted models, each named by the hashes of what it was made from.
 
-Knows no network and loads nothing. The cache that other tools share holds none of our files.
+They are ours alone: the cache that other tools share holds none of our files.
 """
 
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,10 @@ from bigcode_cli.hub.repo_files import (
     SAFETENSORS,
     shard_names,
 )
+from bigcode_cli.io.caches import cache_folder
 from gpt_bigcode.errors import GPTBigCodeError, UnreadableFileError
 from gpt_bigcode.reading import open_checked, read_checked, read_json_object
+from gpt_bigcode.storage.private_folder import private_folder
 
 FORMAT = 1
 RECORD_FILE = "conversion.json"
@@ -32,19 +33,18 @@ _PICKLES = (PICKLES.single, PICKLES.index)
 _WEIGHTS = (SAFETENSORS.single, SAFETENSORS.index)
 _TOKENIZER_FILE = "tokenizer.json"
 _MAX_RECORD_BYTES, _MAX_CONFIG_BYTES = 1 << 20, 1 << 20
-_OTHERS_MAY_WRITE = 0o022
 _OTHER_LAYOUT = b'"attention_head_type"'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a converted model was made from, and what it should hold.
+    """What a converted model was made from, and what it holds.
 
     Attributes:
         folder: where it is.
-        repository: whose weights they were; None for a folder of the user's.
-        commit: at which commit.
-        cache: the cache that it lay in.
+        repository: the source; None for a folder of the user's.
+        commit: of the source.
+        cache: the cache that holds the source.
         files: the sha256 of every file.
     """
 
@@ -56,10 +56,8 @@ class Record:
 
 
 def converted_root() -> Path:
-    """Return the folder of converted models, whether it is there or not."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / "converted"
+    """Return the folder of converted models, whether it exists or not."""
+    return cache_folder("converted")
 
 
 def has_usable_weights(folder: Path) -> bool:
@@ -82,7 +80,7 @@ def has_pickles(folder: Path) -> bool:
 
 
 def is_convertible(folder: Path) -> bool:
-    """Tell whether a folder's model can be used only after a conversion."""
+    """Tell whether a folder's model has to be converted before use."""
     return _has(folder, _PICKLES + _WEIGHTS) and not has_usable_weights(folder)
 
 
@@ -94,7 +92,7 @@ def source_files(folder: Path) -> list[str]:
     """Name the files that hold the weights of a convertible folder, in order.
 
     Raises:
-        Failure: `model-corrupt` or `repo-unsafe`, for an index that is none.
+        Failure: `model-corrupt` or `repo-unsafe`, for a damaged index.
         UnreadableFileError: the index is no regular file, or too large.
     """
     single, index = _WEIGHTS if has_other_layout(folder) and _has(folder, _WEIGHTS) else _PICKLES
@@ -105,9 +103,9 @@ def source_files(folder: Path) -> list[str]:
 
 
 def converted_folder(snapshot: Path) -> Path | None:
-    """Name the folder for the conversion of a snapshot; None if its files are no links to contents.
+    """Name the folder for the conversion of a snapshot; None if its files are no links to blobs.
 
-    The name follows from the hashes of what is converted, so that it never stands for another.
+    The name is a hash of the hashes of what is converted.
     """
     digests = {}
     for name in (CONFIG_FILE, _TOKENIZER_FILE, *source_files(snapshot)):
@@ -134,21 +132,19 @@ def usable_folder(snapshot: Path) -> Path:
 
 
 def is_own(folder: Path) -> bool:
-    """Tell whether nobody else can have written a conversion: its name can be guessed."""
+    """Tell whether only this user can have written a conversion: its name can be guessed."""
     for place in (folder.parent, folder):
         try:
-            status = place.lstat()
+            with private_folder(place) as opened:
+                if opened is None:
+                    return False
         except OSError:
-            return False
-        if not stat.S_ISDIR(status.st_mode) or status.st_mode & _OTHERS_MAY_WRITE:
-            return False
-        if status.st_uid != os.geteuid():
             return False
     return True
 
 
 def read_record(folder: Path) -> Record | None:
-    """Read what a folder was made from; None if it is no conversion, or one of another version."""
+    """Read the record of a conversion; None if there is none of this version."""
     try:
         values = read_json_object(folder / RECORD_FILE, max_bytes=_MAX_RECORD_BYTES)
     except UnreadableFileError:
@@ -170,7 +166,7 @@ def read_record(folder: Path) -> Record | None:
 
 
 def write_record(folder: Path, source: Mapping[str, Any], files: Mapping[str, str]) -> None:
-    """Say in a folder what it was made from; the last file that is written."""
+    """Write the record of a conversion, the last of its files."""
     values = {"format": FORMAT, "source": dict(source), "files": dict(files)}
     text = json.dumps(values, indent=2, sort_keys=True) + "\n"
     (folder / RECORD_FILE).write_text(text, "utf-8")

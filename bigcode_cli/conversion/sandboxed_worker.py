@@ -29,7 +29,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 def die_with(parent: int) -> None:
-    """End when the parent does, even if it was gone before we could ask for that."""
+    """End with the parent, even if it ended before this call."""
     prctl = _system_call("prctl")
     if prctl is None:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
@@ -51,9 +51,9 @@ def _system_call(name: str) -> Any:
 
 
 def isolate() -> str:
-    """Give up the network, and what else is not needed; say what keeps the network out.
+    """Drop privileges and the network; return what keeps the network out.
 
-    Where the kernel grants no network namespace of our own, the audit hook refuses sockets.
+    Without a network namespace, the audit hook of `forbid` refuses sockets.
     """
     prctl, unshare = _system_call("prctl"), _system_call("unshare")
     if prctl is not None:
@@ -67,7 +67,7 @@ def isolate() -> str:
 
 
 def forbid(target: Path) -> None:
-    """Refuse from now on whatever reading tensors does not need. It cannot be taken back."""
+    """Install an audit hook, which cannot be removed, against all that reading needs not do."""
     allowed = str(target) + os.sep
 
     def refuse(event: str, arguments: tuple[Any, ...]) -> None:
@@ -82,7 +82,7 @@ def forbid(target: Path) -> None:
 
 
 def limit_memory(source_bytes: int) -> None:
-    """Allow what is used now, the files once as they are mapped, and a fixed room besides."""
+    """Allow what is used now, the size of the files, which are mapped, and a fixed reserve."""
     _lower(resource.RLIMIT_FSIZE, source_bytes + _ROOM_BYTES)
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
@@ -93,7 +93,7 @@ def limit_memory(source_bytes: int) -> None:
 
 
 def _lower(kind: int, most: int) -> None:
-    """Set a limit for good, unless there is a lower one already."""
+    """Lower a limit for good."""
     now = resource.getrlimit(kind)[1]
     allowed = most if now == resource.RLIM_INFINITY else min(most, now)
     resource.setrlimit(kind, (allowed, allowed))
@@ -106,7 +106,7 @@ def tell(**fields: Any) -> None:
 
 
 def convert(source: Path, target: Path, files: list[str]) -> None:
-    """Convert, and tell how it went."""
+    """Convert, and report to the parent."""
     from gpt_bigcode.errors import GPTBigCodeError
 
     tell(sandbox=isolate())

@@ -18,6 +18,7 @@ from bigcode_cli import __version__
 from bigcode_cli.files.sources import Source
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.options import ComputeOptions, ModelOptions
+from bigcode_cli.io.caches import CACHES, cache_folder
 from gpt_bigcode.storage.disk_cache import DiskCache
 
 LIMIT_BYTES, LIMIT_ENTRIES = 64 * 10**6, 8000
@@ -114,13 +115,14 @@ def _version(package: str) -> str | None:
 
 def _disk_cache() -> DiskCache | None:
     """The user's cache of results; None if no folder for it is known."""
-    import platformdirs
-
-    folder = Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / "results"
+    folder = cache_folder("results")
     if not folder.is_absolute():
         return None
     return DiskCache(
-        path=folder, suffix=".json", limit_bytes=LIMIT_BYTES, limit_entries=LIMIT_ENTRIES
+        path=folder,
+        suffix=CACHES["results"].suffix,
+        limit_bytes=LIMIT_BYTES,
+        limit_entries=LIMIT_ENTRIES,
     )
 
 

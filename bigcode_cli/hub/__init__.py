@@ -1,4 +1,1 @@
-"""Checkpoints of a hub: what is in the shared cache, and how they get there.
-
-Knows nothing of the command line.
-"""
+"""Downloads from the Hugging Face hub, and the cache that other tools share."""

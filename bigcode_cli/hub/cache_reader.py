@@ -13,7 +13,7 @@ from gpt_bigcode.reading import read_checked
 COMMIT = re.compile(r"[0-9a-f]{40}")
 BRANCH = "main"
 LONGEST_NAME = 200
-"""No model is called by a longer one; of what cannot be a name so much is shown."""
+"""No name is longer; messages show this much of what cannot be one."""
 _NAME = r"[A-Za-z0-9][\w.-]{0,95}"
 _REPOSITORY = re.compile(rf"{_NAME}(/{_NAME})?", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
@@ -22,7 +22,7 @@ _FOLDER_PREFIX = "models--"
 
 
 def hub_home() -> Path:
-    """Return the folder of the hub's own tools, by their variables."""
+    """Return the folder of the hub's own tools."""
     home = os.environ.get("HF_HOME") or os.path.join(  # noqa: PTH118  # as those tools do
         os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
     )
@@ -30,7 +30,7 @@ def hub_home() -> Path:
 
 
 def cache_root() -> Path:
-    """Return the cache that other tools share, by their own variables."""
+    """Return the cache that the hub's tools share."""
     variables = os.environ.get
     cache = variables("HF_HUB_CACHE") or variables("HUGGINGFACE_HUB_CACHE")
     return _expanded(cache) if cache else hub_home() / "hub"
@@ -68,12 +68,12 @@ class CachedRepository:
 
     @property
     def folder(self) -> Path:
-        """Where its blobs, references and snapshots lie."""
+        """The folder of its blobs, references and snapshots."""
         return self.root / (_FOLDER_PREFIX + self.name.replace("/", "--"))
 
     @property
     def blobs(self) -> Path:
-        """The folder of the files' contents, each under its hash."""
+        """The folder of the files' contents, each named by its hash."""
         return self.folder / "blobs"
 
     @property
@@ -83,7 +83,7 @@ class CachedRepository:
 
     @property
     def locks(self) -> Path:
-        """The folder of lock files, which lies beside the repositories."""
+        """The folder of its lock files."""
         return self.root / ".locks" / self.folder.name
 
     def reference(self, name: str) -> Path:
@@ -126,7 +126,7 @@ class CachedRepository:
     def roots(self) -> list[Path]:
         """Return the folders out of which no link of a snapshot may lead.
 
-        The user may keep the repository, or its contents, on another disk, behind links of his own.
+        The user may have replaced the repository, or its blobs, by a link to another disk.
         """
         return [Path(os.path.realpath(path)) for path in (self.root, self.folder, self.blobs)]
 

@@ -29,11 +29,11 @@ _INCOMPLETE = ".incomplete"
 
 @contextmanager
 def storage_errors(root: Path, elsewhere: str = "let HF_HOME name a folder") -> Iterator[None]:
-    """Turn what the disk refuses into a failure that names the cache.
+    """Translate errors of the disk into failures that name the cache.
 
     Args:
-        root: where the cache, or another place for models, is.
-        elsewhere: how the user can have another place.
+        root: the cache, or another folder for models.
+        elsewhere: how the user can choose another folder.
 
     Raises:
         Failure: `no-space`, `cache-readonly` or `cache`.
@@ -52,7 +52,7 @@ def storage_errors(root: Path, elsewhere: str = "let HF_HOME name a folder") -> 
 
 
 class Store:
-    """The place of one repository in the cache, for writing."""
+    """Writes one repository to the cache."""
 
     def __init__(self, repository: CachedRepository, notes: Notes) -> None:
         self.repository = repository
@@ -73,12 +73,12 @@ class Store:
         return stat.S_ISREG(status.st_mode) and status.st_size == file.size
 
     def note_damage(self, file: RemoteFile) -> None:
-        """Say so if a content of this name and size is here, which the caller found to be wrong."""
+        """Note that the cache's copy is damaged, if there is one: its hash was found wrong."""
         if self.has_size(file):
             self.say(f"{file.name}: the cache's copy is damaged; it is fetched again")
 
     def require_space(self, files: Sequence[RemoteFile]) -> None:
-        """Check that what is not here yet will fit.
+        """Check that what is missing will fit on the disk.
 
         Raises:
             Failure: it will not.
@@ -94,7 +94,7 @@ class Store:
             raise Failure("no-space", message, hint=hint)
 
     def prepare(self) -> None:
-        """Make the folders, and remove what killed downloads left behind a day ago."""
+        """Create the folders, and remove partial downloads older than a day."""
         for folder in (self.repository.blobs, self.repository.snapshots, self.repository.locks):
             folder.mkdir(parents=True, exist_ok=True)
         for path in self.repository.blobs.glob(f"*{_INCOMPLETE}"):
@@ -104,7 +104,7 @@ class Store:
 
     @contextmanager
     def locked(self, file: RemoteFile) -> Iterator[None]:
-        """Hold the lock by which the tools that share the cache wait for each other."""
+        """Hold the lock of a file, which all tools that share the cache use."""
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.repository.locks / f"{file.digest}.lock", mode=0o664)
@@ -122,12 +122,12 @@ class Store:
 
     @contextmanager
     def new_content(self, file: RemoteFile) -> Iterator[Path]:
-        """Give the path of a temporary file, which becomes the content if nothing fails."""
+        """Yield the path of a temporary file, which becomes the blob if nothing fails."""
         blobs = self.repository.blobs
         path = blobs / f"{file.digest}.{secrets.token_hex(4)}{_INCOMPLETE}"
         try:
             yield path
-            with suppress(FileNotFoundError):  # one who was let in as well was quicker
+            with suppress(FileNotFoundError):  # without locks another process may be quicker
                 path.replace(blobs / file.digest)
             if not self.has_size(file):
                 raise Failure("cache", f"{file.name}: was removed during the download")
@@ -152,7 +152,7 @@ class Store:
         return snapshot
 
     def refer(self, revision: str, commit: str) -> None:
-        """Set a branch or tag to a commit, the last step of all; a commit needs no reference."""
+        """Set a branch or tag to a commit, as the last step; a commit needs no reference."""
         if COMMIT.fullmatch(revision):
             return
         reference = self.repository.reference(revision)
@@ -164,9 +164,9 @@ class Store:
         _replace(reference, commit, as_link=False)
 
     def _sweep(self, file: RemoteFile, silent_seconds: float = -1.0) -> None:
-        """Remove what others have begun of a content and not touched for some time.
+        """Remove partial downloads of a file that were not written to for some time.
 
-        While the lock is held they were killed, unless this disk has no locks.
+        We hold the lock, so their writers were killed, unless this disk has no locks.
         """
         for path in self.repository.blobs.glob(f"{file.digest}.*{_INCOMPLETE}"):
             with suppress(OSError):
@@ -175,7 +175,7 @@ class Store:
 
 
 def _replace(path: Path, content: str, *, as_link: bool) -> None:
-    """Write a link or a file in one step, so that readers see the old or the new one."""
+    """Replace a link or a file atomically."""
     if as_link and path.is_symlink() and os.readlink(path) == content:  # noqa: PTH115  # text
         return
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -1,7 +1,4 @@
-"""The two hashes by which a hub names contents: sha256 of large files, git's sha1 of small ones.
-
-Knows nothing of where the contents come from.
-"""
+"""The two hashes by which a hub names contents: sha256 of large files, git's sha1 of small ones."""
 
 import hashlib
 import os

@@ -109,7 +109,7 @@ class Hub:
 
     @contextmanager
     def _hub_answers(self, repository: str) -> Iterator[None]:
-        """Keep the conversation with this hub, and refuse what is not of its API."""
+        """Let no request leave the hub, and refuse answers that are not of its API."""
         self.session.repository = repository
         try:
             with self.session.at_home(_MAX_PAGES):
@@ -120,7 +120,7 @@ class Hub:
             raise Failure("hub-invalid", message, hint=hint) from None
 
     def _patiently(self, fetch: Callable[[], _ANSWER]) -> _ANSWER:
-        """Try again what may work the next time: twice, after a short wait."""
+        """Retry twice, after a short wait, what may succeed the next time."""
         for delay in _RETRY_DELAYS_SECONDS:
             try:
                 return fetch()

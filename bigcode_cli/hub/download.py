@@ -1,6 +1,6 @@
-"""Brings one file from a hub into a temporary file, through drops and resumptions.
+"""Downloads one file into a temporary file, resuming with Range after a drop.
 
-The content counts only if its size and its hash are those that were listed.
+It is accepted only with the size and the hash that the repository lists.
 """
 
 import os
@@ -30,10 +30,10 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,16})-")
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
-    """The way from one commit of a repository to this machine.
+    """Downloads files of one commit.
 
     Attributes:
-        hub: where the files are.
+        hub: the source.
         repository: whose files they are.
         commit: at which commit.
         known: contents that were read before, by their hashes.
@@ -115,7 +115,7 @@ class _Part:
             raise self._wrong_size(f"the server announces {int(announced):,} bytes")
 
     def write(self, chunk: bytes) -> None:
-        """Take more of the content, but never more than was listed."""
+        """Take more of the content, up to the size that was listed."""
         if self.received + len(chunk) > self.file.size:
             raise self._wrong_size("the server sends more")
         self._stream.write(chunk)
@@ -124,7 +124,7 @@ class _Part:
         self._progress.advance(len(chunk))
 
     def too_short(self) -> Failure:
-        """Describe a content that ended too early."""
+        """Describe a body that ended too early."""
         return self._wrong_size(f"the server sends only {self.received:,}")
 
     def _wrong_size(self, what: str) -> Failure:

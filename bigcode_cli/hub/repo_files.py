@@ -139,7 +139,7 @@ def shard_names(content: bytes, index: str, suffix: str) -> list[str]:
         raise Failure("model-corrupt", f"{index}: is not an index of weights") from None
     for name in names:
         if not _SHARD.fullmatch(name) or not name.endswith(suffix):
-            raise Failure("repo-unsafe", f"{index}: names what is not a file beside it")
+            raise Failure("repo-unsafe", f"{index}: names a file outside its folder")
     if not names:
         raise Failure("model-corrupt", f"{index}: names no file")
     return names

@@ -58,7 +58,7 @@ class HubSession(httpx2.Client):
 
     @contextmanager
     def at_home(self, max_requests: int) -> Iterator[None]:
-        """Let no request, redirect or next page leave the hub, and allow only so many."""
+        """Let no request, redirect or next page leave the hub, and limit their number."""
         self._requests_left = max_requests
         try:
             yield

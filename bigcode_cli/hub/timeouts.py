@@ -1,4 +1,4 @@
-"""The slowest that a transfer may be; knows nothing of what is transferred."""
+"""Limits on how slow a server may be."""
 
 import signal
 import threading
@@ -11,9 +11,9 @@ from bigcode_cli.framework.errors import Failure
 
 
 class SpeedLimit:
-    """Refuses a transfer that stays below a rate for as long as the patience lasts.
+    """Ends a transfer that stays below a rate for some time.
 
-    A server that sends one byte now and then never runs into a time limit for silence.
+    A read timeout does not end it: every byte resets that.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class SpeedLimit:
         self._received = 0
 
     def count(self, received: int) -> None:
-        """Take note of bytes that have come.
+        """Count received bytes.
 
         Raises:
             Failure: there were too few for too long.
@@ -47,10 +47,10 @@ class SpeedLimit:
 
 @contextmanager
 def deadline(seconds: float, late: Callable[[], Exception]) -> Iterator[None]:
-    """Interrupt what takes longer, even if it waits inside a library.
+    """Interrupt what takes longer, even inside a library.
 
-    A server that sends its headers byte by byte never runs into a time limit for silence, and no
-    one sees the bytes before they are complete. Only the main thread can be interrupted.
+    Headers that come byte by byte reset every read timeout, and the HTTP library shows them only
+    when they are complete. Only the main thread can be interrupted.
 
     Args:
         seconds: after these, and every second from then on.

@@ -72,7 +72,7 @@ class CachedRef:
 
 
 def chosen_refs(names: Sequence[str]) -> list[CachedRef]:
-    """Find the branches and tags that names stand for: REPO, REPO@BRANCH; without any, all.
+    """Find the branches and tags of REPO or REPO@BRANCH, or all without names.
 
     Raises:
         UsageFailure: a name that no repository can have, or a commit, which never changes.
@@ -106,7 +106,7 @@ def _cached_refs(repository: CachedRepository) -> Iterator[CachedRef]:
 
 
 def _is_model(repository: CachedRepository, commit: str) -> bool:
-    """Tell whether a commit is one of ours; what other tools keep in the cache is theirs."""
+    """Tell whether a commit is a model of this family."""
     folder = repository.snapshots / commit
     return folder.is_dir() and describe_if_whole(usable_folder(folder)) is not None
 
@@ -123,10 +123,10 @@ def open_hub(notes: Notes, *, offline: bool) -> Hub:
 
 
 def update(hub: Hub, ref: CachedRef, notes: Notes) -> Updated:
-    """Bring one branch or tag up to date; a model that is so already is not even read.
+    """Bring one branch or tag up to date; an unchanged model takes one request.
 
     Raises:
-        Failure: the hub refuses or cannot be reached; what is here stays as it was.
+        Failure: the hub refuses or cannot be reached; the cache is unchanged.
     """
     repository, reference = ref.repository, ref.reference
     before = repository.snapshots / ref.commit

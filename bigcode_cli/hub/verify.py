@@ -1,7 +1,4 @@
-"""Checks a model that is here: contents against their hashes, headers, tokenizer and configuration.
-
-Knows no network. Reads every byte once; loads nothing.
-"""
+"""Checks a model on disk: hashes of its files, headers, tokenizer and configuration."""
 
 import os
 from collections.abc import Iterator
@@ -19,13 +16,13 @@ from gpt_bigcode.errors import CheckpointMissingError, UnreadableFileError
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedFile:
-    """One file and what its content turned out to be.
+    """One file and its hash.
 
     Attributes:
         name: its name in the model.
         bytes: its size.
         digest: the hash of its content.
-        expected: the hash that it should have; None where nobody said.
+        expected: the published hash; None if none is known.
     """
 
     name: str
@@ -87,7 +84,7 @@ def require_right(files: list[CheckedFile], name: str) -> None:
         if not file.is_right:
             found = "is not there" if file.digest is None else f"its hash is {file.digest}"
             message = f"{name}: {file.name}: {found}, expected {file.expected}"
-            raise Failure("model-corrupt", message, hint=f"bigcode models pull {name} mends it")
+            raise Failure("model-corrupt", message, hint=f"bigcode models pull {name} repairs it")
 
 
 def require_consistent(folder: Path) -> None:

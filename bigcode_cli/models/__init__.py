@@ -1,1 +1,1 @@
-"""What the commands on models need beside `hub`, which brings models here."""
+"""Names of models, their folders, and loading."""

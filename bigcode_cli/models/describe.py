@@ -16,7 +16,7 @@ from gpt_bigcode.reading import open_checked, read_checked
 from gpt_bigcode.tokenization.tokenizer_json import INFILL_SPELLINGS, MAX_TOKENIZER_BYTES
 from gpt_bigcode.tokenization.vocab_files import has_vocab_files, tokenizer_values
 
-# Of the cache: with quantized weights it holds float32.
+# Of the key/value cache, which holds float32 with quantized weights.
 BYTES_PER_NUMBER = MappingProxyType(
     {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 4, "int4": 4}
 )
@@ -36,7 +36,7 @@ _TOKENIZER_FILE, _CARD_FILE = "tokenizer.json", "README.md"
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """A checkpoint as its config.json and tokenizer.json tell of it.
+    """What config.json and the tokenizer say about a checkpoint.
 
     Attributes:
         architecture: the class that config.json names.
@@ -92,7 +92,7 @@ def describe(folder: Path) -> Description:
 
 
 def describe_if_whole(folder: Path) -> Description | None:
-    """Read what a folder's checkpoint is; None if there is none, or not all of it."""
+    """Read what a folder's checkpoint is; None if it is missing, incomplete or damaged."""
     try:
         return describe(folder)
     except (GPTBigCodeError, OSError):
@@ -173,7 +173,7 @@ def _tokens_of_parts(folder: Path) -> set[str]:
 
 
 def _added_tokens(path: Path) -> set[str]:
-    """Read the added tokens only: the vocabulary behind them is a hundred times longer."""
+    """Read the added tokens only: the vocabulary after them is a hundred times longer."""
     text = read_checked(path, max_bytes=MAX_TOKENIZER_BYTES).decode("utf-8", "replace")
     found = _ADDED_TOKENS.search(text)
     if found is None:

@@ -1,4 +1,4 @@
-"""Remembers for a day that somebody was told about a built-in model."""
+"""Remembers for a day that the built-in model was introduced to the user."""
 
 import os
 import time

@@ -36,9 +36,9 @@ class Installed:
 
 
 def installed_models() -> Iterator[Installed]:
-    """Iterate over the models that are whole, the built-in ones first.
+    """Iterate over the complete models, the built-in ones first.
 
-    A repository of another architecture, or one that is only partly here, is left out.
+    Repositories of other architectures, and incomplete ones, are left out.
     """
     for name in BUILT_IN_PACKAGES:
         built_in = _built_in(name)
@@ -50,7 +50,7 @@ def installed_models() -> Iterator[Installed]:
             taken.add(model.name)
             yield model
     for name, folder in configured_models():
-        # A name that leads elsewhere: the folder itself still finds it.
+        # The name is taken by another model: show the folder, which finds this one.
         shown = str(folder) if name in taken or full_name(name) in taken else name
         model_here = _in_folder(shown, folder, "path")
         if model_here is not None:

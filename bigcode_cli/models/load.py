@@ -21,6 +21,7 @@ from bigcode_cli.framework.options import (
 )
 from bigcode_cli.framework.output import Notes, safe
 from bigcode_cli.framework.process_clock import seconds_since_start
+from bigcode_cli.io.caches import cache_folder
 from bigcode_cli.io.text_input import InputText, read_context_file
 from bigcode_cli.models.first_use import is_first_use_today
 from bigcode_cli.models.resolve import BUILT_IN, Found
@@ -137,17 +138,10 @@ def load_text_classifier(found: Found, options: ComputeOptions, notes: Notes) ->
         return load(TextClassifier.load, found, options, notes)
 
 
-def weights_folder() -> Path:
-    """Return where quantized weights are kept, whether it exists or not."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / "weights"
-
-
 def _policy(options: ModelOptions | ComputeOptions, notes: Notes) -> "LoadingPolicy":
     from gpt_bigcode.hardware import LoadingPolicy
 
-    folder = weights_folder()
+    folder = cache_folder("weights")
     wanted = isinstance(options, KeptModelOptions) and not options.no_weights_cache
     return LoadingPolicy(
         cache_folder=folder if wanted and folder.is_absolute() else None,

@@ -32,8 +32,8 @@ _AGES = ((86400, "day"), (3600, "hour"), (60, "minute"))
 def list_caches(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  # --format
     """List the caches, their sizes and when they were last used.
 
-    bigcode can compute all of it again: the beginnings of your prompts (which saves reading them
-    anew), int8 and int4 weights, and results of score and classify for unchanged files.
+    The caches hold computed beginnings of your prompts, int8 and int4 weights, and results of
+    score and classify for unchanged files. bigcode can compute all of it again.
     """
     from bigcode_cli.framework.output import shown_bytes, write_document, write_table
     from bigcode_cli.io.caches import CACHES

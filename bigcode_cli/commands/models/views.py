@@ -70,7 +70,7 @@ def shown_verification(found: Found, hashed: int, files: int, size: int) -> str:
 
 
 def shown_revision(model: Installed) -> str:
-    """Write a revision for people: the start of the commit, and what stands at it."""
+    """Write a revision for people: the start of the commit, with its branches and tags."""
     if model.revision is None:
         return "-"
     commit = model.revision[:_SHORT_COMMIT]
@@ -143,7 +143,7 @@ def shown_update(entry: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def converted_from(found: Found) -> dict[str, Any] | None:
-    """Describe the files of the cache that a model was converted from, which take space too."""
+    """Describe what a model was converted from, which takes space too."""
     if found.revision is None:
         return None
     folder = CachedRepository(found.name, cache_root()).snapshots / found.revision
