@@ -68,7 +68,7 @@ def test_23_verify_finds_one_changed_bit(
     assert (done.status, done.stdout) == (3, b"")
     assert f"error[model-corrupt]: acme/tiny: {name}: its hash is " in done.stderr
     assert f"expected {path.readlink().name}\n" in done.stderr
-    assert "hint: bigcode models pull acme/tiny mends it" in done.stderr
+    assert "hint: bigcode models pull acme/tiny repairs it" in done.stderr
 
 
 def test_verify_finds_a_missing_file(run: Run, snapshot: Path) -> None:
