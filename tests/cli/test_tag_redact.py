@@ -61,6 +61,28 @@ def test_nothing_else_in_the_stream_changes(redact: Any, number: int) -> None:
     assert done.stdout == _expected(data)
 
 
+def test_a_pipe_that_rests_gives_its_complete_lines(run: Run, model: Path) -> None:
+    """As `tail -f log | bigcode tag --redact` needs it."""
+    with subprocess.Popen(
+        [BIGCODE, "tag", "--redact", "-m", str(model), "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=dict(run.environment),
+        cwd=run.folder,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for number in range(3):
+            process.stdin.write(b"line with ABC and 1@2 so on\n" * (1 + number))
+            process.stdin.flush()
+            for _ in range(1 + number):  # nothing else is written until the lines are here
+                assert process.stdout.readline() == b"line with <KEY> and <DIGITS> so on\n"
+        process.stdin.write(b"the end: ABCD")
+        process.stdin.close()
+        assert process.stdout.read() == b"the end: <KEY>"
+    assert process.returncode == 0
+
+
 def test_a_file_comes_to_stdout(run: Run, redact: Any) -> None:
     path = run.folder / "a.env"
     path.write_bytes(b"AB=b\r\n")

@@ -4,7 +4,10 @@ Knows nothing of options. What was not decided yet is never given away: if anyth
 so far ends before it.
 """
 
+import os
 import re
+import select
+import stat
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from gpt_bigcode.labeling.text_tagger import TextTagger
 
 _CHUNK_BYTES = 1 << 15
+_QUIET_SECONDS = 0.2  # of a pipe, after which its complete lines are given; no program that
+# merely copies a file rests so long, so that what it pipes is redacted as the file is
 _ODD = re.compile(r"[^\w.-]")
 
 
@@ -60,8 +65,10 @@ class _Feed:
 
     def read(self, size: int, /) -> bytes:
         """The next bytes of the text; they are kept."""
+        # What a pipe has now is enough: the next bytes may be hours away.
+        read = getattr(self._stream, "read1", self._stream.read)
         try:
-            data = self._stream.read(min(size, _CHUNK_BYTES))
+            data: bytes = read(min(size, _CHUNK_BYTES))
         except OSError as error:
             raise Failure("input", str(error.strerror)) from None
         self.end += len(data)
@@ -69,8 +76,23 @@ class _Feed:
         return data
 
     def pieces(self) -> Iterator[str]:
-        """The text in pieces of whole characters."""
-        return decode_any(self, self.decoder, lambda _: None)
+        """The text in pieces of whole characters; a pause where nothing more comes for now."""
+        from gpt_bigcode.tokenization.chunks import PAUSE
+
+        for text in decode_any(self, self.decoder, lambda _: None):
+            yield text
+            if text.endswith("\n") and self._is_quiet():
+                yield PAUSE
+
+    def _is_quiet(self) -> bool:
+        """Whether the other end of a pipe has written nothing for a moment."""
+        try:
+            descriptor = self._stream.fileno()
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return False
+            return not select.select([descriptor], [], [], _QUIET_SECONDS)[0]
+        except (OSError, ValueError):  # no file at all, or one that cannot be asked
+            return False
 
     def take(self, offset: int) -> bytes:
         """The kept bytes before `offset` of the text, which are kept no more."""
