@@ -18,7 +18,7 @@ from gpt_bigcode.backends.torch_heads import TorchScorer
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionError
 from gpt_bigcode.scoring.options import ScoreOptions
-from gpt_bigcode.scoring.results import Score, Surprise
+from gpt_bigcode.scoring.results import NllStats, Score
 from gpt_bigcode.scoring.text_scorer import TextScorer
 from gpt_bigcode.scoring.windows import WindowMode
 from gpt_bigcode.tokenization.chunks import PIECE_CHARACTERS, cut_at_white_space
@@ -160,7 +160,7 @@ def test_f2_equal_logits_give_the_vocabulary_as_perplexity(tmp_path: Path) -> No
     for scorer in (NumpyScorer(decoder), _torch_scorer(tmp_path)):
         for row, values in zip(rows, scorer.log_probabilities(rows), strict=True):
             assert len(values) == len(row.ids) - row.first
-            part = Surprise(tokens=len(values), bytes=1, nll=-float(values.sum()))
+            part = NllStats(tokens=len(values), bytes=1, nll=-float(values.sum()))
             assert part.perplexity == pytest.approx(53, rel=1e-13)
 
 
@@ -202,8 +202,8 @@ def test_f3_as_many_tokens_as_the_text_has_around_every_edge(
 
 
 def test_f3_several_texts_together_are_pooled_not_averaged() -> None:
-    parts = [Surprise(tokens=1, bytes=2, nll=3.0), Surprise(tokens=9, bytes=10, nll=1.0)]
-    pooled = Surprise.pooled(parts)
+    parts = [NllStats(tokens=1, bytes=2, nll=3.0), NllStats(tokens=9, bytes=10, nll=1.0)]
+    pooled = NllStats.pooled(parts)
     assert pooled.perplexity == pytest.approx(math.exp(4 / 10))
     assert pooled.bits_per_byte == pytest.approx(4 / 12 / math.log(2))
 
@@ -214,7 +214,7 @@ def test_nothing_gives_null_and_never_nan(model: TextScorer, text: str) -> None:
     assert (score.tokens, score.bytes, score.nll, score.windows) == (0, 0, 0.0, 0)
     assert score.bits_per_byte is None
     assert score.perplexity is None
-    assert Surprise(tokens=1, bytes=1, nll=800.0).perplexity is None  # e^800 is no float
+    assert NllStats(tokens=1, bytes=1, nll=800.0).perplexity is None  # e^800 is no float
 
 
 def _tiles(spans: Sequence[Any], start: int, end: int) -> bool:

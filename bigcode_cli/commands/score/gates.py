@@ -11,7 +11,7 @@ from bigcode_cli.framework.errors import UsageFailure
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.score.baseline import ScoreBaseline
-    from gpt_bigcode.scoring.results import Surprise
+    from gpt_bigcode.scoring.results import NllStats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Gates:
         if made_with is not None and made_with != name:
             raise UsageFailure(f"--baseline: was made with the model {made_with}, this is {name}")
 
-    def known(self, path: str, past: "Surprise | None") -> float | None:
+    def known(self, path: str, past: "NllStats | None") -> float | None:
         """The bits per byte that a file is compared with; None if there are none.
 
         Args:
@@ -83,7 +83,7 @@ class Gates:
             return self.baseline.get(path)
         return None if past is None else past.bits_per_byte
 
-    def judge(self, judged: "Surprise", whole: "Surprise", known: float | None) -> Judgement | None:
+    def judge(self, judged: "NllStats", whole: "NllStats", known: float | None) -> Judgement | None:
         """The verdict on a file; None if there are no gates.
 
         Args:
@@ -114,7 +114,7 @@ class Gates:
         return f"{count:,} of {plural(files, 'file')} not {where}"
 
     def _findings(
-        self, judged: "Surprise", whole: "Surprise", known: float | None
+        self, judged: "NllStats", whole: "NllStats", known: float | None
     ) -> Iterator[str]:
         bits = judged.bits_per_byte
         limit = math.inf if self.max_bits_per_byte is None else self.max_bits_per_byte

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bigcode_cli.commands.score.html_page import Page
     from bigcode_cli.commands.score.views import ShownLine
-    from gpt_bigcode.scoring.results import LineScore, Score, Surprise, TokenScore
+    from gpt_bigcode.scoring.results import LineScore, NllStats, Score, TokenScore
 
 FILE_COLUMNS = (
     *("path", "status", "reason", "tokens", "bytes", "nll", "bits_per_byte", "perplexity"),
@@ -40,12 +40,12 @@ class ScoreEntry(Entry):
     """
 
     score: "Score | None" = None
-    added: "Surprise | None" = None
+    added: "NllStats | None" = None
     known: float | None = None
     text: str | None = None
 
     @property
-    def judged(self) -> "Surprise | None":
+    def judged(self) -> "NllStats | None":
         """What the gates look at."""
         return self.score if self.added is None else self.added
 
@@ -57,10 +57,10 @@ class ScoreEntry(Entry):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in the order of the report."""
-        values = super().to_dict() | surprise_values(self.score)
+        values = super().to_dict() | nll_values(self.score)
         values["windows"] = 0 if self.score is None else self.score.windows
         if self.added is not None:
-            values["added"] = surprise_values(self.added)
+            values["added"] = nll_values(self.added)
         if self.known is not None:
             values["baseline_bits_per_byte"] = self.known
         if self.judgement is not None:
@@ -69,7 +69,7 @@ class ScoreEntry(Entry):
         return values
 
 
-def surprise_values(part: "Surprise | None") -> dict[str, Any]:
+def nll_values(part: "NllStats | None") -> dict[str, Any]:
     """The numbers of a text; null where nothing was scored."""
     if part is None:
         return {"tokens": 0, "bytes": 0, "nll": None, "bits_per_byte": None, "perplexity": None}
@@ -196,11 +196,11 @@ def describe(entry: ScoreEntry) -> str:
     """The result of a file that was scored, as half a sentence."""
     what = "" if entry.added is None else "added lines: "
     findings = () if entry.judgement is None else entry.judgement.findings
-    return "; ".join([f"{what}{numbers(surprise_values(entry.judged))}", *findings])
+    return "; ".join([f"{what}{numbers(nll_values(entry.judged))}", *findings])
 
 
 def numbers(values: dict[str, Any]) -> str:
-    """The values of `surprise_values` for people."""
+    """The values of `nll_values` for people."""
     if values["bits_per_byte"] is None:
         return "nothing to score"
     perplexity = values["perplexity"]

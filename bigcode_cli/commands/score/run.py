@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.commands.score.gates import Gates
 from bigcode_cli.commands.score.options import ScoringOptions, ViewOptions, Window
-from bigcode_cli.commands.score.reports import ScoreEntry, ScoreReport, surprise_values
+from bigcode_cli.commands.score.reports import ScoreEntry, ScoreReport, nll_values
 from bigcode_cli.files.progress import Progress
 from bigcode_cli.files.result_cache import CachedResults, ResultCache, StoredForm, model_scope
 from bigcode_cli.files.results import Entry, FileError, Totals, report_all
@@ -22,7 +22,7 @@ from bigcode_cli.models.resolve import Found
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.score.html_page import Page
-    from gpt_bigcode.scoring.results import Score, Surprise
+    from gpt_bigcode.scoring.results import NllStats, Score
     from gpt_bigcode.scoring.text_scorer import TextScorer
 
 
@@ -140,14 +140,14 @@ class ScoreRun:
     ) -> ScoreEntry:
         if isinstance(outcome, Exception):
             return ScoreEntry(path=text.path, fault=FileError.of(text, outcome, alone=alone))
-        from gpt_bigcode.scoring.results import Surprise
+        from gpt_bigcode.scoring.results import NllStats
 
         added, shown = None, outcome
         if text.added is not None:
             lines = tuple(line for line in outcome.lines if _is_in(line.line, text.added))
             tokens = tuple(one for one in outcome.token_scores if _is_in(one.line, text.added))
             added, shown = (
-                Surprise.pooled(lines),
+                NllStats.pooled(lines),
                 replace(outcome, lines=lines, token_scores=tokens),
             )
         known = self.gates.known(text.path, past)
@@ -243,7 +243,7 @@ class ScoreTotals(Totals):
         super().__init__("scored")
         self._gates = gates
         self._unknown = 0
-        self._sum: Surprise | None = None
+        self._sum: NllStats | None = None
 
     def add(self, entry: Entry) -> None:
         """See `Totals`."""
@@ -270,7 +270,7 @@ class ScoreTotals(Totals):
             **super().to_dict(),
             "failed": self.counts["failed"],
             **({} if compared is None else {"compared": compared}),
-            **surprise_values(self._sum),
+            **nll_values(self._sum),
         }
 
 

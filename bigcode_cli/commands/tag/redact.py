@@ -91,7 +91,7 @@ class _Feed:
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return False
             return not select.select([descriptor], [], [], _QUIET_SECONDS)[0]
-        except (OSError, ValueError):  # no file at all, or one that cannot be asked
+        except (AttributeError, OSError, ValueError):  # no file, or one that cannot be asked
             return False
 
     def take(self, offset: int) -> bytes:

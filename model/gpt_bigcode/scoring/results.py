@@ -9,7 +9,7 @@ from math import exp, log
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surprise:
+class NllStats:
     """How unexpected some text is.
 
     Attributes:
@@ -36,10 +36,10 @@ class Surprise:
             return None
 
     @staticmethod
-    def pooled(parts: Iterable["Surprise"]) -> "Surprise":
+    def pooled(parts: Iterable["NllStats"]) -> "NllStats":
         """The value of several texts together: sums, never means of means."""
         listed = list(parts)
-        return Surprise(
+        return NllStats(
             tokens=sum(part.tokens for part in listed),
             bytes=sum(part.bytes for part in listed),
             nll=sum(part.nll for part in listed),
@@ -47,7 +47,7 @@ class Surprise:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineScore(Surprise):
+class LineScore(NllStats):
     """A line, its line end included; `tokens` begin in it.
 
     A token that reaches over a line end shares its surprise among the lines by its bytes, so that
@@ -84,7 +84,7 @@ class TokenScore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(Surprise):
+class Score(NllStats):
     """A text.
 
     Attributes:
