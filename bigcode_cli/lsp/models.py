@@ -11,9 +11,10 @@ from bigcode_cli.framework.options import ComputeOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.resolve import BUILT_IN_TAGGER, Found, find_model
 from bigcode_cli.server.client.judging import WarmScorer, WarmTagger
-from bigcode_cli.server.client.warm import ServedModel, warm_model
+from bigcode_cli.server.client.warm import warm_model
 from bigcode_cli.server.client.writing import WarmTextModel
 from bigcode_cli.server.library import Compute, Task, load_model
+from bigcode_cli.server.paths import ServedModel
 
 
 class CancelledWorkError(Exception):

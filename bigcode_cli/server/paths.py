@@ -1,15 +1,66 @@
-"""Where the server's socket, lock and log are: folders of this user alone, never a shared one."""
+"""Where the server's socket, lock and log are, and whether a call asks a server at all.
+
+The folders are this user's alone, never a shared one. Where no server runs, a call enters no other
+module of this package.
+"""
 
 import os
 import stat
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.framework.errors import Failure, UsageFailure
+
+if TYPE_CHECKING:
+    from bigcode_cli.framework.options import ComputeOptions, ModelOptions
+    from bigcode_cli.framework.output import Notes
+    from bigcode_cli.models.resolve import Found
 
 SOCKET_NAME, LOCK_NAME = "serve.sock", "serve.lock"
 LONGEST_SOCKET_BYTES = 107
 """What `sockaddr_un` holds, without the byte that ends it."""
+AUTO, OFF = "auto", "off"
+SCHEMES = ("http://", "https://")
+"""How a remote engine's address begins."""
 _PRIVATE = 0o700
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model, how it is to run, and what --server says."""
+
+    found: "Found"
+    options: "ModelOptions | ComputeOptions"
+    server: str | None
+
+
+def is_server_wanted(choice: str | None, notes: "Notes") -> bool:
+    """Whether a call asks a server: one that was named, or one that runs."""
+    if choice is not None:
+        return choice != OFF
+    if socket_path().is_socket():
+        return True
+    notes.detail("no server is running; the model is loaded here")
+    return False
+
+
+def judging_model(job: str, model: ServedModel, notes: "Notes", load: Callable[[], Any]) -> Any:
+    """The model of a call that judges texts: that of a server, or one that is loaded here.
+
+    Args:
+        job: score, classify or tag.
+        model: which model.
+        notes: told which way is taken, and why.
+        load: loads the model here.
+    """
+    if not is_server_wanted(model.server, notes):
+        return load()
+    from bigcode_cli.server.client.judging import KINDS
+    from bigcode_cli.server.client.warm import warm_model
+
+    return warm_model(KINDS[job], model, notes, load)
 
 
 def runtime_folder() -> Path:

@@ -18,8 +18,7 @@ from bigcode_cli.framework.options import ComputeOptions, ServerOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import introduce, load_text_classifier, set_numpy_threads
 from bigcode_cli.models.resolve import BUILT_IN_CLASSIFIER, find_model
-from bigcode_cli.server.client.judging import WarmClassifier
-from bigcode_cli.server.client.warm import ServedModel, warm_model
+from bigcode_cli.server.paths import ServedModel, judging_model
 
 
 def classify(  # noqa: PLR0913  # one dataclass for each group of options
@@ -53,7 +52,7 @@ def classify(  # noqa: PLR0913  # one dataclass for each group of options
     )
     served = ServedModel(found, compute, server.server)
     load = partial(load_text_classifier, found, compute, notes)
-    totals = run.execute(texts, partial(warm_model, WarmClassifier, served, notes, load))
+    totals = run.execute(texts, partial(judging_model, "classify", served, notes, load))
     status = totals.exit_status(strict=gates.strict, exit_zero=gates.exit_zero)
     if status is not ExitStatus.DONE:
         raise typer.Exit(status)

@@ -8,8 +8,7 @@ from bigcode_cli.framework.output import Notes
 from bigcode_cli.io.caches import cache_folder
 from bigcode_cli.models.load import introduce, load_text_model
 from bigcode_cli.models.resolve import BUILT_IN, Found
-from bigcode_cli.server.client.warm import SCHEMES, ServedModel, warm_model
-from bigcode_cli.server.client.writing import WarmTextModel
+from bigcode_cli.server.paths import SCHEMES, ServedModel, is_server_wanted
 
 if TYPE_CHECKING:
     from gpt_bigcode.completion.text_model import TextModel
@@ -43,8 +42,11 @@ def open_text_model(
         from bigcode_cli.server.client.remote import RemoteTextModel
 
         return RemoteTextModel(server, found, notes)
-    if generation.draft is not None:
+    if generation.draft is not None or not is_server_wanted(server, notes):
         return load()
+    from bigcode_cli.server.client.warm import warm_model
+    from bigcode_cli.server.client.writing import WarmTextModel
+
     kind = partial(WarmTextModel, cache=not generation.no_prefix_cache)
     model = warm_model(kind, ServedModel(found, options, server), notes, load)
     if isinstance(model, WarmTextModel) and options.model is None:

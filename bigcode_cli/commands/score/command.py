@@ -19,8 +19,7 @@ from bigcode_cli.framework.options import KeptModelOptions, ServerOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import load_text_scorer, set_numpy_threads
 from bigcode_cli.models.resolve import find_model
-from bigcode_cli.server.client.judging import WarmScorer
-from bigcode_cli.server.client.warm import OFF, SCHEMES, ServedModel, warm_model
+from bigcode_cli.server.paths import OFF, SCHEMES, ServedModel, judging_model
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.score.html_page import Page
@@ -78,7 +77,7 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
 
         load = partial(remote_scorer, str(server.server), found, notes)
         served = ServedModel(found, model, OFF)
-    totals = run.execute(texts, partial(warm_model, WarmScorer, served, notes, load))
+    totals = run.execute(texts, partial(judging_model, "score", served, notes, load))
     status = totals.exit_status(strict=gates.strict, exit_zero=gates.exit_zero)
     if status is not ExitStatus.DONE:
         raise typer.Exit(status)

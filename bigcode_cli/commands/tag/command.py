@@ -26,8 +26,7 @@ from bigcode_cli.framework.options import ServerOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import introduce, load, set_numpy_threads
 from bigcode_cli.models.resolve import BUILT_IN_TAGGER, Found, find_model
-from bigcode_cli.server.client.judging import WarmTagger
-from bigcode_cli.server.client.warm import ServedModel, warm_model
+from bigcode_cli.server.paths import ServedModel, judging_model
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.tag.run import TagRun
@@ -63,7 +62,7 @@ def tag(  # noqa: PLR0913  # one dataclass for each group of options
         found = find_model(model.tag_model, built_in=BUILT_IN_TAGGER)
         served = ServedModel(found, model, server.server)
         here = partial(_load, found, model, run.notes)
-        load = partial(warm_model, WarmTagger, served, run.notes, here)
+        load = partial(judging_model, "tag", served, run.notes, here)
         if redaction.redact and not redaction.in_place:
             text = file_source(str(paths[0]) if paths else STANDARD_INPUT)
             run.filter(text, load)

@@ -201,6 +201,10 @@ class WarmTagger(_WarmModel):
         yield Advance(spans=outcome.spans, offset=size)
 
 
+KINDS = {kind.job: kind for kind in (WarmScorer, WarmClassifier, WarmTagger)}
+"""By the name of the job."""
+
+
 def _score(found: dict[str, Any], _text: str) -> "Score":
     from gpt_bigcode.scoring.results import LineScore, Score, TokenScore
 

@@ -12,14 +12,11 @@ from bigcode_cli.framework.errors import Failure, UsageFailure
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.resolve import BUILT_IN_PACKAGES, Found
 from bigcode_cli.server.client.unusable import ServerUnusableError
-from bigcode_cli.server.paths import socket_path
+from bigcode_cli.server.paths import AUTO, OFF, SCHEMES, ServedModel, socket_path
 
 if TYPE_CHECKING:
     from bigcode_cli.framework.options import ComputeOptions, ModelOptions
 
-AUTO, OFF = "auto", "off"
-SCHEMES = ("http://", "https://")
-"""How a remote engine's address begins."""
 _UNIX = "unix:"
 
 
@@ -70,7 +67,7 @@ def find_server(choice: str | None, found: Found, notes: Notes) -> Address | Non
 
 def warm_model(
     kind: Callable[["Warm", Callable[[], Any]], Any],
-    model: "ServedModel",
+    model: ServedModel,
     notes: Notes,
     load: Callable[[], Any],
 ) -> Any:
@@ -86,15 +83,6 @@ def warm_model(
     if address is None or getattr(model.options, "no_weights_cache", False):
         return load()
     return kind(Warm(address, model.found, model.options, notes), load)
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A model, how it is to run, and what --server says."""
-
-    found: Found
-    options: "ModelOptions | ComputeOptions"
-    server: str | None
 
 
 class Warm:
