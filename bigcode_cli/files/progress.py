@@ -13,7 +13,6 @@ _FIRST_AFTER_SECONDS = 0.5
 _EVERY_SECONDS = 0.1
 _ESTIMATE_AFTER_SECONDS = 2.0
 _BAR_COLUMNS = 20
-_MEGABYTE = 10**6
 _MINUTE = 60
 
 
@@ -71,11 +70,13 @@ class Progress:
         return captured.get().split("\n")[0].rstrip()
 
     def _parts(self, seconds: float) -> list[str]:
-        done, total = self._bytes / _MEGABYTE, self._total / _MEGABYTE
+        from rich.filesize import decimal
+
+        done = decimal(self._bytes)
         if self._bytes > self._total:
-            parts = [f"{done:.1f} MB"]
+            parts = [done]
         else:
-            parts = [f"{100 * self._bytes // self._total} %", f"{done:.1f} of {total:.1f} MB"]
+            parts = [f"{100 * self._bytes // self._total} %", f"{done} of {decimal(self._total)}"]
         if len(self._texts) > 1:
             parts.append(f"{self._files} of {len(self._texts)} files")
         if seconds > _ESTIMATE_AFTER_SECONDS and 0 < self._bytes <= self._total:

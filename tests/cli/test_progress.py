@@ -60,7 +60,7 @@ def test_the_line_says_what_a_person_wants_to_know(said: Said, clock: list[float
     progress.advance(10**5)
     line = said()
     assert line.startswith("\rscoring: ")
-    assert line.endswith("5 % 0.2 of 4.0 MB 0 of 2 files src/0.py\x1b[K")
+    assert line.endswith("5 % 200.0 kB of 4.0 MB 0 of 2 files src/0.py\x1b[K")
     clock[0] += 0.05
     progress.advance(1)
     assert said() == ""  # not more often than can be read
@@ -68,7 +68,7 @@ def test_the_line_says_what_a_person_wants_to_know(said: Said, clock: list[float
     assert said() == "\r\x1b[K"
     clock[0] += 3
     progress.advance(8 * 10**5 - 1)
-    assert said().endswith("25 % 1.0 of 4.0 MB 1 of 2 files 0:12 left src/1.py\x1b[K")
+    assert said().endswith("25 % 1.0 MB of 4.0 MB 1 of 2 files 0:12 left src/1.py\x1b[K")
 
 
 def test_it_fits_into_one_line(
