@@ -157,7 +157,7 @@ def test_what_is_no_baseline_is_refused_and_stays(
     for options in ((BASE,), UPDATE):
         done = tag(*options, "a.py")
         assert (done.status, done.stdout) == (3, b"")
-        assert done.stderr.startswith("bigcode: error[baseline]: known.json: is no baseline")
+        assert done.stderr.startswith("bigcode: error[baseline]: known.json: is not a baseline")
     assert baseline.read_text("utf-8") == text
 
 
@@ -187,3 +187,22 @@ def test_updates_at_once_all_land(run: Run, tag: Any, baseline: Path, *, exists:
     assert tag(BASE, *names).status == 0
     left = sorted(path.name for path in run.folder.iterdir())
     assert left == sorted([*names, baseline.name])
+
+
+@pytest.mark.parametrize("place", ["known.json", "d/known.json"])
+def test_a_file_is_the_same_file_however_its_path_is_spelled(
+    place: str, run: Run, tag: Any
+) -> None:
+    source = run.folder / "d" / "src"
+    source.mkdir(parents=True)
+    (source / "a.py").write_text("x ABCD", "utf-8")
+    (run.folder / "link").symlink_to("d/src")
+    (run.folder / "a.py").symlink_to("link/a.py")
+    assert tag("--baseline", place, "--update-baseline", "d/src").status == 0
+    baseline = f"--baseline={run.folder / place}"
+    for folder, path in (
+        *((".", "d/src"), (".", "./d/../d/src/a.py"), (".", str(source)), (".", "link/a.py")),
+        *((".", "a.py"), ("d", "src"), ("d/src", "."), ("d/src", "a.py"), ("link", "a.py")),
+    ):
+        done = tag(baseline, "--format=json", path, cwd=run.folder / folder)
+        assert (done.status, done.json["summary"]["known"]) == (0, 1), (folder, path)

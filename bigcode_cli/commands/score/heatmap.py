@@ -1,7 +1,7 @@
 """Shows the source of a file on a terminal, coloured by surprise, or marked by digits.
 
-Knows nothing of how values are computed. Whatever is in the file, the terminal sees only printable
-characters: controls are spelled, tabs become spaces, and every colour ends where its line ends.
+The terminal gets only printable characters, whatever is in the file: control characters are
+spelled, tabs become spaces, and every colour ends with its line.
 """
 
 import os
@@ -107,7 +107,7 @@ def _terminal_styles() -> tuple[str, ...]:
 
 
 def _cells(runs: Iterable[Run]) -> Iterator[Cell]:
-    """What stands for each character; a tab fills up to the next multiple of eight columns."""
+    """How each character is shown; a tab fills up to the next multiple of eight columns."""
     from rich.cells import get_character_cell_size
 
     column = 0

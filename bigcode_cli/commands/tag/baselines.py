@@ -1,7 +1,7 @@
-"""The baseline of `bigcode tag`: findings that are known, by fingerprint and file.
+"""The baseline of `bigcode tag`: known findings, by fingerprint and file.
 
-Knows nothing of models. The file names no line and no secret, one finding stands on each of its
-lines, and their order is that of their names: so it changes only where findings do.
+The file holds no line numbers and no secrets, one finding on each line, sorted by file: it changes
+only where findings do.
 """
 
 import json
@@ -9,10 +9,12 @@ import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bigcode_cli.commands.tag.fingerprints import Fingerprints
+from bigcode_cli.files.sources import FileNames
 from bigcode_cli.framework.errors import Failure, UsageFailure
 from bigcode_cli.io.atomic_files import Target, atomic_write, folder_lock, open_target
 from gpt_bigcode.errors import MissingFileError, UnreadableFileError
@@ -46,13 +48,13 @@ class Baseline:
         file: where it is.
         salt: what its fingerprints are mixed with.
         known: its findings.
-        root: the folder that the paths of this call are relative to.
+        root: what the paths of this call start from; "" is the current folder.
     """
 
     file: Path
     salt: str
     known: frozenset[Known]
-    root: str = os.curdir
+    root: str = ""
 
     @classmethod
     def read(cls, file: Path, *, salt: str | None, create: bool) -> "Baseline":
@@ -86,7 +88,7 @@ class Baseline:
             return cls(file, *_parse(data))
         except (ValueError, TypeError, KeyError, AttributeError):
             raise Failure(
-                "baseline", f"{file}: is no baseline of bigcode tag", hint=_HINT
+                "baseline", f"{file}: is not a baseline of bigcode tag", hint=_HINT
             ) from None
 
     def within(self, root: str) -> "Baseline":
@@ -95,11 +97,12 @@ class Baseline:
 
     def is_at(self, path: str) -> bool:
         """Whether a file of this call is the baseline itself."""
-        return self._key(path) == self.file.name
+        itself = FileNames.beside(self.file).of(str(self.file))
+        return self._names.of(path) == itself
 
     def entry(self, path: str, label: str, fingerprint: str) -> Known:
         """What the baseline would hold for a finding in a file of this call."""
-        return Known(self._key(path), label, fingerprint)
+        return Known(self._names.of(path), label, fingerprint)
 
     def update(
         self,
@@ -115,7 +118,7 @@ class Baseline:
         Args:
             found: path, label and text of each finding.
             searched: the files that were searched; what was known of them and not found again is
-                dropped, as is what was known of files that are no more.
+                dropped, as is what was known of files that no longer exist.
             fingerprints: those with this baseline's salt, which may know some of them already.
 
         Returns:
@@ -129,7 +132,7 @@ class Baseline:
                 self.file, option="--baseline", slug="baseline", max_bytes=_MAX_BYTES, create=True
             )
             now = replace(self._now(target), root=self.root)
-            if now.salt != self.salt:  # another process has made the file meanwhile
+            if now.salt != self.salt:  # another process has created the file meanwhile
                 fingerprints = Fingerprints(now.salt)
             entries = (
                 now.entry(path, label, fingerprints.of(label, text)) for path, label, text in found
@@ -145,8 +148,8 @@ class Baseline:
 
     def updated(self, found: Iterable[Known], searched: Iterable[str]) -> "Baseline":
         """The baseline after a search, see `update`."""
-        done = {self._key(path) for path in searched}
-        folder = os.path.dirname(os.path.abspath(self.file))  # noqa: PTH100, PTH120  # text
+        done = {self._names.of(path) for path in searched}
+        folder = self._names.folder
         kept = {
             entry
             for entry in self.known
@@ -163,12 +166,9 @@ class Baseline:
         text = f'{{\n  "version": {VERSION},\n  "salt": {salt},\n  "findings": {findings}\n}}\n'
         return text.encode()
 
-    def _key(self, path: str) -> str:
-        """A file's name relative to the folder of the baseline, wherever the call was made."""
-        if path == "-":
-            return path
-        folder = os.path.dirname(os.path.abspath(self.file))  # noqa: PTH100, PTH120  # text
-        return os.path.relpath(os.path.join(self.root, path), folder)  # noqa: PTH118
+    @cached_property
+    def _names(self) -> FileNames:
+        return FileNames.beside(self.file).within(self.root)
 
 
 def _parse(data: bytes) -> tuple[str, frozenset[Known]]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finding:
-    """A span, and the fingerprint that stands for its text.
+    """A span, and the fingerprint of its text.
 
     Attributes:
         span: the span.

@@ -1,7 +1,6 @@
-"""Fingerprints by which a finding is known again, without telling what was found.
+"""Fingerprints recognize a finding without telling what was found.
 
-Knows nothing of files and models. A secret may be short: guessing it by trying words must be slow,
-so the hash is scrypt, not a plain one.
+A secret may be short: guessing it by trying words must be slow, so the hash is scrypt.
 """
 
 import hashlib
@@ -14,7 +13,7 @@ _SCRYPT = {"n": 1 << 11, "r": 8, "p": 1}  # 2 MiB and some milliseconds a guess
 
 
 class Fingerprints:
-    """Fingerprints with one salt: the same for the same label and text, wherever it stands."""
+    """Fingerprints with one salt: the same for the same label and text, wherever it is."""
 
     def __init__(self, salt: str) -> None:
         self._salt = salt.encode("utf-8", "surrogateescape")

@@ -1,7 +1,6 @@
-"""Writes a text anew with spans replaced by their labels, while it is being read.
+"""Replaces spans of a text by their labels while it is being read.
 
-Knows nothing of options. What was not decided yet is never given away: if anything fails, the text
-so far ends before it.
+What is not decided yet is never given away: if anything fails, the output ends before it.
 """
 
 import os
@@ -49,7 +48,7 @@ def redacted(
 
 
 def placeholder(label: str) -> str:
-    """What stands in the place of a span."""
+    """What replaces a span."""
     return f"<{_ODD.sub('_', label)}>"
 
 
