@@ -1,24 +1,26 @@
 """Writes the built-in model's card from the reports of training and evaluation; measures nothing.
 
-Run as `python -m training.card DIR --run NAME` after `evaluate` has written DIR/evaluation.json and
-`orders` DIR/orders.json. `--before NAME` names a run that the last one began with.
+Run as `python -m training.card DIR --run NAME` after `evaluate` has written DIR/evaluation.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from training.baselines import LineCopier, NgramWriter
 from training.paths import WORK
-from training.shape import configuration
 
-NGRAM_TOKENS = 48_500_000  # of the training split
-BITS_GOAL, INFILL_GOAL, PARSE_GOAL = 0.95, 0.25, 0.90
-ORDER = configuration().extra["infilling"]["order"]  # what `infill` reads this model's gaps in
-_NONE = "no probabilities"
+LINEAGE = Path(__file__).with_name("lineage.toml")
+BITS_GOAL, LOOP_GOAL, PARSE_GOAL = 0.80, 0.10, 0.90
+REST_GOAL, INFILLED_REST_GOAL, LINE_GOAL = 0.35, 0.40, 0.08
+_WAYS = {"complete": "`complete`", "psm": "`infill`, PSM", "spm": "`infill`, SPM"}
+_SETS = {"rests_of_lines": "rest of a line, exact", "whole_lines": "whole line, exact"}
+_RAN = "of_those_that_ran_to_their_end"
+_GUARD = "cut_by_the_loop_guard"
 
 
 def share(measured: dict[str, Any] | None) -> str:
@@ -35,33 +37,26 @@ def bits(measured: dict[str, Any]) -> str:
     return f"{measured['bits_per_byte']:.3f} ({low:.3f} to {high:.3f})"
 
 
+def table(rows: list[list[str]]) -> str:
+    """Lines of a table."""
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def measures(report: dict[str, Any]) -> str:
     """The table beside the two baselines."""
     ngrams, copier = (report["baselines"][name] for name in (NgramWriter.name, LineCopier.name))
-    whole = "of_those_with_a_whole_line"
-    parsed = [one["completions_that_parse"] for one in (report, ngrams, copier)]
+    written = [one["completions"] for one in (report, ngrams, copier)]
+    ours = written[0]
     rows = [
-        [
-            "bits per byte of Python",
-            *(bits(one["bits_per_byte"]["all"]) for one in (report, ngrams)),
-            _NONE,
-        ],
-        ["100-token completions that parse", *map(share, parsed)],
-        ["... of those that finish a line", *(share(one[whole]) for one in parsed)],
-        ["... without healing the prompt's last token", share(report["without_healing"]), "", ""],
-        [
-            "single lines filled in exactly, PSM order",
-            *(share(one) for one in (report["infills_psm"], ngrams["infills"], copier["infills"])),
-        ],
-        ["... in SPM order", share(report["infills_spm"]), "", ""],
-        [
-            "... without the text behind the gap",
-            share(report["infills_without_the_suffix"]),
-            "",
-            "",
-        ],
+        ["bits per byte", *(bits(one["bits_per_byte"]["all"]) for one in (report, ngrams)), ""],
+        ["100-token completions cut by the loop guard", share(ours[_GUARD]), "", ""],
+        ["... of the others: parse", *(share(one[_RAN]) for one in written)],
     ]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    for name, text in _SETS.items():
+        for way, asked in _WAYS.items():
+            others = [share(one[name].get(way)) for one in (ngrams, copier)]
+            rows.append([f"{text}: {asked}", share(report[name][way]), *others])
+    return table(rows)
 
 
 def packages(report: dict[str, Any]) -> dict[str, Any]:
@@ -71,64 +66,53 @@ def packages(report: dict[str, Any]) -> dict[str, Any]:
 
 def package_rows(report: dict[str, Any]) -> str:
     """The table of packages."""
-    return "".join(
-        f"| {name} | {one['files']} | {bits(one)} |\n" for name, one in packages(report).items()
-    )
+    rows = packages(report).items()
+    return table([[name, str(one["files"]), bits(one)] for name, one in rows])
 
 
-def apart(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Whether two intervals do not meet."""
-    (low, high), (other_low, other_high) = first["interval_95"], second["interval_95"]
-    return bool(low > other_high or other_low > high)
-
-
-def goals(report: dict[str, Any], orders: dict[str, Any]) -> str:
+def goals(report: dict[str, Any]) -> str:
     """The table of goals, and by how much they are missed."""
     reached = report["bits_per_byte"]["all"]["bits_per_byte"]
-    parsed = report["completions_that_parse"]["share"]
-    psm, spm, filled = (report[f"infills_{order}"] for order in ("psm", "spm", ORDER))
-    first, other_first = (orders[order]["first_word"] for order in ("psm", "spm"))
-    differ = apart(psm, spm) or apart(first, other_first)
+    looped = report["completions"][_GUARD]["share"]
+    parsed = report["completions"][_RAN]["share"]
+    rests, whole = report["rests_of_lines"], report["whole_lines"]
+    low, high = whole["spm_minus_psm"]["interval_95"]
     late = report["late_positions"]
-    worse = late["change_interval_95"][0] > 0
+    alike = "no difference can be seen" if low <= 0 <= high else "missed: they differ"
+    later = "missed: it gets worse" if late["change_interval_95"][0] > 0 else "met"
+    missed = verdict(BITS_GOAL - reached, f"{reached - BITS_GOAL:.2f}")
+    limit = f"at most {100 * LOOP_GOAL:.0f} % end by the loop guard"
     rows = [
-        [
-            f"at most {BITS_GOAL} bits per byte",
-            f"{reached:.3f}",
-            verdict(BITS_GOAL - reached, f"{reached - BITS_GOAL:.2f}"),
-        ],
-        [
-            f"at least {100 * INFILL_GOAL:.0f} % of single lines filled in exactly",
-            f"{100 * filled['share']:.1f} %",
-            verdict(filled["share"] - INFILL_GOAL, points(INFILL_GOAL - filled["share"])),
-        ],
-        [
-            f"at least {100 * PARSE_GOAL:.0f} % of completions parse",
-            f"{100 * parsed:.1f} %",
-            verdict(parsed - PARSE_GOAL, points(PARSE_GOAL - parsed)),
-        ],
-        [
-            "PSM and SPM equally good",
-            f"{both(psm, spm, 1)} of whole lines, {both(first, other_first, 0)} of first words",
-            "missed: intervals do not meet" if differ else "no difference can be seen",
-        ],
-        [
-            "no drop after position 1024",
-            f"{late['change']:+.3f} nats a token",
-            "missed: it gets worse" if worse else "met",
-        ],
+        [f"at most {BITS_GOAL:.2f} bits per byte", f"{reached:.3f}", missed],
+        shares(limit, looped, LOOP_GOAL - looped),
+        *(
+            shares(f"{text}: at least {100 * wanted:.0f} %", found, found - wanted)
+            for text, wanted, found in (
+                ("rest of a line by `complete`", REST_GOAL, rests["complete"]["share"]),
+                ("rest of a line by `infill`", INFILLED_REST_GOAL, best(rests)),
+                ("whole line by `infill`", LINE_GOAL, best(whole)),
+                ("parse, of those that ran to their end", PARSE_GOAL, parsed),
+            )
+        ),
+        ["PSM and SPM alike on whole lines", both(whole), alike],
+        ["no drop after position 1024", f"{late['change']:+.3f} nats a token", later],
     ]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return table(rows)
 
 
-def both(psm: dict[str, Any], spm: dict[str, Any], digits: int) -> str:
-    """Two shares in per cent."""
-    return f"{100 * psm['share']:.{digits}f} % and {100 * spm['share']:.{digits}f} %"
+def shares(text: str, reached: float, margin: float) -> list[str]:
+    """A goal that is a share."""
+    return [text, f"{100 * reached:.1f} %", verdict(margin, f"{-100 * margin:.0f} points")]
 
 
-def points(difference: float) -> str:
-    """A difference of shares in points."""
-    return f"{100 * difference:.0f} points"
+def best(lines: dict[str, Any]) -> float:
+    """The share of the better order of infilling."""
+    return float(max(lines["psm"]["share"], lines["spm"]["share"]))
+
+
+def both(lines: dict[str, Any]) -> str:
+    """Both orders in per cent."""
+    return " and ".join(f"{100 * lines[order]['share']:.1f} %" for order in ("psm", "spm"))
 
 
 def verdict(margin: float, missed: str) -> str:
@@ -142,25 +126,60 @@ def change(late: dict[str, Any]) -> str:
     return f"{late['change']:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
+def samples(report: dict[str, Any]) -> str:
+    """The first cases, as they came."""
+    rows = [
+        [text, code(example["line"]), code(example["written"])]
+        for name, text in (("rests_of_lines", "rest of a line"), ("whole_lines", "whole line"))
+        for example in report[name]["spm"]["examples"]
+    ]
+    shown = report["completions"]["examples"][0]
+    prompt = "\n".join(shown["end_of_prompt"].split("\n")[-4:])
+    lines = f"{prompt}<|>{shown['completion']}".split("\n")
+    indented = "\n".join(f"    {line}".rstrip() for line in lines)
+    header = "| gap | what was there | what was written |\n|---|---|---|\n"
+    return f"`complete`, from <|> on:\n\n{indented}\n\n`infill`, SPM:\n\n{header}{table(rows)}\n"
+
+
+def code(text: str) -> str:
+    """A line as code in a table."""
+    return f"`` {text.replace('|', chr(92) + '|')} ``" if text else "(nothing)"
+
+
+def lineage(earlier: list[dict[str, Any]], last: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every part of the training: those before the last report, and its machines."""
+    counted = sum(machine["tokens"] for machine in last["machines"].values())
+    before = sum(part["tokens"] for part in earlier)
+    if before + counted != last["tokens"]:
+        raise SystemExit(f"card: {before} + {counted} tokens are not the run's {last['tokens']}")
+    here = [
+        {"what": "trunk, decayed", "processor": name, **machine}
+        for name, machine in last["machines"].items()
+    ]
+    return [*earlier, *here]
+
+
 def card(
-    report: dict[str, Any], orders: dict[str, Any], runs: list[dict[str, Any]], command: str
+    report: dict[str, Any], last: dict[str, Any], parts: list[dict[str, Any]], command: str
 ) -> str:
-    """The whole card; the last run is the one whose weights these are."""
-    last, late, everything = runs[-1], report["late_positions"], report["bits_per_byte"]["all"]
+    """The whole card.
+
+    Args:
+        report: of the evaluation.
+        last: report of the run whose weights these are.
+        parts: all parts of the training, as `lineage` lists them.
+        command: that measured.
+    """
+    late, everything = report["late_positions"], report["bits_per_byte"]["all"]
     tokens, parameters = int(last["tokens"]), int(last["parameters"])
     template = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
     return template.format(
         parameters=f"{parameters:,}",
         tokens=f"{tokens:,}",
-        minutes=f"{sum(run['minutes'] for run in runs):.0f}",
+        hours=f"{sum(part['hours'] for part in parts):.1f}",
         packages=", ".join(packages(report)),
         command=command,
-        ngram_times=f"{NGRAM_TOKENS / tokens:.1f}",
         measures=measures(report),
-        empty_healed=report["completions_that_parse"]["empty"],
-        empty_plain=report["without_healing"]["empty"],
-        empty_psm=report["infills_psm"]["empty"],
-        empty_spm=report["infills_spm"]["empty"],
         package_rows=package_rows(report),
         bytes=f"{everything['bytes']:,}",
         files=everything["files"],
@@ -168,14 +187,16 @@ def card(
         late=f"{late['nats_a_token_at_1024_to_1535']:.3f}",
         change=change(late),
         late_files=late["files"],
-        goals=goals(report, orders),
-        gaps=orders["gaps"],
-        order=ORDER.upper(),
-        similarity=" and ".join(
-            f"{orders[order]['edit_similarity']['mean']:.2f}" for order in ("psm", "spm")
-        ),
+        goals=goals(report),
+        samples=samples(report),
         millions=f"{tokens / 1e6:.1f}",
         a_parameter=f"{tokens / parameters:.2f}",
+        lineage=table(
+            [
+                [part["what"], f"{part['tokens']:,}", f"{part['hours']:.2f}", part["processor"]]
+                for part in parts
+            ]
+        ),
         corpus=last["corpus_sha256"][:16],
         tokenizer=last["tokenizer_sha256"][:16],
         seed=last["options"]["seed"],
@@ -184,18 +205,17 @@ def card(
 
 
 def main() -> None:
-    """Reads the reports, writes the card."""
+    """Read the reports, write the card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--run", required=True)
-    parser.add_argument("--before", action="append", default=[], help="runs that it began with")
     options = parser.parse_args()
-    paths = [WORK / "runs" / name / "report.json" for name in (*options.before, options.run)]
-    paths += [options.directory / name for name in ("evaluation.json", "orders.json")]
-    *runs, report, orders = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
-    cases, gaps = (report[name]["cases"] for name in ("completions_that_parse", "infills_psm"))
-    command = f"python -m training.evaluate --cases {cases} --gaps {gaps}"
-    text = card(report, orders, runs, command)
+    paths = [WORK / "runs" / options.run / "report.json", options.directory / "evaluation.json"]
+    last, report = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
+    earlier = tomllib.loads(LINEAGE.read_text(encoding="utf-8"))["run"]
+    cases, lines = report["completions"]["cases"], report["whole_lines"]["complete"]["cases"]
+    command = f"python -m training.evaluate --cases {cases} --gaps {lines}"
+    text = card(report, last, lineage(earlier, last), command)
     (options.directory / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
 """Measures an exported model on the held-out packages, next to two baselines on the same cases.
 
-Knows nothing of training. Run as `python -m training.evaluate DIR`; goes on after a kill, prints a
-JSON report. The library's own path is used, as in the tool.
+Run as `python -m training.evaluate DIR`; goes on after a kill, prints a JSON report. Everything is
+computed by the library, as in the tool.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,26 +21,30 @@ from gpt_bigcode.backends.numpy_heads import NumpyScorer
 from gpt_bigcode.completion.options import CompletionOptions, InfillOptions, InfillOrder
 from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.scoring.text_scorer import TextScorer
+from gpt_bigcode.stopping.finish_reason import FinishReason
 from gpt_bigcode.stopping.scope import Scope
+from training.answers import SHOWN, difference, judge
 from training.baselines import LineCopier, NgramWriter
 from training.documents import END, read_records
-from training.held_out import Gap, gaps, prompts_at_borders, sample_texts
+from training.held_out import Gap, at_a_token, gaps, prompts_at_borders, sample_texts
 from training.intervals import ratio_interval, share_of
 from training.journal import Journal
 from training.parsing import parses_so_far
 from training.paths import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
-    Writer = Callable[[str, int], str]
+    # A text and why it ended; what is written into a gap.
+    Written = tuple[str, str]
+    Filler = Callable[[Gap], str]
 
 COMPLETION_TOKENS = 100
 LINE_TOKENS = 48
-SHOWN = 3
 _BLOCK_TOKENS = 512
+_LATE = 60  # texts whose late positions are measured
 _BASELINE_SOURCES = [Path(__file__).with_name(name) for name in ("baselines.py", "ngrams.py")]
 
 
@@ -51,6 +56,7 @@ class Cases:
     long_texts: list[str]
     prompts: list[str]
     gaps: list[Gap]
+    rests: list[Gap]
 
     @classmethod
     def draw(cls, options: argparse.Namespace, tokenizer: CodeTokenizer) -> Cases:
@@ -61,10 +67,23 @@ class Cases:
         long = [record["text"] for record in records if len(record["text"]) > 3 * _BLOCK_TOKENS]
         return cls(
             texts=[(package, text) for package, texts in sorted(sampled.items()) for text in texts],
-            long_texts=[text for text in long if len(tokenizer.encode(text)) >= 3 * _BLOCK_TOKENS],
+            long_texts=[t for t in long if len(tokenizer.encode(t)) >= 3 * _BLOCK_TOKENS][:_LATE],
             prompts=prompts_at_borders(records, lambda t: len(tokenizer.encode(t)), count, seed),
             gaps=gaps(records, options.gaps, seed),
+            rests=gaps(records, options.gaps, seed + 1, cut=at_a_token(token_ends(tokenizer))),
         )
+
+
+def token_ends(tokenizer: CodeTokenizer) -> Callable[[str], list[int]]:
+    """Where each token of a line ends; nowhere if it is not ASCII, so that no letter breaks."""
+
+    def ends(line: str) -> list[int]:
+        if not line.isascii():
+            return []
+        sizes = (len(tokenizer.token_bytes(token)) for token in tokenizer.encode(line))
+        return list(accumulate(sizes))
+
+    return ends
 
 
 @dataclass(frozen=True)
@@ -124,18 +143,24 @@ def late_positions(journal: Journal, texts: Sequence[str], scorer: TextScorer) -
 
 
 def completions(
-    journal: Journal, name: str, prompts: Sequence[str], write: Writer
+    journal: Journal, name: str, prompts: Sequence[str], write: Callable[[str], Written]
 ) -> dict[str, Any]:
-    """Share of the completions that leave a file which parses as far as it goes."""
-    texts = journal.each(name, prompts, lambda prompt: write(prompt, COMPLETION_TOKENS))
+    """What becomes of completions: how they end, and whether a file parses as far as it goes.
+
+    A completion that a guard against loops cut short is counted on its own: cut where it was, it
+    parses more easily than one that ran to its end.
+    """
+    made = journal.each(name, prompts, write)
+    texts = [text for text, _ in made]
+    cut = [reason == FinishReason.REPETITION for _, reason in made]
     good = [parses_so_far(prompt + text) for prompt, text in zip(prompts, texts, strict=True)]
     shown = range(0, len(prompts), max(1, len(prompts) // SHOWN))
     return {
         **share_of(good),
-        # A completion that never ends a line passes by the rule; these cannot.
-        "of_those_with_a_whole_line": share_of(
-            [fine for fine, text in zip(good, texts, strict=True) if "\n" in text.strip()]
+        "of_those_that_ran_to_their_end": share_of(
+            [fine for fine, looped in zip(good, cut, strict=True) if not looped]
         ),
+        "cut_by_the_loop_guard": share_of(cut),
         "empty": sum(not text.strip() for text in texts),
         "examples": [
             {"end_of_prompt": prompts[i][-300:], "completion": texts[i], "parses": good[i]}
@@ -144,20 +169,21 @@ def completions(
     }
 
 
-def infills(
-    journal: Journal, name: str, cases: Sequence[Gap], fill: Callable[[Gap], str]
+def lines(
+    journal: Journal, name: str, cases: Sequence[Gap], fillers: Mapping[str, Filler]
 ) -> dict[str, Any]:
-    """Share of the removed lines that come back exactly, but for blanks at their ends."""
-    texts = [text.strip() for text in journal.each(name, cases, fill)]
-    exact = [text == case.line for text, case in zip(texts, cases, strict=True)]
-    shown = range(0, len(cases), max(1, len(cases) // SHOWN))
-    examples = [{"line": cases[i].line, "written": texts[i]} for i in shown]
-    return share_of(exact) | {"empty": sum(not text for text in texts), "examples": examples}
+    """Whether removed lines come back, by each way of asking for them."""
+    answers = {way: journal.each(f"{name}, {way}", cases, fill) for way, fill in fillers.items()}
+    found: dict[str, Any] = {way: judge(cases, texts) for way, texts in answers.items()}
+    if InfillOrder.PSM in answers and InfillOrder.SPM in answers:
+        both = answers[InfillOrder.PSM], answers[InfillOrder.SPM]
+        found["spm_minus_psm"] = difference(cases, *both)
+    return found
 
 
-def first_line(write: Writer) -> Callable[[Gap], str]:
-    """Fills a gap with the first line that a writer puts behind the prefix."""
-    return lambda gap: write(gap.prefix, LINE_TOKENS).lstrip().partition("\n")[0]
+def first_line(write: Callable[[str, int], str]) -> Filler:
+    """Fills a gap with the rest of the line that a baseline writes after the prefix."""
+    return lambda gap: write(gap.prefix, LINE_TOKENS).partition("\n")[0]
 
 
 class Measurer:
@@ -181,43 +207,34 @@ class Measurer:
 
     def model_report(self, journal: Journal) -> dict[str, Any]:
         """All measures of the model."""
-        cases = self.cases
-
-        def infills_in(order: InfillOrder) -> dict[str, Any]:
-            name = f"infills_{order}"
-            return infills(journal, name, cases.gaps, lambda gap: self.fill(gap, order))
-
-        healed, plain = self.writer(heal=True), self.writer(heal=False)
-        without = first_line(healed)
+        cases, fillers = self.cases, self.fillers()
         return {
             "bits_per_byte": bits_per_byte(journal, "bits_per_byte", cases, self.nats),
             "late_positions": late_positions(journal, cases.long_texts, self.scorer),
-            "completions_that_parse": completions(
-                journal, "completions_that_parse", cases.prompts, healed
-            ),
-            "without_healing": completions(journal, "without_healing", cases.prompts, plain),
-            "infills_psm": infills_in(InfillOrder.PSM),
-            "infills_spm": infills_in(InfillOrder.SPM),
-            "infills_without_the_suffix": infills(journal, "no_suffix", cases.gaps, without),
+            "completions": completions(journal, "completions", cases.prompts, self.complete),
+            "whole_lines": lines(journal, "whole lines", cases.gaps, fillers),
+            "rests_of_lines": lines(journal, "rests of lines", cases.rests, fillers),
         }
+
+    def fillers(self) -> dict[str, Filler]:
+        """The ways to ask the model for a line."""
+        orders = {order.value: partial(self.fill, order=order) for order in InfillOrder}
+        return {"complete": self.complete_line, **orders}
 
     def baseline_report(self, journal: Journal) -> dict[str, Any]:
         """The same of the two baselines."""
         cases = self.cases
         copier = LineCopier(self.scorer.tokenizer)
-        writers: dict[str, Writer] = {
-            NgramWriter.name: self.write_ngrams,
-            LineCopier.name: copier.write,
-        }
-        report: dict[str, Any] = {
-            name: {
-                "infills": infills(journal, f"infills, {name}", cases.gaps, first_line(write)),
-                "completions_that_parse": completions(
-                    journal, f"completions, {name}", cases.prompts, write
+        report: dict[str, Any] = {}
+        for name, write in ((NgramWriter.name, self.write_ngrams), (LineCopier.name, copier.write)):
+            fillers = {"complete": first_line(write)}
+            report[name] = {
+                "completions": completions(
+                    journal, f"completions, {name}", cases.prompts, partial(whole, write)
                 ),
+                "whole_lines": lines(journal, f"whole lines, {name}", cases.gaps, fillers),
+                "rests_of_lines": lines(journal, f"rests, {name}", cases.rests, fillers),
             }
-            for name, write in writers.items()
-        }
         report[NgramWriter.name]["bits_per_byte"] = bits_per_byte(
             journal, "bits, n-grams", cases, self.ngram_nats
         )
@@ -235,19 +252,26 @@ class Measurer:
         """The sum over a text's tokens, as `bigcode score` measures it."""
         return self.scorer.score(text).nll or 0.0
 
+    def complete(self, prompt: str) -> Written:
+        """What `bigcode complete` writes after a prompt."""
+        asked = CompletionOptions(max_tokens=COMPLETION_TOKENS)
+        choice = self.model.complete(prompt, asked).choices[0]
+        return choice.text, choice.finish_reason
+
+    def complete_line(self, gap: Gap) -> str:
+        """What `bigcode complete --until line` writes after a prefix."""
+        asked = CompletionOptions(max_tokens=LINE_TOKENS, until=Scope.LINE)
+        return self.model.complete(gap.prefix, asked).choices[0].text
+
     def fill(self, gap: Gap, order: InfillOrder) -> str:
-        """The line that `bigcode infill --until line` writes into a gap."""
+        """What `bigcode infill --until line` writes into a gap."""
         asked = InfillOptions(max_tokens=LINE_TOKENS, until=Scope.LINE, order=order)
         return self.model.infill(gap.prefix, gap.suffix, asked).choices[0].text
 
-    def writer(self, *, heal: bool) -> Writer:
-        """What `bigcode complete` writes behind a prompt."""
 
-        def write(prompt: str, tokens: int) -> str:
-            asked = CompletionOptions(max_tokens=tokens, heal=heal)
-            return self.model.complete(prompt, asked).choices[0].text
-
-        return write
+def whole(write: Callable[[str, int], str], prompt: str) -> Written:
+    """A completion by a baseline, which has no guard against loops."""
+    return write(prompt, COMPLETION_TOKENS), FinishReason.LENGTH
 
 
 def parse() -> argparse.Namespace:
@@ -256,7 +280,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--split", choices=("validation", "test"), default="test")
     parser.add_argument("--cases", type=int, default=400, help="completions")
-    parser.add_argument("--gaps", type=int, default=400, help="single lines to fill in")
+    parser.add_argument("--gaps", type=int, default=400, help="lines, and rests of lines")
     parser.add_argument("--bytes-per-package", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--no-baselines", dest="baselines", action="store_false")
@@ -290,14 +314,14 @@ def main() -> None:
     known = journal_of("baselines-", [*files[1:], *counted], sizes)
     cases = Cases.draw(options, TextScorer.load(options.directory).tokenizer)
     measurer = Measurer(options.directory, cases)
-    baselines = {"baselines": measurer.baseline_report(known)} if options.baselines else {}
     report: dict[str, Any] = {
         "model": options.directory.resolve().name,
         "split": options.split,
         "seed": options.seed,
         **measurer.model_report(journal),
-        **baselines,
     }
+    if options.baselines:
+        report["baselines"] = measurer.baseline_report(known)
     spent = (known.seconds if options.baselines else {}) | journal.seconds
     report["seconds"] = {name: round(seconds, 1) for name, seconds in spent.items()}
     print(json.dumps(report, indent=1))

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 MIN_PROMPT_LINES = 10
 MAX_PROMPT_TOKENS = 900
 MIN_LINE_CHARACTERS = 8
+PREFIX_CHARACTERS, SUFFIX_CHARACTERS = 2_400, 1_200
 _TRIVIAL = re.compile(r"(return|pass|break|continue|else:|try:|finally:|raise|[#\"'@)\]}].*)?")
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A line of a function that was removed; its indentation stays in the prefix."""
+    """A line of a function, or its rest, that was removed; its indentation stays in the prefix."""
 
     package: str
     prefix: str
@@ -71,8 +72,24 @@ def borders(text: str) -> list[int]:
     return [starts[line - 1] for line in sorted(lines) if line > MIN_PROMPT_LINES]
 
 
-def gaps(records: list[dict[str, str]], count: int, seed: int) -> list[Gap]:
-    """Single lines to fill in: a random file, then a random one of its lines that can be asked."""
+def gaps(
+    records: list[dict[str, str]],
+    count: int,
+    seed: int,
+    *,
+    cut: Callable[[str, random.Random], int] = lambda _line, _generator: 0,
+) -> list[Gap]:
+    """Single lines to fill in: a random file, then a random one of its lines that can be asked.
+
+    What is far from the gap is left out: PREFIX_CHARACTERS before it and SUFFIX_CHARACTERS after it
+    stay, from the next whole line on.
+
+    Args:
+        records: files.
+        count: how many are wanted.
+        seed: of the draws.
+        cut: how many characters of a line, without its indentation, stay in the prefix.
+    """
     generator = random.Random(seed)
     found: list[Gap] = []
     for _ in range(20 * count):
@@ -83,12 +100,34 @@ def gaps(records: list[dict[str, str]], count: int, seed: int) -> list[Gap]:
         places = lines_of_functions(record["text"])
         if places:
             place = generator.choice(places)
-            stripped = lines[place].strip()
-            indent = lines[place][: len(lines[place]) - len(lines[place].lstrip())]
-            prefix = "\n".join([*lines[:place], indent])
-            suffix = "\n".join(["", *lines[place + 1 :]])
-            found.append(Gap(record["package"], prefix, stripped, suffix))
+            line = lines[place].rstrip()
+            start = len(line) - len(line.lstrip())
+            start += cut(line.lstrip(), generator)
+            prefix = near("\n".join([*lines[:place], line[:start]]))
+            suffix = "\n".join(["", *lines[place + 1 :]])[:SUFFIX_CHARACTERS]
+            found.append(Gap(record["package"], prefix, line[start:], suffix))
     return found
+
+
+def near(prefix: str) -> str:
+    """The end of a prefix, from the beginning of a line on where there is one."""
+    if len(prefix) <= PREFIX_CHARACTERS:
+        return prefix
+    return prefix[prefix.find("\n", len(prefix) - PREFIX_CHARACTERS) + 1 :]
+
+
+def at_a_token(ends: Callable[[str], list[int]]) -> Callable[[str, random.Random], int]:
+    """A cut of `gaps` after a random token of the line that is not its last.
+
+    Args:
+        ends: where each token of a text ends, in characters.
+    """
+
+    def cut(line: str, generator: random.Random) -> int:
+        places = [end for end in ends(line) if 0 < end < len(line)]
+        return generator.choice(places) if places else 0
+
+    return cut
 
 
 def lines_of_functions(text: str) -> list[int]:

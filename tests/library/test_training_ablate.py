@@ -1,4 +1,4 @@
-"""The recipe's comparisons: variants on the same rows, other languages, both infilling orders."""
+"""The recipe's comparisons: variants on the same rows, other languages, the rate."""
 
 import json
 import math
@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from gpt_bigcode.completion.options import InfillOrder
 from gpt_bigcode.config import GPTBigCodeConfig
-from training import ablate, documents, evaluate, mixture, orders, rate, train
+from training import ablate, documents, evaluate, mixture, rate, train
 from training.ablate import Ablation, Adam, Variant, compared
 from training.batches import BatchSource, default_maker
 from training.documents import RowMaker
-from training.held_out import Gap
 from training.mixture import LANGUAGES, Mixture
 from training.muon import Settings
 from training.network import Network
@@ -245,56 +243,6 @@ def test_texts_that_name_a_benchmark_are_left_out(home: Path) -> None:
     records.append({"label": "Go", "text": "func HasCloseElements(a []float64) bool {}\n"})
     write_lines(home / "languages" / "train.jsonl", records)
     assert mixture.other_texts("train") == {name: [kept] for name in LANGUAGES}
-
-
-# Both orders of infilling
-
-
-def test_orders_are_compared_gap_by_gap() -> None:
-    cases = [Gap("p", "", line, "") for line in ("return total", "x = area(2)", "print(name)")]
-    answers = {
-        InfillOrder.PSM: ["total = 1", "", "print(name)"],
-        InfillOrder.SPM: ["return None ", "  x = area(2)", ""],
-    }
-    found = orders.report(cases, answers)
-    psm, spm, more = found["psm"], found["spm"], found["spm_minus_psm"]
-    assert (psm["exact"]["share"], spm["exact"]["share"]) == (0.3333, 0.3333)
-    assert (psm["first_word"]["share"], spm["first_word"]["share"]) == (0.3333, 0.6667)
-    assert (psm["empty"]["share"], spm["empty"]["share"]) == (0.3333, 0.3333)
-    assert more["first_word"]["spm_better"] == 2
-    assert more["first_word"]["psm_better"] == 1
-    assert more["first_word"]["mean"] == 0.3333
-    assert more["exact"]["mean"] == 0.0
-    low, high = more["edit_similarity"]["interval_95"]
-    assert low < more["edit_similarity"]["mean"] < high
-    assert found["examples"][1] == {"line": "x = area(2)", "psm": "", "spm": "  x = area(2)"}
-
-
-def test_words_and_edits() -> None:
-    assert orders.first_word("  return(x)") == "return"
-    assert orders.first_word("(a, b)") == "("
-    assert orders.first_word("") == ""
-    assert orders.similarity("abcd", "bcde") == 0.75
-    assert orders.similarity("", "a") == 0.0
-
-
-def test_the_orders_are_measured_by_the_tools_own_path(
-    home: Path,
-    tiny_checkpoint: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr("training.evaluate.WORK", home)
-    monkeypatch.setattr(sys, "argv", ["orders", str(tiny_checkpoint), "--gaps", "2"])
-    (home / "corpus" / "validation.jsonl").write_text(
-        json.dumps({"package": "p", "path": "q", "text": "def f(a):\n    total = a + 1\n" * 3})
-        + "\n"
-    )
-    orders.main()
-    found = json.loads(capsys.readouterr().out)
-    assert found["gaps"] == found["psm"]["exact"]["cases"] == 2
-    assert [example["line"] for example in found["examples"]] == ["total = a + 1"] * 2
-    assert list((home / "evaluations").iterdir()) == []
 
 
 # The rate

@@ -1,81 +1,126 @@
 """The card of the built-in model says what its reports say."""
 
-import json
-from pathlib import Path
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
 from training import card
+from training.baselines import LineCopier, NgramWriter
 
-MODEL = Path(__file__).parents[2] / "model" / "pocket_coder"
+PARSED = {"cases": 400, "share": 0.9, "interval_95": [0.87, 0.93]}
+
+
+def lines(share: float) -> dict[str, Any]:
+    measured = {"cases": 400, "share": share, "interval_95": [share - 0.02, share + 0.02]}
+    shown = {"line": "total = a | b", "written": ""}
+    way = {**measured, "examples": [shown]}
+    return {
+        **{asked: deepcopy(way) for asked in ("complete", "psm", "spm")},
+        "spm_minus_psm": {"mean": 0.0, "interval_95": [-0.02, 0.02]},
+    }
+
+
+def measured(share: float) -> dict[str, Any]:
+    """A report with every measure."""
+    example = {"end_of_prompt": "import os\n\n\ndef main():\n", "completion": "    run()\n"}
+    bits = {"files": 2, "bytes": 900, "bits_per_byte": 0.9, "interval_95": [0.85, 0.95]}
+    return {
+        "bits_per_byte": {"attrs": bits, "rich": bits | {"bits_per_byte": 0.8}, "all": bits},
+        "late_positions": {
+            "files": 60,
+            "nats_a_token_at_512_to_1023": 2.3,
+            "nats_a_token_at_1024_to_1535": 2.2,
+            "change": -0.1,
+            "change_interval_95": [-0.13, -0.07],
+        },
+        "completions": {
+            **PARSED,
+            "of_those_that_ran_to_their_end": dict(PARSED),
+            "cut_by_the_loop_guard": PARSED | {"share": 0.5},
+            "examples": [example],
+        },
+        "whole_lines": lines(share),
+        "rests_of_lines": lines(share),
+    }
 
 
 @pytest.fixture
 def report() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((MODEL / "evaluation.json").read_text(encoding="utf-8"))
-    return loaded
+    """The model's measures, with those of the baselines."""
+    baselines = {name: measured(0.1) for name in (NgramWriter.name, LineCopier.name)}
+    for one in baselines.values():
+        for name in ("whole_lines", "rests_of_lines"):
+            one[name] = {"complete": one[name]["complete"]}
+    return measured(0.3) | {"baselines": baselines}
 
 
-@pytest.fixture
-def orders() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((MODEL / "orders.json").read_text(encoding="utf-8"))
-    return loaded
-
-
-def test_the_tables_of_the_shipped_card_are_those_of_the_shipped_reports(
-    report: dict[str, Any], orders: dict[str, Any]
-) -> None:
-    shipped = (MODEL / "README.md").read_text(encoding="utf-8")
-    for part in (card.measures(report), card.package_rows(report), card.goals(report, orders)):
-        assert part in shipped
-    assert card.change(report["late_positions"]) in shipped
-
-
-def test_a_goal_is_met_or_missed_by_so_much(report: dict[str, Any], orders: dict[str, Any]) -> None:
-    report["bits_per_byte"]["all"]["bits_per_byte"] = 0.95
-    report["completions_that_parse"]["share"] = 0.871
-    report["infills_psm"] |= {"share": 0.12, "interval_95": [0.08, 0.17]}
-    report["infills_spm"] |= {"share": 0.26, "interval_95": [0.16, 0.31]}
-    for order, share in (("psm", 0.3), ("spm", 0.4)):
-        orders[order]["first_word"] |= {"share": share, "interval_95": [share - 0.1, share + 0.1]}
-    report["late_positions"] |= {"change": -0.01, "change_interval_95": [-0.03, 0.01]}
-    bits, infills, parsed, alike, late = card.goals(report, orders).splitlines()
-    assert bits.endswith("| 0.950 | met |")
-    assert infills.endswith("| 26.0 % | met |")
-    assert parsed.endswith("| 87.1 % | missed by 3 points |")
-    reached = "| 12.0 % and 26.0 % of whole lines, 30 % and 40 % of first words |"
-    assert alike.endswith(f"{reached} no difference can be seen |")
-    assert late.endswith("| -0.010 nats a token | met |")
-
-
-@pytest.mark.parametrize("differs", ["whole lines", "first words"])
-def test_orders_that_differ_miss_their_goal(
-    report: dict[str, Any], orders: dict[str, Any], differs: str
-) -> None:
-    if differs == "whole lines":
-        first, second = report["infills_psm"], report["infills_spm"]
-    else:
-        first, second = (orders[order]["first_word"] for order in ("psm", "spm"))
-    first |= {"share": 0.26, "interval_95": [0.21, 0.31]}
-    second |= {"share": 0.12, "interval_95": [0.08, 0.17]}
-    assert card.goals(report, orders).splitlines()[3].endswith("| missed: intervals do not meet |")
-
-
-def test_a_card_counts_the_minutes_of_all_runs_and_the_tokens_of_the_last(
-    report: dict[str, Any], orders: dict[str, Any]
-) -> None:
-    run = {
-        "tokens": 5_000_000,
+def run(earlier: list[dict[str, Any]]) -> dict[str, Any]:
+    """The report of a run that read a million tokens on two machines after the earlier ones."""
+    return {
+        "tokens": sum(part["tokens"] for part in earlier) + 1_000_000,
         "parameters": 14_629_376,
-        "minutes": 98.2,
+        "machines": {
+            "one": {"tokens": 400_000, "hours": 0.25},
+            "another": {"tokens": 600_000, "hours": 0.5},
+        },
         "options": {"seed": 11},
         "corpus_sha256": "a" * 64,
         "tokenizer_sha256": "b" * 64,
         "torch": "2.13.0",
     }
-    runs = [run, run | {"tokens": 9_700_000, "minutes": 110.0}]
-    text = card.card(report, orders, runs, "the command")
-    assert "9,700,000 tokens of permissively licensed Python, in 208 minutes" in text
-    assert "5.0 times what this model read" in text
-    assert "read 9.7 million tokens, 0.66 for each of its parameters" in text
+
+
+def test_every_measure_is_beside_the_baselines(report: dict[str, Any]) -> None:
+    rows = card.measures(report).splitlines()
+    assert rows[0] == "| bits per byte | 0.900 (0.850 to 0.950) | 0.900 (0.850 to 0.950) |  |"
+    assert rows[1].startswith("| 100-token completions cut by the loop guard | 50.0 % (87.0 to")
+    asked = "30.0 % (28.0 to 32.0), 400 cases"
+    other = "10.0 % (8.0 to 12.0), 400 cases"
+    assert f"| whole line, exact: `complete` | {asked} | {other} | {other} |" in rows
+    assert f"| rest of a line, exact: `infill`, SPM | {asked} |  |  |" in rows
+    assert card.package_rows(report).splitlines()[1] == "| rich | 2 | 0.800 (0.850 to 0.950) |"
+
+
+def test_samples_are_shown_as_they_came(report: dict[str, Any]) -> None:
+    shown = card.samples(report)
+    assert "    def main():\n    <|>    run()\n" in shown
+    assert "| whole line | `` total = a \\| b `` | (nothing) |" in shown
+
+
+def test_a_goal_is_met_or_missed_by_so_much(report: dict[str, Any]) -> None:
+    report["bits_per_byte"]["all"]["bits_per_byte"] = 0.80
+    report["completions"]["cut_by_the_loop_guard"]["share"] = 0.131
+    report["completions"]["of_those_that_ran_to_their_end"]["share"] = 0.871
+    report["rests_of_lines"]["complete"]["share"] = 0.36
+    report["rests_of_lines"]["psm"]["share"] = 0.30
+    report["rests_of_lines"]["spm"]["share"] = 0.42
+    report["whole_lines"]["psm"]["share"] = 0.05
+    report["whole_lines"]["spm"]["share"] = 0.01
+    report["whole_lines"]["spm_minus_psm"]["interval_95"] = [-0.06, -0.01]
+    report["late_positions"] |= {"change": -0.01, "change_interval_95": [-0.03, 0.01]}
+    bits, looped, rest, infilled, line, parsed, alike, late = card.goals(report).splitlines()
+    assert bits.endswith("| 0.800 | met |")
+    assert looped.endswith("| 13.1 % | missed by 3 points |")
+    assert rest.endswith("| 36.0 % | met |")
+    assert infilled.endswith("| 42.0 % | met |")
+    assert line.endswith("| 5.0 % | missed by 3 points |")
+    assert parsed.endswith("| 87.1 % | missed by 3 points |")
+    assert alike.endswith("| 5.0 % and 1.0 % | missed: they differ |")
+    assert late.endswith("| -0.010 nats a token | met |")
+
+
+def test_a_card_counts_the_tokens_and_hours_of_every_part(report: dict[str, Any]) -> None:
+    earlier = [{"what": "before", "tokens": 9_000_000, "hours": 1.5, "processor": "two cores"}]
+    last = run(earlier)
+    text = card.card(report, last, card.lineage(earlier, last), "the command")
+    assert "10,000,000 tokens of permissively licensed Python, 0.68 for each parameter" in text
+    assert "in 2.2 hours on processors" in text
+    assert "| before | 9,000,000 | 1.50 | two cores |" in text
+    assert "| trunk, decayed | 600,000 | 0.50 | another |" in text
+
+
+def test_tokens_that_no_part_accounts_for_are_refused() -> None:
+    last = run([])
+    with pytest.raises(SystemExit, match="7 \\+ 1000000 tokens are not the run's 1000000"):
+        card.lineage([{"what": "x", "tokens": 7, "hours": 1.0, "processor": "y"}], last)

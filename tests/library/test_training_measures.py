@@ -10,9 +10,18 @@ from pathlib import Path
 import pytest
 
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
-from training import evaluate
+from training import answers, evaluate
 from training.baselines import LineCopier, NgramWriter
-from training.held_out import gaps, lines_of_functions, prompts_at_borders
+from training.held_out import (
+    PREFIX_CHARACTERS,
+    SUFFIX_CHARACTERS,
+    Gap,
+    at_a_token,
+    gaps,
+    lines_of_functions,
+    near,
+    prompts_at_borders,
+)
 from training.intervals import interval, ratio_interval
 from training.journal import Journal
 from training.ngrams import BackOffModel
@@ -80,8 +89,73 @@ def test_gaps_are_lines_that_say_something_inside_functions() -> None:
     found = gaps([{"package": "p", "path": "q", "text": text}], 5, 1)
     assert len(found) == 5
     for gap in found:
-        assert gap.prefix + gap.line + gap.suffix == text
+        assert gap.prefix + gap.line + gap.suffix in text
         assert gap.suffix.startswith("\n")
+
+
+def test_rests_of_lines_begin_after_a_token_that_is_not_the_last() -> None:
+    text = Path(__file__).read_text("utf-8")
+    tokenizer = CodeTokenizer.from_file(FOLDER / "tokenizer.json")
+    ends = evaluate.token_ends(tokenizer)
+    assert ends("return x\n")[-1] == len("return x\n")
+    assert ends("name = 'ä'") == []
+    cut = at_a_token(ends)
+    assert cut("x", random.Random(1)) == 0
+    found = gaps([{"package": "p", "path": "q", "text": text}], 40, 1, cut=cut)
+    for gap in found:
+        assert gap.prefix + gap.line + gap.suffix in text
+        assert len(gap.prefix) <= PREFIX_CHARACTERS
+        assert len(gap.suffix) <= SUFFIX_CHARACTERS
+        assert text.startswith(gap.prefix) or "\n" + gap.prefix in text
+        begun = gap.prefix.rpartition("\n")[2].lstrip()
+        assert len(begun) in ends(begun + gap.line)[:-1]
+    assert len({len(gap.line) for gap in found}) > 5
+    assert near("a" * 9_000) == "a" * 9_000
+
+
+def test_answers_are_judged_case_by_case() -> None:
+    cases = [Gap("p", "", line, "") for line in ("return total", "x = area(2)", "print(name)")]
+    psm, spm = ["total = 1", "", "print(name)"], ["return None ", "  x = area(2)", ""]
+    first, second = answers.judge(cases, psm), answers.judge(cases, spm)
+    assert (first["share"], second["share"]) == (0.3333, 0.3333)
+    assert (first["first_word"]["share"], second["first_word"]["share"]) == (0.3333, 0.6667)
+    assert (first["empty"], second["empty"]) == (1, 1)
+    low, high = first["edit_similarity"]["interval_95"]
+    assert low < first["edit_similarity"]["mean"] < high
+    assert first["examples"][1] == {"line": "x = area(2)", "written": ""}
+    more = answers.difference(cases, psm, spm)
+    assert (more["mean"], more["first_better"], more["second_better"]) == (0.0, 1, 1)
+
+
+def test_words_and_edits() -> None:
+    assert answers.first_word("  return(x)") == "return"
+    assert answers.first_word("(a, b)") == "("
+    assert answers.first_word("") == ""
+    assert answers.similarity("abcd", "bcde") == 0.75
+    assert answers.similarity("", "a") == 0.0
+
+
+def test_completions_that_a_guard_cut_are_counted_apart(tmp_path: Path) -> None:
+    made = {"a = 1\n": ("b = = 2\n", "length"), "c = 1\n": ("d = 2\n", "repetition")}
+    made["e = 1\n"] = ("f = 2\n", "stop")
+    found = evaluate.completions(Journal(tmp_path / "j"), "c", list(made), made.__getitem__)
+    assert found["share"] == 0.6667
+    assert found["cut_by_the_loop_guard"]["share"] == 0.3333
+    assert found["of_those_that_ran_to_their_end"]["share"] == 0.5
+    assert found["of_those_that_ran_to_their_end"]["cases"] == 2
+
+
+def test_lines_are_asked_for_by_the_tools_own_path(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    measurer = evaluate.Measurer(
+        tiny_checkpoint, evaluate.Cases(texts=[], long_texts=[], prompts=[], gaps=[], rests=[])
+    )
+    case = Gap("p", "def f(a):\n    ", "return a", "\n\nf(1)\n")
+    fillers = measurer.fillers()
+    found = evaluate.lines(Journal(tmp_path / "j"), "whole", [case, case], fillers)
+    assert set(found) == {"complete", "psm", "spm", "spm_minus_psm"}
+    for way, fill in fillers.items():
+        assert "\n" not in fill(case).strip()
+        assert found[way]["cases"] == 2
 
 
 def test_prompts_end_at_statements() -> None:

@@ -18,8 +18,8 @@ from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from training.baselines import LineCopier, NgramWriter
-from training.evaluate import Cases, Measurer
-from training.held_out import gaps, prompts_at_borders
+from training.evaluate import Cases, Measurer, token_ends
+from training.held_out import at_a_token, gaps, prompts_at_borders
 from training.journal import Journal
 from training.parsing import parses_so_far
 
@@ -122,6 +122,7 @@ def measurer() -> Measurer:
         long_texts=[texts["suffix_overlap"]],
         prompts=prompts_at_borders(records, lambda text: len(tokenizer.encode(text)), 8, 3),
         gaps=gaps(records, 3, 3),
+        rests=gaps(records, 3, 4, cut=at_a_token(token_ends(tokenizer))),
     )
     return Measurer(FOLDER, cases)
 
@@ -138,13 +139,13 @@ def overlap(measured: dict[str, Any], reported: dict[str, Any]) -> bool:
 def test_a_small_sample_agrees_with_the_report(measurer: Measurer, tmp_path: Path) -> None:
     """The measures of the card on a few other files: each interval meets that of the report."""
     measured = measurer.model_report(Journal(tmp_path / "journal.jsonl"))
-    for name in ("completions_that_parse", "without_healing"):
-        assert measured[name]["cases"] == 8
-        assert overlap(measured[name], REPORT[name])
-    for name in ("infills_psm", "infills_spm", "infills_without_the_suffix"):
-        assert measured[name]["cases"] == 3
-        assert overlap(measured[name], REPORT[name])
-    assert measured["infills_spm"]["empty"] <= 2
+    assert measured["completions"]["cases"] == 8
+    assert overlap(measured["completions"], REPORT["completions_that_parse"])
+    for order in ("psm", "spm"):
+        assert measured["whole_lines"][order]["cases"] == 3
+        assert overlap(measured["whole_lines"][order], REPORT[f"infills_{order}"])
+    assert measured["whole_lines"]["spm"]["empty"] <= 2
+    assert {measured["rests_of_lines"][way]["cases"] for way in ("complete", "psm", "spm")} == {3}
     packages = [REPORT["bits_per_byte"][name]["bits_per_byte"] for name in PACKAGES]
     # Of single files: a little wider than the packages are apart.
     found = measured["bits_per_byte"]["all"]["bits_per_byte"]
