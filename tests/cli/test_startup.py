@@ -24,7 +24,7 @@ def test_version(run: Run) -> None:
 
 
 def test_the_program_alone_shows_its_help_as_an_error(run: Run) -> None:
-    done = run()
+    done = run(program=MODULE)
     assert (done.status, done.stdout) == (2, b"")
     assert "Commands:\n  complete  Continue the text" in done.stderr
 
