@@ -1,6 +1,6 @@
 """What a completion gives back: reasons, choices, counts and times; imports nothing heavy.
 
-Knows neither tokens nor models, so that a client can read these types without loading NumPy.
+A client can read these types without loading NumPy.
 """
 
 from dataclasses import asdict, dataclass
@@ -39,7 +39,7 @@ class Choice:
 class Timings:
     """Wall-clock times, in seconds, and how many guesses were checked and right.
 
-    Loading counts once per model. Guesses save time and change no text (see `speculation`).
+    Loading counts once per model. Guesses save time and change no text (see `speculative`).
     """
 
     load_seconds: float

@@ -13,7 +13,7 @@ LONGEST_DRAFT = 8
 LONGEST_MATCH = 8
 _SHORTEST_MATCH = 2
 # How often a copied token was right after a match of so many tokens, in texts that the built-in
-# model wrote into and behind files of installed packages: where counting starts.
+# model wrote into and after files of installed packages: where counting starts.
 _MATCH_SHARES = {2: 0.38, 3: 0.55, 4: 0.62, 5: 0.7, 6: 0.72, 7: 0.78, 8: 0.92}
 _PRIOR_WEIGHT = 6.0
 _SURE_MATCH = 6  # a copy after so long a match needs no model
@@ -61,7 +61,7 @@ class PromptLookup:
 
     def __init__(self) -> None:
         self._text: list[int] = []
-        self._latest: dict[tuple[int, int], int] = {}  # a pair -> where its second token stands
+        self._latest: dict[tuple[int, int], int] = {}  # a pair -> the place of its second token
         self._match = -1
 
     def read(self, tokens: Sequence[int]) -> None:
@@ -148,7 +148,7 @@ class ModelDrafter:
         return Draft(tuple(tokens), tuple(grades), passes)
 
     def _read_on(self) -> FloatArray:
-        """The smaller model's logits behind the text, [V]."""
+        """The smaller model's logits after the text, [V]."""
         text, cached = self._text, self._cached
         same, most = self._certain, min(len(text) - 1, len(cached))
         while same < most and cached[same] == text[same]:

@@ -68,7 +68,7 @@ class Generation:
         self.reasons[row] = self.reasons[row] or reason
 
     def __iter__(self) -> Iterator[list[GeneratedToken]]:
-        """Run. A second run starts anew only on a new object.
+        """Run, once; a second run needs a new object.
 
         Raises:
             NonFiniteError: the model computed NaN or infinity.

@@ -1,4 +1,4 @@
-"""Rules that choose the next token; NumPy only, knows no model and no text.
+"""Rules that choose the next token.
 
 A rule maps one row of logits [V] to another of the same length; -inf means "never". Rules compose:
 `Sampler` applies them in order and draws. Source of the formulas: the reference implementation's

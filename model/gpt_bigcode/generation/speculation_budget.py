@@ -51,14 +51,14 @@ class SpeculationBudget:
         return length
 
     def written(self, tokens: int, *, checked: int = 0) -> None:
-        """A pass wrote so many tokens, after so many guesses were checked in it."""
+        """A pass wrote this number of tokens, after `checked` guesses."""
         gained = tokens - 1 - self._guess_cost * checked
         self._stake = min(self._stake + _STAKE_PER_TOKEN * tokens + gained, MOST_STAKE)
 
     def drafted(self, passes: int) -> None:
-        """The model that guesses read so many tokens."""
+        """The model that guesses was run this often."""
         self._stake -= self._draft_cost * passes
 
     def repeated(self, steps: int) -> None:
-        """So many steps were computed that plain decoding would not have needed."""
+        """Steps were computed that plain decoding would not have needed."""
         self._stake -= steps

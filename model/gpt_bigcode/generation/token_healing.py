@@ -1,6 +1,6 @@
 """Token healing: a prompt may end anywhere, also where no token of ordinary text does.
 
-Knows no model. A byte-level BPE joins a line break with the indentation behind it, and a name with
+A byte-level BPE joins a line break with the indentation after it, and a name with
 the space before it. A prompt that ends with a line break therefore ends with a token that training
 saw at the end of files, and a model writes its end token next. So the last token is taken off, and
 what is written first must spell its bytes again, by whatever tokens the model finds likely.

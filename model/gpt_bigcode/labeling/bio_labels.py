@@ -1,6 +1,6 @@
 """What the labels of a token classifier mean: kinds of spans, plain or with BIO prefixes.
 
-Knows no text. `B-EMAIL`, `I-EMAIL` and `EMAIL` are one kind; `O`, or LABEL_0 where no label is
+`B-EMAIL`, `I-EMAIL` and `EMAIL` are one kind; `O`, or LABEL_0 where no label is
 called so, is no kind at all.
 """
 

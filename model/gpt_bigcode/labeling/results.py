@@ -1,7 +1,4 @@
-"""What classifying gives back: labels and scores of a text and of its windows.
-
-Knows neither tokenizers nor models, and imports nothing heavy.
-"""
+"""What classifying gives back: labels and scores of a text and of its windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

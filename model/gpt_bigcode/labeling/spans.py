@@ -24,9 +24,9 @@ MAX_SPAN_BYTES = 1 << 14
 # by the model; anything else separates them, and so does a slash next to more than one piece.
 _BRIDGE = re.compile(r"[\w+/.~%@-]{1,32}")
 _MAX_WORD = 64
-"""Of a word before its first labelled letter, so many letters at most belong to a span."""
+"""The most letters of a word before its first labelled one that belong to a span."""
 _LONG_BRIDGE = re.compile(r"[\w+.~%@-]{1,16}")
-# A token may hold a bit of what stands around a secret.
+# A token may hold a bit of what surrounds a secret.
 _BEFORE, _AFTER = "\"'`=:<(,;", "\"'`,;>"
 EMAIL, IP_ADDRESS = "EMAIL", "IP_ADDRESS"
 SUSPECTED = {EMAIL: 0.1, IP_ADDRESS: 0.01}
@@ -52,7 +52,7 @@ class _Place:
     column: int = 1
 
     def after(self, text: str) -> "_Place":
-        """The place behind a text that begins here."""
+        """The place after a text that begins here."""
         lines = text.count("\n")
         column = len(text) - text.rfind("\n") if lines else self.column + len(text)
         return _Place(self.byte + len(text.encode()), self.line + lines, column)
@@ -215,7 +215,7 @@ class SpanFinder:
                 yield from self._take(rest)
 
     def _begin_run(self, piece: _Piece) -> None:
-        """Open a span with a piece that has a kind, and with what stands before it in its word."""
+        """Open a span with a piece that has a kind, and with what precedes it in its word."""
         if piece.kind is None:
             self._pass(piece.text)
             return
@@ -254,7 +254,7 @@ class SpanFinder:
         return inside or (kind == last and not piece.begins_span)
 
     def _end_run(self) -> Iterator[Span]:
-        """Give the open span away; what stood behind it may begin another."""
+        """Give the open span away; what followed it may begin another."""
         run, gap, self._run, self._gap = self._run, self._gap, [], []
         yield from self._span(run)
         for piece in gap:

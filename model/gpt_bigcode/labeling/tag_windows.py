@@ -29,7 +29,7 @@ class ReadMode(StrEnum):
     ONCE = "once"
     """`delay` tokens later; as many `<|endoftext|>` follow the window."""
     TWICE = "twice"
-    """In a second copy of the window, behind an `<|endoftext|>`."""
+    """In a second copy of the window, after an `<|endoftext|>`."""
 
 
 class SpanMode(StrEnum):

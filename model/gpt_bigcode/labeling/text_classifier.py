@@ -102,7 +102,7 @@ class TextClassifier:
 
         Yields:
             What `classify` gives, in the order of the texts. In the place of a text that cannot be
-            read stands what was raised: by its own iterator, or an error that `classify` names for
+            read comes what was raised: by its own iterator, or an error that `classify` names for
             the text. The others go on.
 
         Raises:

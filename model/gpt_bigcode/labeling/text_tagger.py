@@ -92,7 +92,7 @@ class TextTagger:
 
         Yields:
             What `tag` gives, in the order of the texts. In the place of a text that cannot be read
-            stands what was raised: by its own iterator, or an InputError. The others go on.
+            comes what was raised: by its own iterator, or an InputError. The others go on.
 
         Raises:
             NonFiniteError, MemoryLimitError: the model fails.

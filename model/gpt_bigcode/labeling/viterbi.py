@@ -1,4 +1,4 @@
-"""The likeliest sequence of labels in which none contradicts the one before; knows no text.
+"""The likeliest sequence of labels in which none contradicts the one before.
 
 Viterbi's algorithm over the probabilities of tokens, where the likeliest labels contradict each
 other. Which label may follow which is given.
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CERTAIN = 1 - 1e-6
-"""A token that is surely outside ends every path: what stands on its two sides is independent."""
+"""A token that is surely outside ends every path: its two sides are independent."""
 _FLOOR = 1e-30
 
 
@@ -22,7 +22,7 @@ class BestPath:
 
         Args:
             follows: whether label j may follow label i, [C, C].
-            outside: the label that any other may precede, and that stands before the text.
+            outside: the label that any other may precede, and that precedes the text.
         """
         self._cost = np.where(follows, 0.0, -np.inf)
         self._outside = outside
@@ -56,7 +56,7 @@ class BestPath:
         """Ranges of tokens outside of which the best path has the likeliest labels.
 
         Some path without contradictions loses `bound` against these labels, so the best one loses
-        no more; where the second label is further behind than that, it has the first.
+        no more; where the second label is worse than the first by more than that, it has the first.
         """
         bound = self._loss(logs, labels, broken)
         second, first = np.partition(logs, -2, axis=1)[:, -2:].T
@@ -87,7 +87,7 @@ class BestPath:
         return loss
 
     def _path(self, logs: NDArray[np.float64], before: int) -> NDArray[np.intp]:
-        """The best path through some tokens, behind a label."""
+        """The best path through some tokens, after a label."""
         score = self._cost[before] + logs[0]
         steps = []
         everything = np.arange(len(score))

@@ -1,7 +1,4 @@
-"""What scoring gives back: values of a text, of its lines and of its tokens; imports nothing heavy.
-
-Knows neither tokenizers nor models.
-"""
+"""What scoring gives back: values of a text, of its lines and of its tokens; imports nothing heavy."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

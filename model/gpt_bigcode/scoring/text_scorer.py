@@ -64,7 +64,7 @@ class TextScorer:
     def score(self, text: str, options: ScoreOptions | None = None) -> Score:
         """Score one text.
 
-        `<|endoftext|>` stands in front of it and is not scored; every byte is read as it is, only a
+        `<|endoftext|>` is put in front of it and is not scored; every byte is read as it is, only a
         byte order mark is left out.
 
         Raises:
@@ -87,7 +87,7 @@ class TextScorer:
 
         Yields:
             What `score` gives, in the order of the texts. In the place of a text that cannot be
-            scored stands what was raised: by its own iterator, or an error that `score` names for
+            scored comes what was raised: by its own iterator, or an error that `score` names for
             the text. The others go on.
 
         Raises:

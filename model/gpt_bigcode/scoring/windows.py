@@ -17,7 +17,7 @@ class WindowMode(StrEnum):
 
     STRIDED = "strided"
     """Every window scores `stride` more tokens; each of them sees context_length - stride or more
-    before it, once so many are there."""
+    before it, as soon as the text has that many."""
     DISJOINT = "disjoint"
     """A stride of the whole context: the rolling log-likelihood of lm-eval 0.4, whose last window
     reaches back to be full."""
@@ -32,7 +32,7 @@ class WindowMode(StrEnum):
 
     @property
     def reads_start(self) -> bool:
-        """Whether `<|endoftext|>` stands in front of the text."""
+        """Whether `<|endoftext|>` is put in front of the text."""
         return self not in (WindowMode.HUGGINGFACE, WindowMode.LLAMA)
 
 

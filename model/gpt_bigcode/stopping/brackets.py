@@ -1,4 +1,4 @@
-"""Just enough of a lexer to find open brackets and function headers; knows no grammar.
+"""Just enough of a lexer to find open brackets and function headers, without a grammar.
 
 Strings and comments are skipped. Three kinds of languages are told apart, by a count of tell-tale
 line ends.

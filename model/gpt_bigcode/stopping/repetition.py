@@ -151,7 +151,7 @@ class RepetitionGuard:
         return None
 
     def _judge(self, size: int) -> Cut | None:
-        """A block of `size` lines that stands there twice or more."""
+        """A block of `size` lines that occurs twice or more."""
         lines = self._runs[size] + size
         if not any(self._statements[-size:]):
             return Cut(self._seen, self._seen) if lines >= self._TABLE_LINES else None

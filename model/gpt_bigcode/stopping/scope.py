@@ -1,7 +1,6 @@
 """Where the line, block or function at the cursor ends, by indentation and brackets.
 
-Knows no grammar and no tokens. Works character by character, so that it does not matter how the
-text is cut into pieces.
+Works character by character, so that it does not matter how the text is cut into pieces.
 """
 
 import re
@@ -90,11 +89,11 @@ class _Place(Enum):
 
     START = 1  # in the whitespace and the word that decide whether the line is inside
     LINE = 2
-    CLOSED = 3  # behind the bracket that ends the scope
+    CLOSED = 3  # after the bracket that ends the scope
 
 
 class ScopeRule:
-    """Watches a text grow (see `streaming.Watcher`) and cuts it where its scope ends."""
+    """Watches a text grow (see `watcher.Watcher`) and cuts it where its scope ends."""
 
     reason = FinishReason.STOP
 
@@ -114,7 +113,7 @@ class ScopeRule:
         self._content = self._blank = self._deeper = self._last = False
 
     def feed(self, text: str) -> Cut | None:
-        """See `streaming.Watcher`."""
+        """See `watcher.Watcher`."""
         if self._scope is Scope.FILE:
             self._seen = self.safe = self._seen + len(text)
             return None
@@ -128,7 +127,7 @@ class ScopeRule:
         return None
 
     def close(self) -> Cut | None:
-        """See `streaming.Watcher`; a line's first word is judged though nothing follows it."""
+        """See `watcher.Watcher`; a line's first word is judged though nothing follows it."""
         ends = self._place is _Place.CLOSED or (bool(self._word) and not self._enters_line())
         return Cut(self._seen, self._keep) if ends and self._scope is not Scope.LINE else None
 

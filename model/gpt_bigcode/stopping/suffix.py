@@ -1,7 +1,6 @@
 """Where a text that fills a gap runs into what already follows the gap.
 
-Knows no grammar and no tokens. Works character by character, so that it does not matter how the
-text is cut into pieces.
+Works character by character, so that it does not matter how the text is cut into pieces.
 """
 
 import re
@@ -29,7 +28,7 @@ _TAB_COLUMNS = 8
 
 
 class SuffixOverlap:
-    """Watches a text grow (see `streaming.Watcher`) and cuts it where the suffix begins.
+    """Watches a text grow (see `watcher.Watcher`) and cuts it where the suffix begins.
 
     For several texts in one gap copy an unused one: looking around the gap is what takes time.
     Blanks at the end of a line never count. The rules:
@@ -38,14 +37,14 @@ class SuffixOverlap:
        closes: a line of it that ends with too many brackets closed is cut before the first of them.
        `} else {` opens again and closes none too many; a bracket that the prefix opens and the
        suffix leaves open is the text's to close.
-    2. Lines. With nothing behind the cursor on its line, or nothing before it: a line of the text
+    2. Lines. With nothing after the cursor on its line, or nothing before it: a line of the text
        that equals the suffix's first line with something on it, indentation included. A line that
        tells little (under 8 characters, or more than once in the file) counts only if the next line
        is the suffix's next one too, or nothing follows; `fi`, `done`, `end` always count.
     3. The rest of the line. With something on both sides of the cursor: a line of the text that
-       ends with what is behind it, by the same standard, its brackets being the suffix's; and at
+       ends with what is after it, by the same standard, its brackets being the suffix's; and at
        the end of the text the signs that it begins with (`,`, `;`, a closing quote). With nothing
-       before the cursor only if what is behind it tells and begins with no word.
+       before the cursor only if what is after it tells and begins with no word.
     4. A text that is as a whole what follows the cursor, up to the end of a word, is empty.
 
     A letter or digit alone is never an overlap. Of the blanks before the cut those go that the
@@ -58,7 +57,7 @@ class SuffixOverlap:
         """Look at the text around the gap, as the model reads it."""
         self.safe = 0
         before = prefix[prefix.rfind("\n") + 1 :]
-        # What stands before the first line of the text; None if that line goes on with code.
+        # What is before the first line of the text; None if that line goes on with code.
         self._margin = None if before.strip() else before
         self._lead = suffix[: len(suffix) - len(suffix.lstrip())]
         self._find_lines(suffix)
@@ -78,7 +77,7 @@ class SuffixOverlap:
         self._untouched = deepcopy(self)
 
     def _find_lines(self, suffix: str) -> None:
-        """The first two lines with something on them, and what is behind the cursor on its line."""
+        """The first two lines with something on them, and what is after the cursor on its line."""
         here, *below = [line.rstrip() for line in suffix[:_WINDOW].split("\n")]
         self._rest = here.strip() if self._margin is None else ""
         if self._margin is not None and here:
@@ -89,7 +88,7 @@ class SuffixOverlap:
             self._rest = self._first = ""
 
     def feed(self, text: str) -> Cut | None:
-        """See `streaming.Watcher`."""
+        """See `watcher.Watcher`."""
         for char in text:
             place = self._end_line() if char == "\n" else None
             if place is not None:
@@ -99,7 +98,7 @@ class SuffixOverlap:
         return None
 
     def close(self) -> Cut | None:
-        """See `streaming.Watcher`."""
+        """See `watcher.Watcher`."""
         line = self._text[self._line :].rstrip()
         # The suffix's second line may break off where the text does.
         known = self._pending is not None and self._second.startswith(line)
@@ -169,7 +168,7 @@ class SuffixOverlap:
         return self._line + at if balanced else None
 
     def _with_margin(self, line: str) -> str | None:
-        """The line with what stands before it; None if that is code."""
+        """The line with what is before it; None if that is code."""
         if self._line:
             return line
         return None if self._margin is None else self._margin + line
@@ -183,7 +182,7 @@ class SuffixOverlap:
         return None if in_word or not self._may_end(at) else self._line + at
 
     def _match_tail(self, line: str) -> int | None:
-        """Rule 3 where nothing stands before the cursor: the text has begun the suffix's line."""
+        """Rule 3 where nothing is before the cursor: the text has begun the suffix's line."""
         at = len(line) - len(self._tail)
         if at < 1 or not line.endswith(self._tail) or _splits_word(line[at - 1], self._tail):
             return None
@@ -204,8 +203,8 @@ class SuffixOverlap:
         """Rule 4, and the signs of rule 3."""
         text = self._text.strip()
         target = self._target()
-        behind = target[len(text) : len(text) + 1]
-        whole = target.startswith(text) and not (behind and _splits_word(text[-1:], behind))
+        after = target[len(text) : len(text) + 1]
+        whole = target.startswith(text) and not (after and _splits_word(text[-1:], after))
         if text and whole and not _is_letter(text) and self._reader.depth == self._base:
             return 0
         return self._match_signs() if self._rest and not self._guards else None

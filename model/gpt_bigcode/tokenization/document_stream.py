@@ -1,4 +1,4 @@
-"""Runs a model over many documents in windows: the one driver behind scoring and labeling.
+"""Runs a model over many documents in windows: the one driver of scoring and labeling.
 
 Give it three parts: how token ids are cut into windows, what computes the windows, and what adds up
 the results of one document.

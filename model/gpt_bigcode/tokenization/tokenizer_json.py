@@ -1,4 +1,4 @@
-"""What tokenizer.json says, checked before anything is built from it; knows no text to encode."""
+"""What tokenizer.json says, checked before anything is built from it."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
