@@ -5,14 +5,13 @@ import inspect
 import random
 import textwrap
 from collections.abc import Iterator
-from copy import deepcopy
 from types import ModuleType
 
 import pytest
 
 from gpt_bigcode.stopping.finish_reason import FinishReason
 from gpt_bigcode.stopping.scope import Scope, ScopeRule
-from gpt_bigcode.stopping.suffix import SuffixOverlap
+from gpt_bigcode.stopping.suffix import GapSides, SuffixOverlap
 from gpt_bigcode.stopping.watcher import TextStop
 
 # name: the text with | at the gap, what the model writes, what stays of it.
@@ -142,7 +141,7 @@ TABLE = TRIMMED | KEPT
 
 def _stop(text: str) -> TextStop:
     prefix, _, suffix = text.partition("|")
-    return TextStop(overlap=SuffixOverlap(prefix, suffix))
+    return TextStop(overlap=SuffixOverlap(GapSides.of(prefix, suffix)))
 
 
 def _run(stop: TextStop, *pieces: bytes) -> str:
@@ -181,7 +180,7 @@ def test_streamed_is_whole_with_other_ends(scope: Scope | None, stops: tuple[str
 
         def make(prefix: str = prefix, suffix: str = suffix) -> TextStop:
             rule = None if scope is None else ScopeRule(scope, prefix)
-            return TextStop(stops, rule, SuffixOverlap(prefix, suffix))
+            return TextStop(stops, rule, SuffixOverlap(GapSides.of(prefix, suffix)))
 
         data = written.encode()
         stop = make()
@@ -202,7 +201,10 @@ def test_streamed_is_whole_with_other_ends(scope: Scope | None, stops: tuple[str
 def test_what_something_else_ends_is_trimmed_too(
     stops: tuple[str, ...], written: str, expected: str
 ) -> None:
-    assert _run(TextStop(stops, None, SuffixOverlap("foo(", ")\n")), written.encode()) == expected
+    assert (
+        _run(TextStop(stops, None, SuffixOverlap(GapSides.of("foo(", ")\n"))), written.encode())
+        == expected
+    )
 
 
 def _gaps(text: str, count: int) -> Iterator[tuple[str, str, str]]:
@@ -227,10 +229,10 @@ def test_real_gaps_are_filled_and_not_overfilled(module: ModuleType) -> None:
     """What really stood there stays; written on into the suffix, it ends where it ended."""
     kept = cut = 0
     for before, middle, after in _gaps(inspect.getsource(module)[-30_000:], 60):
-        overlap = SuffixOverlap(before, after)
-        kept += _run(TextStop(overlap=deepcopy(overlap)), middle.encode()) == middle
+        gap = GapSides.of(before, after)
+        kept += _run(TextStop(overlap=SuffixOverlap(gap)), middle.encode()) == middle
         written = (middle + after[:300]).encode()
-        shown = _run(TextStop(overlap=overlap), written)
+        shown = _run(TextStop(overlap=SuffixOverlap(gap)), written)
         cut += shown.rstrip() == middle.rstrip()
     assert kept >= 57
     assert cut >= 54
@@ -252,7 +254,12 @@ def test_what_cannot_be_the_suffix_is_shown_at_once() -> None:
 
 def test_a_huge_suffix_is_not_read_to_its_end() -> None:
     suffix = ")\n" + "x = f(1)\n" * 10**6
-    assert _run(TextStop(overlap=SuffixOverlap("class A {\nfoo(bar(", suffix)), b"x)") == "x)"
-    assert _run(TextStop(overlap=SuffixOverlap("class A {\nfoo(", suffix)), b"x)") == "x"
+    assert (
+        _run(TextStop(overlap=SuffixOverlap(GapSides.of("class A {\nfoo(bar(", suffix))), b"x)")
+        == "x)"
+    )
+    assert (
+        _run(TextStop(overlap=SuffixOverlap(GapSides.of("class A {\nfoo(", suffix))), b"x)") == "x"
+    )
     long_line = "x" * 10**7
-    assert _run(TextStop(overlap=SuffixOverlap("a = ", long_line)), b"xx\n") == "xx\n"
+    assert _run(TextStop(overlap=SuffixOverlap(GapSides.of("a = ", long_line))), b"xx\n") == "xx\n"

@@ -1,7 +1,6 @@
 """One request on its way: token rows on one side, the text of each sample on the other."""
 
 from collections.abc import Collection, Iterator, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from math import exp
 from typing import Protocol
@@ -19,7 +18,7 @@ from gpt_bigcode.generation.token_healing import Healing
 from gpt_bigcode.generation.utf8_rule import Utf8Rule
 from gpt_bigcode.stopping.finish_reason import FinishReason
 from gpt_bigcode.stopping.scope import Scope, ScopeRule
-from gpt_bigcode.stopping.suffix import SuffixOverlap
+from gpt_bigcode.stopping.suffix import GapSides, SuffixOverlap
 from gpt_bigcode.stopping.text_stream import NewlineRestorer
 from gpt_bigcode.stopping.watcher import TextStop
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
@@ -54,10 +53,8 @@ class CompletionRun:
             seed=options.seed,
         )
         trim = isinstance(options, InfillOptions) and options.trim
-        overlap = SuffixOverlap(prompt.text, prompt.suffix) if trim else None
-        self._rows = [
-            SampleText(prompt, options, deepcopy(overlap)) for _ in range(options.samples)
-        ]
+        gap = GapSides.of(prompt.text, prompt.suffix) if trim else None
+        self._rows = [SampleText(prompt, options, gap) for _ in range(options.samples)]
 
     def finish(self) -> Completion:
         """The whole answer."""
@@ -126,15 +123,13 @@ class CompletionRun:
 class SampleText:
     """The text of one sample."""
 
-    def __init__(
-        self, prompt: Prompt, options: CompletionOptions, overlap: SuffixOverlap | None
-    ) -> None:
+    def __init__(self, prompt: Prompt, options: CompletionOptions, gap: GapSides | None) -> None:
         stops: Sequence[str] = options.stop
         if prompt.crlf:
             stops = [text.replace("\r\n", "\n") for text in stops]
         until = Scope.parse(options.until or Scope.FILE)
         scope = None if until is Scope.FILE else ScopeRule(until, prompt.text)
-        self._text = TextStop(stops, scope, overlap)
+        self._text = TextStop(stops, scope, SuffixOverlap(gap) if gap else None)
         self._newlines = NewlineRestorer(crlf=prompt.crlf)
         self._known_bytes = len(prompt.healed)
         self.shown: list[str] = []

@@ -1,4 +1,4 @@
-"""What scoring gives back: values of a text, of its lines and of its tokens; imports nothing heavy."""
+"""What scoring gives back: values of a text, of its lines and of its tokens."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -5,8 +5,10 @@ line ends.
 """
 
 import re
+from copy import copy
 from enum import Enum
 from types import MappingProxyType
+from typing import Self
 
 WINDOW_CHARACTERS = 8192
 
@@ -132,6 +134,12 @@ class BracketReader:
     def inside(self, base: int) -> bool:
         """Whether the innermost of more than `base` open brackets is one that lines go on in."""
         return self.depth > base and self._stack[-1] in _INNER[self._syntax]
+
+    def copy(self) -> Self:
+        """Another reader at the same place."""
+        other = copy(self)
+        other._stack = self._stack[:]  # noqa: SLF001  # of its own class
+        return other
 
     def feed(self, char: str) -> None:
         """Read one character."""

@@ -4,7 +4,8 @@ Works character by character, so that it does not matter how the text is cut int
 """
 
 import re
-from copy import deepcopy
+from dataclasses import dataclass
+from typing import Self
 
 from gpt_bigcode.stopping.brackets import (
     WINDOW_CHARACTERS,
@@ -27,10 +28,72 @@ _TELLING = 8  # characters, blanks left out
 _TAB_COLUMNS = 8
 
 
+@dataclass(frozen=True)
+class GapSides:
+    """What is known of a gap before anything fills it; several texts may share it.
+
+    Attributes:
+        margin: what is before the first line of the text; None if that line goes on with code.
+        lead: the white space that the suffix begins with.
+        first: the first line of the suffix with something on it.
+        second: the next one.
+        rest: what is after the cursor on its line, where something is before it too.
+        tail: the same where nothing is before it, if that can be no line of its own.
+        tells: whether `first` written again can only be the line that follows.
+        reader: the brackets that are open at the gap; never fed.
+        floor: how many brackets must be open at the end of what fills the gap.
+        guards: whether the suffix begins with a closing bracket.
+    """
+
+    margin: str | None
+    lead: str
+    first: str
+    second: str
+    rest: str
+    tail: str
+    tells: bool
+    reader: BracketReader
+    floor: int
+    guards: bool
+
+    @classmethod
+    def of(cls, prefix: str, suffix: str) -> Self:
+        """Look at the text around the gap, as the model reads it."""
+        before = prefix[prefix.rfind("\n") + 1 :]
+        margin = None if before.strip() else before
+        lead = suffix[: len(suffix) - len(suffix.lstrip())]
+        first, second, rest = _lines_after(suffix, margin)
+        tells = _tells(first.strip(), prefix, suffix)
+        tail = first.strip() if margin is not None and "\n" not in lead and tells else ""
+        reader, floor = _count_brackets(prefix, suffix)
+        return cls(
+            margin=margin,
+            lead=lead,
+            first=first,
+            second=second,
+            rest=rest,
+            # What begins with a word may be a line of its own: `if a: return b` before `return b`.
+            tail="" if _is_word(tail[:1]) else tail,
+            tells=tells,
+            reader=reader,
+            floor=floor,
+            guards=suffix.lstrip()[:1] in _CLOSERS and not reader.in_string,
+        )
+
+    @property
+    def base(self) -> int:
+        """How many brackets are open at the gap."""
+        return self.reader.depth
+
+    @property
+    def quoted(self) -> bool:
+        """Whether the gap lies in a string."""
+        return self.reader.in_string
+
+
 class SuffixOverlap:
     """Watches a text grow (see `watcher.Watcher`) and cuts it where the suffix begins.
 
-    For several texts in one gap copy an unused one: looking around the gap is what takes time.
     Blanks at the end of a line never count. The rules:
 
     1. Brackets. If the suffix begins with a closing bracket, the text may not close what the suffix
@@ -53,39 +116,16 @@ class SuffixOverlap:
 
     reason = FinishReason.SUFFIX
 
-    def __init__(self, prefix: str, suffix: str) -> None:
-        """Look at the text around the gap, as the model reads it."""
+    def __init__(self, gap: GapSides) -> None:
+        """Begin a text."""
         self.safe = 0
-        before = prefix[prefix.rfind("\n") + 1 :]
-        # What is before the first line of the text; None if that line goes on with code.
-        self._margin = None if before.strip() else before
-        self._lead = suffix[: len(suffix) - len(suffix.lstrip())]
-        self._find_lines(suffix)
-        self._tells = _tells(self._first.strip(), prefix, suffix)
-        whole = self._margin is not None and "\n" not in self._lead and self._tells
-        tail = self._first.strip() if whole else ""
-        # What begins with a word may be a line of its own: `if a: return b` before `return b`.
-        self._tail = "" if _is_word(tail[:1]) else tail
-        self._reader, self._floor = _count_brackets(prefix, suffix)
-        self._base, self._quoted = self._reader.depth, self._reader.in_string
-        self._guards = suffix.lstrip()[:1] in _CLOSERS and not self._quoted
+        self._gap = gap
+        self._reader = gap.reader.copy()
         self._text = ""
         self._line = 0  # where the line begins
         self._before_chars: list[tuple[int, bool]] = []  # of the line: open brackets, in a string
         self._crossed: int | None = None  # the first bracket too many on the line
         self._pending: int | None = None  # where a line that tells little begins
-        self._untouched = deepcopy(self)
-
-    def _find_lines(self, suffix: str) -> None:
-        """The first two lines with something on them, and what is after the cursor on its line."""
-        here, *below = [line.rstrip() for line in suffix[:_WINDOW].split("\n")]
-        self._rest = here.strip() if self._margin is None else ""
-        if self._margin is not None and here:
-            here = self._margin + here
-        lines = [line for line in (here, *below) if line] + ["", ""]
-        self._first, self._second = lines[:2]
-        if len(self._first) > _LONGEST_REST:
-            self._rest = self._first = ""
 
     def feed(self, text: str) -> Cut | None:
         """See `watcher.Watcher`."""
@@ -101,7 +141,7 @@ class SuffixOverlap:
         """See `watcher.Watcher`."""
         line = self._text[self._line :].rstrip()
         # The suffix's second line may break off where the text does.
-        known = self._pending is not None and self._second.startswith(line)
+        known = self._pending is not None and self._gap.second.startswith(line)
         place = self._pending if known else self._end_line()
         if place is None:
             place = self._pending if self._pending is not None else self._match_end()
@@ -112,11 +152,13 @@ class SuffixOverlap:
 
         What may have been shown by then stays.
         """
-        again = deepcopy(self._untouched)
-        again.feed(self._text[: cut.keep])
-        ended = deepcopy(again).close()
+        kept = SuffixOverlap(self._gap)
+        kept.feed(self._text[: cut.keep])
+        ended = kept.close()
         if ended is None:
             return cut.keep
+        again = SuffixOverlap(self._gap)
+        again.feed(self._text[: cut.keep])
         for char in self._text[cut.keep : cut.seen - 1]:
             again.feed(char)
             if again.safe > ended.keep:
@@ -128,7 +170,7 @@ class SuffixOverlap:
         self._text += char
         self._before_chars.append((self._reader.depth, self._reader.in_string))
         self._reader.feed(char)
-        below = self._guards and self._reader.depth < self._floor
+        below = self._gap.guards and self._reader.depth < self._gap.floor
         if below and self._crossed is None:
             self._crossed = place
         elif not below:
@@ -142,18 +184,18 @@ class SuffixOverlap:
         line = self._text[self._line :].rstrip()
         if not line.strip():
             return None
-        if self._pending is not None and self._second == line:
+        if self._pending is not None and self._gap.second == line:
             return self._pending
         self._pending = None
-        place = self._match_rest(line) if self._rest else self._match_line(line)
-        if place is None and self._tail:
+        place = self._match_rest(line) if self._gap.rest else self._match_line(line)
+        if place is None and self._gap.tail:
             place = self._match_tail(line)
-        if self._crossed is not None and not (self._rest and place is not None):
+        if self._crossed is not None and not (self._gap.rest and place is not None):
             return self._crossed
         if place is None:
             return None
-        closing = self._guards or self._first.strip().rstrip(";") in _CLOSING_WORDS
-        if self._tells or not self._second or closing:
+        closing = self._gap.guards or self._gap.first.strip().rstrip(";") in _CLOSING_WORDS
+        if self._gap.tells or not self._gap.second or closing:
             return place
         self._pending = place
         return None
@@ -161,43 +203,47 @@ class SuffixOverlap:
     def _match_line(self, line: str) -> int | None:
         """Rule 2."""
         full = self._with_margin(line)
-        if full is None or _columns(full) != _columns(self._first):
+        if full is None or _columns(full) != _columns(self._gap.first):
             return None
         at = len(line) - len(line.lstrip())
-        balanced = not self._guards or self._before_chars[at][0] == self._floor
+        balanced = not self._gap.guards or self._before_chars[at][0] == self._gap.floor
         return self._line + at if balanced else None
 
     def _with_margin(self, line: str) -> str | None:
         """The line with what is before it; None if that is code."""
         if self._line:
             return line
-        return None if self._margin is None else self._margin + line
+        return None if self._gap.margin is None else self._gap.margin + line
 
     def _match_rest(self, line: str) -> int | None:
         """Rule 3 for a whole line."""
-        at = len(line) - len(self._rest)
-        if not line.endswith(self._rest) or _is_letter(self._rest):
+        at = len(line) - len(self._gap.rest)
+        if not line.endswith(self._gap.rest) or _is_letter(self._gap.rest):
             return None
-        in_word = at and not self._tells and _splits_word(line[at - 1], self._rest)
+        in_word = at and not self._gap.tells and _splits_word(line[at - 1], self._gap.rest)
         return None if in_word or not self._may_end(at) else self._line + at
 
     def _match_tail(self, line: str) -> int | None:
         """Rule 3 where nothing is before the cursor: the text has begun the suffix's line."""
-        at = len(line) - len(self._tail)
-        if at < 1 or not line.endswith(self._tail) or _splits_word(line[at - 1], self._tail):
+        at = len(line) - len(self._gap.tail)
+        if (
+            at < 1
+            or not line.endswith(self._gap.tail)
+            or _splits_word(line[at - 1], self._gap.tail)
+        ):
             return None
         quoted = self._before_chars[at][1]
-        fits = quoted == self._quoted and _closes_its_own(self._tail)
+        fits = quoted == self._gap.quoted and _closes_its_own(self._gap.tail)
         return self._line + at if fits and line[:at].strip() else None
 
     def _may_end(self, at: int) -> bool:
         """Whether the rest of the cursor's line may follow `at` characters of this line."""
         depth, quoted = self._before_chars[at]
-        if quoted != self._quoted or self._text[: self._line + at].endswith("\\"):
+        if quoted != self._gap.quoted or self._text[: self._line + at].endswith("\\"):
             return False
         # What the suffix has once and what closes only its own brackets fits at any depth.
-        alone = self._tells and _closes_its_own(self._rest)
-        return alone or depth == self._floor or not _BRACKETS.intersection(self._rest)
+        alone = self._gap.tells and _closes_its_own(self._gap.rest)
+        return alone or depth == self._gap.floor or not _BRACKETS.intersection(self._gap.rest)
 
     def _match_end(self) -> int | None:
         """Rule 4, and the signs of rule 3."""
@@ -205,30 +251,30 @@ class SuffixOverlap:
         target = self._target()
         after = target[len(text) : len(text) + 1]
         whole = target.startswith(text) and not (after and _splits_word(text[-1:], after))
-        if text and whole and not _is_letter(text) and self._reader.depth == self._base:
+        if text and whole and not _is_letter(text) and self._reader.depth == self._gap.base:
             return 0
-        return self._match_signs() if self._rest and not self._guards else None
+        return self._match_signs() if self._gap.rest and not self._gap.guards else None
 
     def _target(self) -> str:
         """What the whole text may be the beginning of."""
-        if self._margin is None:
-            return self._rest
+        if self._gap.margin is None:
+            return self._gap.rest
         # On a line below the cursor's only with the same indentation.
-        here = "\n" not in self._lead
-        full = _columns(self._margin + self._text.lstrip("\n"))
-        indent = len(self._first) - len(self._first.lstrip())
-        same = _columns(self._first)[:indent] == full[: len(full) - len(full.lstrip())]
-        return self._first.strip() if here or same else ""
+        here = "\n" not in self._gap.lead
+        full = _columns(self._gap.margin + self._text.lstrip("\n"))
+        indent = len(self._gap.first) - len(self._gap.first.lstrip())
+        same = _columns(self._gap.first)[:indent] == full[: len(full) - len(full.lstrip())]
+        return self._gap.first.strip() if here or same else ""
 
     def _match_signs(self) -> int | None:
         line = self._text[self._line :].rstrip()
-        if self._quoted and self._rest[0] in _QUOTES:
-            signs = self._rest[0]
+        if self._gap.quoted and self._gap.rest[0] in _QUOTES:
+            signs = self._gap.rest[0]
         else:
-            found = _SIGNS.match(self._rest)
+            found = _SIGNS.match(self._gap.rest)
             signs = found[0] if found else ""
         at = len(line) - len(signs)
-        if not signs or not line.endswith(signs) or self._before_chars[at][1] != self._quoted:
+        if not signs or not line.endswith(signs) or self._before_chars[at][1] != self._gap.quoted:
             return None
         goes_on = at and (_SIGNS.match(line[at - 1]) or line[at - 1] == "\\")
         return None if goes_on else self._line + at
@@ -237,10 +283,10 @@ class SuffixOverlap:
         """Where to cut before `place`, so that blanks are not there twice."""
         kept = self._text[:place]
         blank = kept[len(kept.rstrip()) :]
-        if "\n" in self._lead:
+        if "\n" in self._gap.lead:
             return place - len(blank)
-        size = min(len(blank), len(self._lead))
-        while not (blank.endswith(self._lead[len(self._lead) - size :]) or not size):
+        size = min(len(blank), len(self._gap.lead))
+        while not (blank.endswith(self._gap.lead[len(self._gap.lead) - size :]) or not size):
             size -= 1
         return place - size
 
@@ -254,15 +300,27 @@ class SuffixOverlap:
         """From which character on the line may become an overlap."""
         if not self._text[: self._line].strip() and self._target().startswith(line.strip()):
             return 0
-        if self._rest:
-            places = range(max(len(line) - len(self._rest), 0), len(line))
-            may = (at for at in places if self._rest.startswith(line[at:]) and self._may_end(at))
+        if self._gap.rest:
+            places = range(max(len(line) - len(self._gap.rest), 0), len(line))
+            may = (
+                at for at in places if self._gap.rest.startswith(line[at:]) and self._may_end(at)
+            )
             return next(may, len(line))
         full = self._with_margin(line)
-        if full is not None and _columns(self._first).startswith(_columns(full)):
+        if full is not None and _columns(self._gap.first).startswith(_columns(full)):
             return 0
-        places = range(max(len(line) - len(self._tail), 0), len(line))
-        return next((at for at in places if self._tail.startswith(line[at:])), len(line))
+        places = range(max(len(line) - len(self._gap.tail), 0), len(line))
+        return next((at for at in places if self._gap.tail.startswith(line[at:])), len(line))
+
+
+def _lines_after(suffix: str, margin: str | None) -> tuple[str, str, str]:
+    """The first two lines with something on them, and what is after the cursor on its line."""
+    here, *below = [line.rstrip() for line in suffix[:_WINDOW].split("\n")]
+    rest = here.strip() if margin is None else ""
+    if margin is not None and here:
+        here = margin + here
+    first, second = ([line for line in (here, *below) if line] + ["", ""])[:2]
+    return ("", second, "") if len(first) > _LONGEST_REST else (first, second, rest)
 
 
 def _count_brackets(prefix: str, suffix: str) -> tuple[BracketReader, int]:
@@ -279,7 +337,7 @@ def _count_brackets(prefix: str, suffix: str) -> tuple[BracketReader, int]:
         reader.feed(char)
     if not guards:
         return reader, reader.depth
-    ahead = deepcopy(reader)
+    ahead = reader.copy()
     lowest = reader.open_brackets
     for char in suffix[:_WINDOW]:
         depth = ahead.depth
