@@ -7,6 +7,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import gc
 import os
+import resource
 import warnings
 
 _STDERR = 2
@@ -20,6 +21,7 @@ def run() -> None:
         _forget_current_directory()
         _occupy_standard_descriptors()
         _silence_warnings()
+        _forbid_core_dumps()
         from bigcode_cli.framework import signals
 
         signals.install()
@@ -58,6 +60,13 @@ def _silence_warnings() -> None:
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+
+
+def _forbid_core_dumps() -> None:
+    """Let no crash write the memory of this process to disk: it may hold secrets of a file."""
+    if os.environ.get("BIGCODE_DEBUG") != "1":
+        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _occupy_standard_descriptors() -> None:

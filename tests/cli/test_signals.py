@@ -109,3 +109,16 @@ def test_an_ignored_ctrl_c_stays_ignored(run: Run, checkpoint: Path) -> None:
         rest, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (0, b"")
     assert len(first + rest) == 300
+
+
+def test_a_crash_writes_no_memory_to_the_disk(run: Run) -> None:
+    """It may hold the secrets of a file."""
+    program = ("bash", "-c", 'ulimit -c unlimited; exec "$0" "$@"', BIGCODE)
+    with _started(run, "tag", program=program) as process:
+        limits = Path(f"/proc/{process.pid}/limits")
+        words: list[str] = []
+        while process.poll() is None and words[4:5] != ["0"]:
+            time.sleep(0.02)
+            lines = limits.read_text("utf-8").splitlines()
+            words = next(line for line in lines if line.startswith("Max core file size")).split()
+        assert words[4] == "0"
