@@ -149,19 +149,16 @@ class RemoteStream:
             RefusedPromptError: the server does not take the prompt in this form.
             Failure: there is no answer.
         """
-        from copy import deepcopy
-
+        
         from gpt_bigcode.completion.options import InfillOptions
         from gpt_bigcode.completion.run import SampleText
-        from gpt_bigcode.stopping.suffix import SuffixOverlap
+        from gpt_bigcode.stopping.suffix import GapSides
 
         self.prompt = prompt
         self._model, self._options = model, options
         trim = isinstance(options, InfillOptions) and options.trim
-        overlap = SuffixOverlap(prompt.text, prompt.suffix) if trim else None
-        self._texts = [
-            SampleText(prompt, options, deepcopy(overlap)) for _ in range(options.samples)
-        ]
+        gap = GapSides.of(prompt.text, prompt.suffix) if trim else None
+        self._texts = [SampleText(prompt, options, gap) for _ in range(options.samples)]
         self._reasons: list[str | None] = [None] * options.samples
         self._began = perf_counter()
         self._events = engine.stream(body)
