@@ -149,7 +149,6 @@ class RemoteStream:
             RefusedPromptError: the server does not take the prompt in this form.
             Failure: there is no answer.
         """
-        
         from gpt_bigcode.completion.options import InfillOptions
         from gpt_bigcode.completion.run import SampleText
         from gpt_bigcode.stopping.suffix import GapSides
