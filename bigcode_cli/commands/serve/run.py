@@ -31,6 +31,7 @@ from bigcode_cli.server.service import SHUTDOWN, Service
 
 HEADER_SECONDS = 5.0
 SHUTDOWN_SECONDS = 5.0
+_TELLING_SECONDS = 3  # for the clients of what did not end by itself
 _LARGEST_HEADER_BYTES = 1 << 16
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 _PRELOADING = 3600.0
@@ -117,7 +118,7 @@ async def _serve(
         log_level="critical",
         access_log=False,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=int(SHUTDOWN_SECONDS),
+        timeout_graceful_shutdown=int(SHUTDOWN_SECONDS) + _TELLING_SECONDS,
         h11_max_incomplete_event_size=_LARGEST_HEADER_BYTES,
         backlog=512,
         server_header=False,
@@ -185,7 +186,7 @@ async def _upkeep(service: Service, settings: Settings, server: _Server) -> None
         if server.should_exit:
             service.stopping = True
             stopping_since = stopping_since or monotonic()
-            if monotonic() - stopping_since > SHUTDOWN_SECONDS - 1:
+            if monotonic() - stopping_since > SHUTDOWN_SECONDS:
                 service.cancel_all(SHUTDOWN)
 
 

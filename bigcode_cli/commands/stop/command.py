@@ -15,7 +15,7 @@ from bigcode_cli.server.client.connection import Connection
 from bigcode_cli.server.client.unusable import ServerUnusableError
 from bigcode_cli.server.paths import socket_path
 
-STOP_SECONDS = 8.0
+STOP_SECONDS = 12.0
 _POLL_SECONDS = 0.02
 
 ModelName = Annotated[
