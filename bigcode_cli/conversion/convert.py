@@ -23,7 +23,7 @@ from bigcode_cli.framework.output import Notes, shown_bytes
 from bigcode_cli.hub.cache_reader import is_inside
 from bigcode_cli.hub.cache_writer import storage_errors
 from bigcode_cli.hub.checksums import file_digest, is_digest
-from bigcode_cli.hub.progress import Progress
+from bigcode_cli.hub.progress import ByteProgress
 from bigcode_cli.hub.repo_files import CONFIG_FILE, MAX_SUPPORTING_BYTES, supporting_files
 from bigcode_cli.hub.verify import require_consistent
 from bigcode_cli.io.atomic_files import make_private_folder, readable_mode
@@ -78,7 +78,7 @@ def convert(source: Source, target: Path, notes: Notes, *, private: bool) -> Non
         _require_space(folder, sum(sizes.values()))
         notes.note(f"{source.name}: converting {shown_bytes(size)} to safetensors")
         _copy_supporting_files(source.folder, folder, others)
-        with Progress(f"{source.name}: converted", size, notes) as progress:
+        with ByteProgress(f"{source.name}: converted", size, notes) as progress:
             _run_child(source, folder, files, progress)
         require_consistent(folder)
         digests = {path.name: file_digest(path, _SHA256) for path in sorted(folder.iterdir())}
@@ -193,7 +193,7 @@ def _copy_supporting_files(source: Path, target: Path, names: Sequence[str]) -> 
         (target / CONFIG_FILE).write_text(json.dumps(fields, indent=2) + "\n", "utf-8")
 
 
-def _run_child(source: Source, folder: Path, files: list[str], progress: Progress) -> None:
+def _run_child(source: Source, folder: Path, files: list[str], progress: ByteProgress) -> None:
     arguments = [
         *_CHILD,
         str(os.getpid()),
@@ -233,7 +233,7 @@ def child_environment() -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _handle(source: Source, said: Mapping[str, Any], progress: Progress) -> bool:
+def _handle(source: Source, said: Mapping[str, Any], progress: ByteProgress) -> bool:
     """Handle one line of the process; tell whether it was the last one.
 
     Raises:

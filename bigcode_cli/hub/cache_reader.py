@@ -15,7 +15,7 @@ BRANCH = "main"
 LONGEST_NAME = 200
 """No name is longer; messages show this much of what cannot be one."""
 _NAME = r"[A-Za-z0-9][\w.-]{0,95}"
-_REPOSITORY = re.compile(rf"{_NAME}(/{_NAME})?", re.ASCII)
+REPOSITORY = re.compile(rf"{_NAME}(/{_NAME})?", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 _LONGEST_REFERENCE_BYTES = 100
 _FOLDER_PREFIX = "models--"
@@ -43,7 +43,7 @@ def _expanded(path: str) -> Path:
 def is_repository(name: str) -> bool:
     """Tell whether a name can be that of a repository."""
     doubled = ".." in name or "--" in name or name.endswith((".git", "-", "."))
-    return bool(_REPOSITORY.fullmatch(name)) and not doubled
+    return bool(REPOSITORY.fullmatch(name)) and not doubled
 
 
 def validate_revision(revision: str, *, option: str) -> str:

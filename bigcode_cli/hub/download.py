@@ -15,7 +15,7 @@ from bigcode_cli.framework.errors import Failure
 from bigcode_cli.hub.checksums import new_hasher
 from bigcode_cli.hub.client import Hub, wrong_hash
 from bigcode_cli.hub.errors import RetryableError, refuse_web_page
-from bigcode_cli.hub.progress import Progress
+from bigcode_cli.hub.progress import ByteProgress
 from bigcode_cli.hub.repo_files import RemoteFile
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Transfer:
     repository: str
     commit: str
     known: Mapping[str, bytes]
-    progress: Progress
+    progress: ByteProgress
 
     def fetch(self, file: RemoteFile, path: Path) -> None:
         """Write the file's content to `path` and check its hash.
@@ -90,7 +90,7 @@ class Transfer:
 class _Part:
     """What has come of a file so far."""
 
-    def __init__(self, file: RemoteFile, stream: BinaryIO, progress: Progress) -> None:
+    def __init__(self, file: RemoteFile, stream: BinaryIO, progress: ByteProgress) -> None:
         self.file = file
         self.received = 0
         self.hasher = new_hasher(file.digest, file.size)

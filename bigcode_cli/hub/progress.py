@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Self
 from bigcode_cli.framework.output import Notes, shown_bytes
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
+    from rich.progress import Progress
 
 _LINE_SECONDS = 5.0
 _REDRAW_SECONDS = 0.1
 
 
-class Progress:
-    """Counts bytes; use it in a `with` statement, which takes the bar away at the end."""
+class ByteProgress:
+    """Counts bytes; use it in a `with` statement, which removes the bar at the end."""
 
     def __init__(self, name: str, total_bytes: int, notes: Notes) -> None:
         self._name = name
@@ -25,15 +24,14 @@ class Progress:
         self._notes = notes
         self._done = 0
         self._began = self._shown = time.monotonic()
-        self._bar: Bar | None = None
-        self._task: TaskID | None = None
+        self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
         """Show the bar, if stderr is a terminal that can."""
         terminal = sys.stderr is not None and sys.stderr.isatty()
         if terminal and not self._notes.quiet and os.environ.get("TERM") != "dumb":
             self._bar = _new_bar()
-            self._task = self._bar.add_task(self._name, total=self._total)
+            self._bar.add_task(self._name, total=self._total)
             self._bar.start()
         return self
 
@@ -43,7 +41,7 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
 
@@ -61,55 +59,38 @@ class Progress:
             self.say(text)
 
     def advance(self, count: int) -> None:
-        """Count bytes that have come, or that are needed again if negative."""
+        """Count received bytes; a negative count takes back what has to come again."""
         self._done += count
-        self._show()
-
-    def _show(self) -> None:
-        now, there = time.monotonic(), max(self._done, 0)
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=there)
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=self._done)
             if now - self._shown > _REDRAW_SECONDS:
                 self._shown = now
                 self._bar.refresh()
         elif now - self._shown > _LINE_SECONDS:
             self._shown = now
-            rate = there / (now - self._began)
-            left = (self._total - there) / rate if rate else 0.0
-            done, total = shown_bytes(there), shown_bytes(self._total)
-            self._notes.note(
-                f"{self._name}: {done} of {total}, {shown_bytes(rate)}/s, {_duration(left)} left"
-            )
+            rate = self._done / (now - self._began)
+            minutes, seconds = divmod(round((self._total - self._done) / rate) if rate else 0, 60)
+            done, total = shown_bytes(self._done), shown_bytes(self._total)
+            left = f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left"
+            self._notes.note(f"{self._name}: {done} of {total}, {shown_bytes(rate)}/s, {left}")
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _new_bar() -> "Bar":
+def _new_bar() -> "Progress":
     """Build the bar; it draws only when it is told to, so that no thread outlives Ctrl-C."""
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
     from rich.table import Column
 
     def one_line() -> Column:
         return Column(no_wrap=True)
 
-    return Progress(
-        TextColumn("{task.description}", markup=False, table_column=one_line()),
-        BarColumn(),  # the one that gives way on a narrow terminal
-        DownloadColumn(table_column=one_line()),
-        TransferSpeedColumn(table_column=one_line()),
-        TimeRemainingColumn(compact=True, table_column=one_line()),
+    return progress.Progress(
+        progress.TextColumn("{task.description}", markup=False, table_column=one_line()),
+        progress.BarColumn(),  # the one that gives way on a narrow terminal
+        progress.DownloadColumn(table_column=one_line()),
+        progress.TransferSpeedColumn(table_column=one_line()),
+        progress.TimeRemainingColumn(compact=True, table_column=one_line()),
         console=Console(stderr=True, markup=False, highlight=False),
         auto_refresh=False,
         transient=True,

@@ -14,7 +14,7 @@ from bigcode_cli.hub.client import Hub
 from bigcode_cli.hub.download import Transfer
 from bigcode_cli.hub.errors import RetryableError
 from bigcode_cli.hub.network_settings import SLUG, is_offline
-from bigcode_cli.hub.progress import Progress
+from bigcode_cli.hub.progress import ByteProgress
 from bigcode_cli.hub.repo_files import RemoteFile
 from bigcode_cli.models.describe import describe
 from bigcode_cli.models.resolve import find_cached, usable
@@ -111,7 +111,7 @@ def _fetch_all(
     size = shown_bytes(sum(file.size for file in missing))
     notes.note(f"{repository.name} at {commit[:8]}: {size} of {shown_bytes(total)} to fetch")
     store.require_space(missing)
-    with Progress(repository.name, total, notes) as progress:
+    with ByteProgress(repository.name, total, notes) as progress:
         store.say = progress.say
         transfer = Transfer(
             hub=hub, repository=repository.name, commit=commit, known=known, progress=progress

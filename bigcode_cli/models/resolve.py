@@ -1,7 +1,6 @@
 """Finds the folder of a model by name: built-in, a folder, or a repository in the local cache."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from bigcode_cli.framework.settings import (
 from bigcode_cli.hub.cache_reader import (
     BRANCH,
     LONGEST_NAME,
+    REPOSITORY,
     CachedRepository,
     cache_root,
     repositories,
@@ -40,7 +40,6 @@ BUILT_IN_PACKAGES: Mapping[str, str] = MappingProxyType(
 """The package that each built-in model lies in; an installation need not have all of them."""
 
 _SETTINGS = MappingProxyType({"classify": "classify-model", "tag": "tag-model"})
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +172,7 @@ def _folder(name: str) -> Found:
 
 
 def _validate(name: str, repository: str, option: str) -> None:
-    fits = _REPOSITORY.fullmatch(repository) or repository.count("/") > 1
+    fits = REPOSITORY.fullmatch(repository) or repository.count("/") > 1
     if len(name) > LONGEST_NAME or name.startswith("-") or ".." in name or not fits:
         shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
         hint = "a model is a NAME, OWNER/NAME[@REVISION], or a path that starts with ./ or /"

@@ -108,3 +108,23 @@ def test_a_table_on_a_terminal(run: Run) -> None:
     done = run(program=program, env={"TERM": "xterm"}, stdin=-3)
     assert b"\x1b[1m" in done.stdout
     assert b"pocket-coder" in done.stdout
+
+
+@pytest.mark.parametrize("reference", [None, "e" * 40], ids=["none", "ahead"])
+def test_what_is_listed_is_found(reference: str | None, run: Run, checkpoint: Path) -> None:
+    """A copy without references, or an update that broke off: all commands say the same."""
+    root = Path(run.environment["HOME"]) / ".cache" / "huggingface" / "hub"
+    snapshot = add_to_cache(root, NAME, checkpoint, reference=None)
+    if reference is not None:
+        (root / "models--acme--tiny" / "refs" / "main").write_text(reference, "utf-8")
+    listed = run("models", "list", "--format=json").json["models"]
+    assert (NAME, snapshot.name) in [(entry["name"], entry["revision"]) for entry in listed]
+    note = f"{NAME}: no branch main in the cache; using its only commit {snapshot.name}"
+    for command in ("show", "path", "verify"):
+        done = run("models", command, NAME, "--format=json")
+        assert (done.status, done.json["revision"]) == (0, snapshot.name)
+        assert note in done.stderr
+    done = run("complete", "-m", NAME, "--max-tokens=3")
+    assert done.status == 0
+    assert note in done.stderr
+    assert run("models", "pull", "--offline", NAME).stdout == bytes(snapshot) + b"\n"

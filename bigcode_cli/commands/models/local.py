@@ -6,10 +6,14 @@ What a command needs is imported when it runs, so that `bigcode --help` does not
 import os
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from bigcode_cli.commands.models.options import Available, CachedName, DefaultName, ModelName
 from bigcode_cli.commands.models.remote import convert_model, pull_model, update_models
 from bigcode_cli.framework.options import Format, OutputFormat, Yes
+
+if TYPE_CHECKING:
+    from bigcode_cli.models.resolve import Found
 
 
 def list_models(
@@ -50,9 +54,8 @@ def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None: 
     from bigcode_cli.framework.output import write_document, write_facts
     from bigcode_cli.hub.cache_reader import file_sizes
     from bigcode_cli.models import describe
-    from bigcode_cli.models.resolve import find_model
 
-    found = find_model(name, option="NAME")
+    found = _find(name)
     facts = describe.describe(found.directory)
     document = facts_of(found, facts)
     document["precision"] = describe.stored_precision(found.directory)
@@ -67,12 +70,22 @@ def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None: 
     write_facts(shown_facts(document))
 
 
-def path_of_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
-    """Print the folder of a model."""
-    from bigcode_cli.framework.output import Result, write_document
+def _find(name: str) -> "Found":
+    """Find a model, and say what the user should know about the choice."""
+    from bigcode_cli.framework.output import Notes
     from bigcode_cli.models.resolve import find_model
 
     found = find_model(name, option="NAME")
+    if found.note is not None:
+        Notes().note(found.note)
+    return found
+
+
+def path_of_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
+    """Print the folder of a model."""
+    from bigcode_cli.framework.output import Result, write_document
+
+    found = _find(name)
     if format is not OutputFormat.TEXT:
         place = str(found.directory.absolute())
         document = {"name": found.name, "revision": found.revision, "path": place}
@@ -90,9 +103,8 @@ def verify_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None
     from bigcode_cli.commands.models.views import shown_verification
     from bigcode_cli.framework.output import write_document, write_facts
     from bigcode_cli.hub import verify
-    from bigcode_cli.models.resolve import find_model
 
-    found = find_model(name, option="NAME")
+    found = _find(name)
     verify.require_model(found.directory)
     files = list(verify.checked_files(found.directory))
     verify.require_right(files, found.name)
