@@ -65,7 +65,7 @@ EXAMPLES = {
     \b
     Examples:
     $ bigcode score src/
-    $ bigcode score --staged --max-rise 2
+    $ bigcode score --staged --max-rise 3
     $ bigcode score --worst 10 src/
     """,
     "classify": """

@@ -359,3 +359,19 @@ def test_a_file_that_was_scored_is_not_computed_again_when_it_is_staged(
     assert done.status == 1
     assert "2 of 2 files had been scored before" in done.stderr
     assert " s to load" not in done.stderr
+
+
+def test_a_gate_that_fails_says_how_to_see_the_lines(
+    run: Run, model: Path, repository: Repository
+) -> None:
+    repository.stage("a.py", GOOD)
+    repository.commit()
+    repository.stage("a.py", GOOD + "value_13 = 169\n" + BAD)
+    gate = ("score", "-m", model, "--staged", "--max-rise", "3")
+    done = run(*gate, env=ENVIRONMENT)
+    assert done.status == 1
+    assert done.stderr == "bigcode: note: add --worst 10 to see the most surprising lines\n"
+    done = run(*gate, "--worst", "1", env=ENVIRONMENT)
+    assert done.stdout.decode().splitlines()[1].startswith("a.py:14: ")
+    assert done.stdout.decode().endswith(" bits/byte: @@ -1 +1 @@ %^&*()\n")
+    assert done.stderr == ""

@@ -40,7 +40,7 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
     Every token is scored exactly once; an end-of-text token is prepended as context and not scored.
     Folders are searched without hidden files and files that git ignores. Non-text files are
     skipped, unless given alone. With --staged, git's index is read and only added lines are judged:
-    `--staged --max-rise 2` compares them with the same file in HEAD.
+    `--staged --max-rise 3` compares them with the same file in HEAD.
     """
     _refuse_contradictions(scoring, table)
     page = None if table.html is None else _prepare_page(table.html)
@@ -78,6 +78,8 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
         load = partial(remote_scorer, str(server.server), found, notes)
         served = ServedModel(found, model, OFF)
     totals = run.execute(texts, partial(judging_model, "score", served, notes, load))
+    if totals.counts["failed"] and table.worst is None and table.format is TableFormat.TEXT:
+        notes.note("add --worst 10 to see the most surprising lines")
     status = totals.exit_status(strict=gates.strict, exit_zero=gates.exit_zero)
     if status is not ExitStatus.DONE:
         raise typer.Exit(status)

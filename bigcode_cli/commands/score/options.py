@@ -50,7 +50,7 @@ class GateOptions:
             0,
             _MOST_BITS,
             panel=GATES,
-            shown_default=f"{DEFAULT_MAX_RISE} over a baseline; HEAD is not compared",
+            shown_default=f"{DEFAULT_MAX_RISE} with --baseline",
         ),
     ] = None
     min_tokens: Annotated[
