@@ -15,6 +15,8 @@ from gpt_bigcode.errors import OptionError
 _CPU_INFO = Path("/proc/cpuinfo")
 _MEMORY_INFO = Path("/proc/meminfo")
 _CGROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_MAX_THREADS = 1024
 # Processors that multiply bfloat16 in hardware: Intel and AMD, Arm.
 BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 # ... and those with matrix units, where it is the fastest format for many rows.
@@ -206,10 +208,6 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
-
-
-_OWN_GROUPS = Path("/proc/self/cgroup")
-_MAX_THREADS = 1024
 
 
 def choose_threads(threads: int | None = None) -> int:

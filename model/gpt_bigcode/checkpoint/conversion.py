@@ -185,7 +185,6 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 _PROJECTION = re.compile(r"\.(attn\.(c_attn|q_attn|kv_attn|c_proj)|mlp\.(c_fc|c_proj))\.weight$")
-_MASK_BUFFER = re.compile(r"\.attn\.(bias|masked_bias)$")
 # Options of that code that name things of the reference's configuration, or change no number.
 _DROPPED = frozenset(
     {"attention_head_type", "auto_map", "architectures", "model_type", "reorder_and_upcast_attn"}
@@ -238,7 +237,7 @@ def convert_tensors(
     turned = {
         name: value.t() if _PROJECTION.search(name) else value
         for name, value in tensors.items()
-        if not _MASK_BUFFER.search(name)
+        if not MASK_BUFFER.search(name)
     }
     if config["attention_head_type"] == "multihead":
         turned = {name: _interleave(name, value, heads) for name, value in turned.items()}
