@@ -18,7 +18,7 @@ from bigcode_cli.framework.errors import Failure
 from bigcode_cli.hub.cache_reader import CachedRepository, files_below, repositories
 from bigcode_cli.hub.cache_writer import ORPHAN_SECONDS, storage_errors
 from bigcode_cli.io.caches import entries_of_models, free_models
-from gpt_bigcode.checkpoint.weights_id import weights_id
+from gpt_bigcode.checkpoint.tensor_index import weights_id
 from gpt_bigcode.errors import GPTBigCodeError
 
 _WAIT_SECONDS = 2.0

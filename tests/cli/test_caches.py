@@ -6,7 +6,7 @@ import pytest
 
 from bigcode_cli.io.caches import CACHES
 from cached_models import add_to_cache
-from gpt_bigcode.checkpoint.weights_id import weights_id
+from gpt_bigcode.checkpoint.tensor_index import weights_id
 from gpt_bigcode.storage.disk_cache import DiskCache
 from program import Run
 from scripted_models import encode, write_checkpoint

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpt_bigcode.backends import numpy_prefill as prompt_reading
+from gpt_bigcode.backends import numpy_rows as prompt_reading
 from gpt_bigcode.backends.interfaces import Row as ScoredRow
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.numpy_heads import NumpyScorer
-from gpt_bigcode.backends.numpy_prefill import BLOCK_TOKENS, Row, half_blocks, read_parts
+from gpt_bigcode.backends.numpy_rows import BLOCK_TOKENS, Row, half_blocks, read_parts
 from reference_models import make_ours, tiny_fields, token_ids
 
 SECONDS = 60  # until a test gives up on a thread

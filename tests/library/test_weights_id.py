@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpt_bigcode.checkpoint.loading import save_model
-from gpt_bigcode.checkpoint.weights_id import weights_id
+from gpt_bigcode.checkpoint.tensor_index import weights_id
 from gpt_bigcode.errors import CheckpointMissingError
 from reference_models import make_ours, tiny_fields
 

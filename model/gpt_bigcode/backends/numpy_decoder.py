@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_bigcode.backends.numpy_prefill import BLOCK_TOKENS, Row, half_blocks, read_parts
+from gpt_bigcode.backends.numpy_rows import BLOCK_TOKENS, Row, half_blocks, read_parts
 from gpt_bigcode.checkpoint.tensor_index import (
     CONFIG_FILE,
     HEAD,
@@ -38,8 +38,6 @@ _CHUNK_TOKENS = 512  # of a row by itself: threads that share Python's lock do m
 _SCORES_AT_ONCE = 1 << 18  # 1 MiB: few calls, and scores that stay near the core
 _GUESS_COST = 0.45  # products of single rows stay exact, and only the weights are read once
 _LEAST_QUERIES = 16  # fewer at once would make too many calls
-
-
 _GELU_LINEAR = np.float32(-2 * math.sqrt(2 / math.pi))
 _GELU_CUBIC = np.float32(-2 * math.sqrt(2 / math.pi) * 0.044715)
 
@@ -66,16 +64,14 @@ def _silu(x: Floats) -> Floats:
     return np.asarray(0.5 * x * (1 + np.tanh(0.5 * x)), np.float32)
 
 
-def _relu(x: Floats) -> Floats:
-    return np.maximum(x, np.float32(0))
-
-
-def _tanh(x: Floats) -> Floats:
-    return np.asarray(np.tanh(x), np.float32)
-
-
 _FUNCTIONS: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
-    {"relu": _relu, "silu": _silu, "tanh": _tanh, "gelu": _gelu, "gelu_tanh": _gelu_tanh}
+    {
+        "relu": lambda x: np.maximum(x, np.float32(0)),
+        "silu": _silu,
+        "tanh": np.tanh,
+        "gelu": _gelu,
+        "gelu_tanh": _gelu_tanh,
+    }
 )
 
 
@@ -117,8 +113,7 @@ class NumpyDecoder:
             ConfigError, CheckpointError: as for `gpt_bigcode.checkpoint.loading.load_model`.
         """
         config = GPTBigCodeConfig.from_json_file(directory / CONFIG_FILE)
-        stored = find_tensors(directory, config, task, _same)
-        return cls(config, _read(stored), threads=threads)
+        return cls(config, _read(find_tensors(directory, config, task, _same)), threads=threads)
 
     @property
     def context_length(self) -> int:
@@ -153,7 +148,7 @@ class NumpyDecoder:
 
     def decode(self, tokens: Sequence[int]) -> Floats:
         """Append one token to each row. [B, V]."""
-        return self._forward(self._rows, [(token,) for token in tokens])
+        return self.head(self._read(self._rows, [(token,) for token in tokens], last=True))
 
     def append(self, tokens: Sequence[int]) -> Floats:
         """Append T tokens to the only row; the logits after each, [T, V], as `decode` gives them.
@@ -183,8 +178,8 @@ class NumpyDecoder:
     def identity(self) -> str:
         """What else the numbers depend on."""
         threads = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS")
-        parts = f"{threads} threads, parts of {BLOCK_TOKENS // 2}"
-        return f"NumPy {np.__version__}, float32, {parts}, {processor_name()}"
+        how = f"{threads} threads, parts of {BLOCK_TOKENS // 2}, {processor_name()}"
+        return f"NumPy {np.__version__}, float32, {how}"
 
     def prefill_after(
         self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
@@ -199,9 +194,8 @@ class NumpyDecoder:
             row.store[..., row.length : end, :] = tokens
             row.length = end
         row.length = row.length if known is None else known
-        logits = self._read_prompt(row, prompt)
         self._rows = [row]
-        return logits
+        return self._read_prompt(row, prompt)
 
     def block(self, index: int) -> bytes:
         """The keys and values of a whole block of the only row."""
@@ -240,11 +234,9 @@ class NumpyDecoder:
         """
 
         def read(part: Row, tokens: Sequence[int]) -> Result:
-            start = part.length
-            return use(start, self._read([part], [tokens]))
+            return use(part.length, self._read([part], [tokens]))
 
-        starts = range(0, len(ids), _CHUNK_TOKENS)
-        parts = [ids[start : start + _CHUNK_TOKENS] for start in starts]
+        parts = [ids[at : at + _CHUNK_TOKENS] for at in range(0, len(ids), _CHUNK_TOKENS)]
         return read_parts(read, self._empty_row(), parts, threads)
 
     def last_state(self, ids: Sequence[int]) -> Floats:
@@ -275,10 +267,6 @@ class NumpyDecoder:
 
         parts = half_blocks(prompt, row.length)
         return self.head(read_parts(read, row, parts, self._threads)[-1])
-
-    def _forward(self, rows: Sequence[Row], new: Sequence[Sequence[int]]) -> Floats:
-        """Read the new tokens of every row; the logits after the last of each, [B, V]."""
-        return self.head(self._read(rows, new, last=True))
 
     def _read(
         self, rows: Sequence[Row], new: Sequence[Sequence[int]], *, last: bool = False

@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
-from gpt_bigcode.backends.interfaces import Decoder, Labeler, Scorer
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
-from gpt_bigcode.backends.numpy_heads import NumpyLabeler, NumpyScorer
-from gpt_bigcode.backends.row_threads import row_threads
+from gpt_bigcode.backends.numpy_rows import row_threads
 from gpt_bigcode.checkpoint.tensor_index import Task, require_head, weight_files
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import (
@@ -20,6 +18,7 @@ from gpt_bigcode.errors import (
 from gpt_bigcode.hardware import EngineOptions, Job, LoadingPolicy, choose_threads
 
 if TYPE_CHECKING:
+    from gpt_bigcode.backends.interfaces import Decoder, Labeler, Scorer
     from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 
 # Above this size the faster kernels of PyTorch make up for the time that its import takes.
@@ -28,7 +27,7 @@ MAX_INSTANT_BYTES = 64 * 10**6
 
 def open_decoder(
     directory: Path, config: GPTBigCodeConfig, **options: Unpack[EngineOptions]
-) -> Decoder:
+) -> "Decoder":
     """Load the weights of a language model where they are computed best.
 
     Args:
@@ -83,12 +82,14 @@ def _is_small(directory: Path, config: GPTBigCodeConfig) -> bool:
 
 def open_scorer(
     directory: Path, config: GPTBigCodeConfig, **options: Unpack[EngineOptions]
-) -> Scorer:
+) -> "Scorer":
     """Load the weights of a language model; arguments and errors are those of `open_decoder`."""
     threads, policy = options.get("threads"), options.get("policy") or LoadingPolicy()
     options["policy"] = replace(policy, job=Job.SCORING)
     decoder = open_decoder(directory, config, **options)
     if isinstance(decoder, NumpyDecoder):
+        from gpt_bigcode.backends.numpy_heads import NumpyScorer
+
         return NumpyScorer(decoder, threads=row_threads(threads))
     from gpt_bigcode.backends.torch_heads import TorchScorer
 
@@ -97,7 +98,7 @@ def open_scorer(
 
 def open_labeler(
     directory: Path, config: GPTBigCodeConfig, *, task: Task, **options: Unpack[EngineOptions]
-) -> Labeler:
+) -> "Labeler":
     """Load the weights of a classifier where they are computed best.
 
     Args:
@@ -115,6 +116,8 @@ def open_labeler(
     require_head(directory, task)
     choose_threads(threads)
     if is_instant(directory, config, device=device, precision=precision):
+        from gpt_bigcode.backends.numpy_heads import NumpyLabeler
+
         try:
             decoder = NumpyDecoder.load(directory, task=task)
             return NumpyLabeler(decoder, task, threads=row_threads(threads))

@@ -16,7 +16,7 @@ from time import perf_counter
 import numpy as np
 
 from gpt_bigcode.backends.interfaces import BlockDecoder, Logits, StepDecoder
-from gpt_bigcode.checkpoint.weights_id import weights_id
+from gpt_bigcode.checkpoint.tensor_index import weights_id
 from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.storage.disk_cache import DiskCache
 

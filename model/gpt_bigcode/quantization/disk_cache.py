@@ -15,8 +15,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from gpt_bigcode.storage.disk_cache import DiskCache
-from gpt_bigcode.storage.entry import CachedFile
+from gpt_bigcode.storage.disk_cache import CachedFile, DiskCache
 
 _LIMIT_BYTES = 32 << 30
 _SPARE_BYTES = 1 << 30

@@ -31,8 +31,8 @@ from gpt_bigcode.checkpoint.tensor_index import (
     StoredTensor,
     Task,
     find_tensors,
+    weights_id,
 )
-from gpt_bigcode.checkpoint.weights_id import weights_id
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import NonFiniteError, UnreadableFileError
 from gpt_bigcode.hardware import MATRIX_FLAGS, LoadingPolicy, Precision, cpu_flags

@@ -1,11 +1,14 @@
-"""One text's keys and values in NumPy, and how chunks of a long prompt are computed in parallel.
+"""What NumPy computes in parallel: rows, and the chunks of a long prompt.
 
-In each layer a chunk of a prompt needs the keys and values that
-the chunks before it made there, and nothing else of them. So one thread may read a chunk while
-another, a few layers later, reads the next: the numbers are those of one thread. A thread that has
-to wait does so asleep, unlike those of a BLAS, and has little to wait for on a busy machine.
+NumPy releases Python's lock inside its loops, so threads share the processor without sharing a
+product: the numbers are those of one thread. Waiting threads sleep, unlike those of a BLAS.
+
+Rows are independent. A chunk of a prompt needs, in each layer, the keys and values that the chunks
+before it made there, and nothing else of them: so one thread may compute a chunk while another, a
+few layers later, computes the next.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -15,7 +18,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt_bigcode.hardware import choose_threads
+
 Floats = NDArray[np.float32]
+Input = TypeVar("Input")
 Result = TypeVar("Result")
 BLOCK_TOKENS = 256  # what the prefix cache keeps at once, and by what a row grows
 _LEAST_TOKENS = 32  # fewer in a chunk would make too many calls
@@ -185,3 +191,30 @@ def _started(work: Callable[[], None]) -> Thread | None:
     except RuntimeError:
         return None
     return thread
+
+
+def row_threads(threads: int | None) -> int:
+    """How many rows are computed at once.
+
+    Args:
+        threads: as for `hardware.choose_threads`. One, where the BLAS itself was given, or left,
+            more than one thread (OPENBLAS_NUM_THREADS): together they would be too many.
+    """
+    alone = os.environ.get("OPENBLAS_NUM_THREADS") == "1"
+    return choose_threads(threads) if alone else 1
+
+
+def compute_rows(
+    compute: Callable[[Input], Result], rows: Sequence[Input], threads: int
+) -> list[Result]:
+    """The result of each row, in their order; the first error is raised at once, Ctrl-C too."""
+    if min(threads, len(rows)) <= 1:
+        return [compute(row) for row in rows]
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(min(threads, len(rows)))
+    try:
+        return list(pool.map(compute, rows))
+    finally:
+        # Nobody waits for a row whose result nobody wants any more: it may take seconds.
+        pool.shutdown(wait=False, cancel_futures=True)
