@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpt_bigcode.backends import numpy_rows as prompt_reading
+from gpt_bigcode.backends import numpy_rows
 from gpt_bigcode.backends.interfaces import Row as ScoredRow
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.numpy_heads import NumpyScorer
@@ -158,6 +158,6 @@ def test_fewer_threads_than_asked_for_are_enough(monkeypatch: pytest.MonkeyPatch
         def start(self) -> None:
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(prompt_reading, "Thread", Denied)
+    monkeypatch.setattr(numpy_rows, "Thread", Denied)
     parts = [range(start, start + 10) for start in range(0, 100, 10)]
     assert len(read_parts(Reader(), new_row(), parts, 4)) == 10
