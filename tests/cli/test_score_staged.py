@@ -326,11 +326,14 @@ def test_max_rise_compares_added_lines_with_the_file_in_head(
     assert " above the file in HEAD (0.000); at most 3" in entries["good.py"]["findings"][0]
     assert entries["good.py"]["baseline_bits_per_byte"] < 0.01
     assert done.json["summary"]["compared"] == 2
-    assert done.stderr == "bigcode: note: 1 of 3 files not in HEAD\n"
+    assert done.stderr == "bigcode: note: 1 of 3 files without enough in HEAD\n"
     assert gate("strange.csv", "--strict").status == 0
     done = gate("new.py", "--strict")
     assert done.status == 3
-    assert "error[not-judged]: --strict: nothing was compared: no file is in HEAD" in done.stderr
+    assert (
+        "error[not-judged]: --strict: nothing was compared: no file has enough text in HEAD"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -375,3 +378,18 @@ def test_a_gate_that_fails_says_how_to_see_the_lines(
     assert done.stdout.decode().splitlines()[1].startswith("a.py:14: ")
     assert done.stdout.decode().endswith(" bits/byte: @@ -1 +1 @@ %^&*()\n")
     assert done.stderr == ""
+
+
+def test_a_handful_of_tokens_in_head_is_no_past(
+    run: Run, model: Path, repository: Repository
+) -> None:
+    """Their mean is chance: noise in a new file must not pass because of it."""
+    repository.stage("a.py", "@@@\n")
+    repository.commit()
+    repository.stage("a.py", "@@@\n" + BAD)
+    options = ("--staged", "--max-rise", "3", "--format", "json")
+    done = run("score", "-m", model, *options, env=ENVIRONMENT)
+    assert (done.status, done.json["files"][0]["verdict"]) == (0, "not-compared")
+    assert "note: nothing was compared: no file has enough text in HEAD" in done.stderr
+    done = run("score", "-m", model, *options, "--min-tokens", "2", env=ENVIRONMENT)
+    assert done.json["files"][0]["verdict"] == "pass"

@@ -81,7 +81,8 @@ class Gates:
         """
         if self.baseline is not None:
             return self.baseline.get(path)
-        return None if past is None else past.bits_per_byte
+        enough = past is not None and past.tokens >= self.min_tokens  # less says nothing
+        return past.bits_per_byte if past is not None and enough else None
 
     def judge(self, judged: "NllStats", whole: "NllStats", known: float | None) -> Judgement | None:
         """The verdict on a file; None if there are no gates.
@@ -108,10 +109,11 @@ class Gates:
             count: how many there was nothing to compare with.
             files: of how many.
         """
-        where = "in the baseline" if self.baseline is not None else "in HEAD"
+        lack = "is in the baseline" if self.baseline is not None else "has enough text in HEAD"
         if count == files:
-            return f"nothing was compared: no file is {where}"
-        return f"{count:,} of {plural(files, 'file')} not {where}"
+            return f"nothing was compared: no file {lack}"
+        missing = "not in the baseline" if self.baseline is not None else "without enough in HEAD"
+        return f"{count:,} of {plural(files, 'file')} {missing}"
 
     def _findings(
         self, judged: "NllStats", whole: "NllStats", known: float | None
