@@ -196,7 +196,7 @@ def test_a_checkpoint_says_from_which_score_on_its_labels_count(
 
 @pytest.mark.parametrize(
     "field",
-    [0.5, [], {"treshold": 0.5}, {"threshold": "0.5"}, {"threshold": 2}, {"threshold": True}],
+    [[], {"treshold": 0.5}, {"threshold": "0.5"}, {"threshold": 2}, {"threshold": True}],
 )
 def test_a_threshold_that_is_none_is_refused(field: object) -> None:
     config = GPTBigCodeConfig.from_dict({"n_embd": 8, "n_head": 2, "classification": field})

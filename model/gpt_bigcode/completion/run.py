@@ -11,6 +11,7 @@ from gpt_bigcode.completion.prompt import Prompt
 from gpt_bigcode.completion.results import Choice, Completion, Timings
 from gpt_bigcode.generation.first_token import FirstToken
 from gpt_bigcode.generation.loop import GeneratedToken, Generation
+from gpt_bigcode.generation.loop_rule import LoopRule
 from gpt_bigcode.generation.prefix_cache import PrefixDecoder
 from gpt_bigcode.generation.sampling import Rule, Sampler
 from gpt_bigcode.generation.speculative import look_ahead
@@ -65,6 +66,7 @@ class CompletionRun:
     def _sampler(self) -> Sampler:
         tokenizer, prompt, sampler = self.model.tokenizer, self.prompt, self.options.sampler
         rules: list[Rule] = [Utf8Rule(tokenizer.spellings, tokenizer.utf8, prompt.before)]
+        rules.append(LoopRule(tokenizer.spellings))
         if not prompt.text and not prompt.suffix:
             rules.append(FirstToken(self.model.end_ids))
         if prompt.healed:

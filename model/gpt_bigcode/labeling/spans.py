@@ -29,7 +29,7 @@ _LONG_BRIDGE = re.compile(r"[\w+.~%@-]{1,16}")
 # A token may hold a bit of what surrounds a secret.
 _BEFORE, _AFTER = "\"'`=:<(,;", "\"'`,;>"
 EMAIL, IP_ADDRESS = "EMAIL", "IP_ADDRESS"
-SUSPECTED = {EMAIL: 0.1, IP_ADDRESS: 0.01}
+SUSPECTED = {EMAIL: 0.1, IP_ADDRESS: 0.004}
 """From this probability of one of its tokens on, what has the shape of an address is one.
 
 Versions, addresses of documentation and those of private networks stay ten times below.
