@@ -32,7 +32,8 @@ def write_files(folder: Path, megabytes: float) -> list[str]:
     """Copy files of installed packages until there are enough bytes; return their texts."""
     paths = sorted(Path(sysconfig.get_path("purelib")).rglob("*.py"))
     random.Random(5).shuffle(paths)  # noqa: S311  # the same choice each time
-    texts, size = [], 0
+    texts: list[str] = []
+    size = 0
     for path in paths:
         data = path.read_bytes()
         if size >= megabytes * _MEGABYTE:

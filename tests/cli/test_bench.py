@@ -13,13 +13,14 @@ import pytest
 from bigcode_cli.commands.bench.options import BenchOptions, Shape
 from bigcode_cli.commands.bench.run import Bench, random_checkpoint
 from bigcode_cli.framework.errors import Failure
-from bigcode_cli.framework.options import ModelOptions, Precision
+from bigcode_cli.framework.options import ModelOptions
 from bigcode_cli.framework.output import shown_bytes
 from gpt_bigcode import hardware
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.benchmarking import measure
 from gpt_bigcode.benchmarking import random_weights as library
 from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.hardware import Precision
 from program import Run
 
 QUICK = ("bench", "--device=cpu", "--precision=float32", "--context=40")

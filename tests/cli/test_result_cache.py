@@ -11,7 +11,8 @@ import pytest
 
 from bigcode_cli.files import result_cache
 from bigcode_cli.files.result_cache import ResultCache, hash_text, model_scope
-from bigcode_cli.framework.options import ModelOptions, Precision
+from bigcode_cli.framework.options import ModelOptions
+from gpt_bigcode.hardware import Precision
 from program import BIGCODE, Outcome, Run
 from scripted_models import encode, numbered_lines, write_checkpoint
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +147,7 @@ def test_the_folder_of_git_itself_may_be_named(repository: Repository) -> None:
 
 
 @pytest.fixture(params=["git", "rules"])
-def fifo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+def fifo(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     folder = tmp_path / "d"
     _make(folder, "a.py", "b.log", "sub/c.py", "sub/d.log")
     (folder / ".gitignore").write_text("*.log\n", "utf-8")

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,7 +132,7 @@ def test_json_out_of_bounds(name: str, tmp_path: Path) -> None:
     assert "\n" not in caught.value.reason
 
 
-GOOD_JSON = (
+GOOD_JSON: tuple[Any, ...] = (
     [1, -(2**63), 2**64 - 1, 1.5e300, None, True],
     {"digits in a text": "9" * 500, "pair": "😀", "nested": [[[[[{}]]]]]},
     [],

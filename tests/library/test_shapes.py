@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gpt_bigcode.labeling.results import Span
-from gpt_bigcode.labeling.shapes import EMAIL, IP_ADDRESS, Line, addresses, refused, shaped
-from gpt_bigcode.labeling.spans import Suspicion
+from gpt_bigcode.labeling.shapes import Line, addresses, refused, shaped
+from gpt_bigcode.labeling.spans import EMAIL, IP_ADDRESS, Suspicion
 from gpt_bigcode.labeling.text_tagger import TextTagger
 
 MODEL = Path(__file__).parents[2] / "model" / "pocket_secrets"

@@ -21,6 +21,7 @@ from gpt_bigcode.generation.drafters import (
 from gpt_bigcode.generation.limits import Limits
 from gpt_bigcode.generation.loop import Generation
 from gpt_bigcode.generation.sampling import Sampler, probabilities
+from gpt_bigcode.generation.speculation_budget import SpeculationBudget
 from gpt_bigcode.generation.speculative import SpeculativeDecoder, look_ahead
 from written_texts import write
 
@@ -100,7 +101,7 @@ class TextDecoder:
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every guess is checked."""
-    budget = speculative.SpeculationBudget
+    budget = SpeculationBudget
     monkeypatch.setattr(budget, "most", lambda _self, **_: LONGEST_DRAFT)
     monkeypatch.setattr(budget, "length", lambda _self, shares: len(shares))
 
