@@ -3,9 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -39,7 +39,7 @@ def _rewritten(path: Path) -> None:
     os.utime(path, (1, 1))
 
 
-CHANGES: dict[str, Callable[[Path], object]] = {
+CHANGES: dict[str, Any] = {
     "written to": lambda path: path.write_bytes(b"OLD"),
     "written with the same content": _rewritten,
     "replaced": lambda path: (path.unlink(), path.write_bytes(b"old")),
