@@ -1,7 +1,4 @@
-"""Runs git so that nothing of the user's repository is changed, and none of its programs run.
-
-Knows nothing of what its commands print.
-"""
+"""Runs git so that nothing in the user's repository is changed, and none of its programs run."""
 
 import os
 import re

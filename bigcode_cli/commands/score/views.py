@@ -22,7 +22,7 @@ class Run:
     """Characters that belong together.
 
     Attributes:
-        text: them, as they stand in the file.
+        text: the characters, as they are in the file.
         level: 0 to 4, see `LEVEL_BITS`; tokens of level 0 are not told apart.
         bits: the surprise of their token, or of the worst of several that share a character.
     """
