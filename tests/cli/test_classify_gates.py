@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -232,7 +233,11 @@ def test_a_classifier_becomes_the_default_of_its_command(run: Run, model: Path) 
     done = run("models", "default", model, "--format", "json")
     assert (done.status, done.json["setting"]) == (0, "classify-model")
     assert run("classify", "a").stdout == b"a: C 0.965\n"
-    assert run("models", "default").stdout == b"pocket-coder\n"
+    defaults = dict(
+        line.rsplit(maxsplit=1) for line in run("models", "default").stdout.decode().splitlines()
+    )
+    assert defaults["complete, infill, score"].strip() == "pocket-coder"
+    assert defaults["classify"] == str(model)
 
 
 def test_every_engine_gives_the_same_labels(classify: Classify, run: Run) -> None:
@@ -279,13 +284,14 @@ def test_a_terminal_gets_a_table_of_folders(run: Run, model: Path) -> None:
     assert status == 0
     lines, _, table = said.decode().partition("\n\n")
     assert len(lines.splitlines()) == 6
-    assert table.splitlines() == [
-        "FOLDER    FILES  LABELS",
-        ".         1      C 1",
-        "docs      1      größer 1",
-        "src       3      Python 2, C 1",
-        "src/deep  1      Python 1",
-        "total     6      Python 3, C 2, größer 1",
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", table)
+    assert [line.rstrip().split(maxsplit=2) for line in plain.splitlines()] == [
+        ["FOLDER", "FILES", "LABELS"],
+        [".", "1", "C 1"],
+        ["docs", "1", "größer 1"],
+        ["src", "3", "Python 2, C 1"],
+        ["src/deep", "1", "Python 1"],
+        ["total", "6", "Python 3, C 2, größer 1"],
     ]
     assert b"FOLDER" not in run("classify", "-m", model, *paths).stdout
 
