@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --disable-pip-version-check
-WORKERS ?= auto
+# Tests wait as much as they compute.
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 SOURCES := bigcode_cli model scripts tests benchmarks
 
 .DEFAULT_GOAL := help
