@@ -5,7 +5,7 @@ import pytest
 
 from gpt_bigcode.generation.loop_rule import LoopRule
 
-PIECES = [b"None", b", ", b"0", b"\n", b"x = 1", b"-", b"a very long name of a thing", b"]"]
+PIECES = [b"None", b", ", b"0", b"\n", b"x = 1", b"-", b"a very long name of a thing", b"]", b"yy"]
 RULE = LoopRule(PIECES)
 
 
@@ -23,6 +23,7 @@ def _refused(written: list[int]) -> list[int]:
         ([0, 1] * 12, []),  # 72 bytes
         ([2, 1] * 60, []),  # numbers
         ([5] * 150, []),  # a ruler
+        ([8] * 150, []),  # a ruler of letters
         ([4, 3] * 40, []),  # lines: the guard ends them
         ([6, 1] * 4, [6]),
         ([6, 1] * 3, []),

@@ -11,7 +11,8 @@ from gpt_bigcode.generation.sampling import FloatArray
 _LONGEST_PERIOD = 48
 _COPIES = 4
 _LEAST_BYTES = 80
-_WORD = re.compile(rb"[A-Za-z]{2}")
+# Two letters that differ: one letter over and over is a ruler.
+_WORD = re.compile(rb"([A-Za-z])(?!\1)[A-Za-z]")
 
 
 @dataclass(frozen=True)
