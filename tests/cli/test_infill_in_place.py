@@ -110,7 +110,8 @@ def _started(run: Run, model: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The program at the moment when it has read the file and is about to write for seconds."""
     read, write = os.pipe()
     capacity = fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
-    shared = ("--at=1:5", "--in-place", "--max-tokens=8000", "--context", f"/dev/fd/{read}")
+    place = ("--at=1:5", "--in-place", "--until=file", "--max-tokens=8000")
+    shared = (*place, "--context", f"/dev/fd/{read}")
     process = subprocess.Popen(
         [BIGCODE, "infill", "-m", model, *shared, "a.py"],
         cwd=run.folder,
