@@ -119,3 +119,14 @@ def _is_private(folder: Path) -> bool:
         return False
     mine = found.st_uid == os.geteuid()
     return stat.S_ISDIR(found.st_mode) and mine and stat.S_IMODE(found.st_mode) == _PRIVATE
+
+
+def allowed_server(choice: str | None, *, offline: bool) -> str | None:
+    """Return the choice of --server, if --offline allows it.
+
+    Raises:
+        Failure: a URL, which is the network.
+    """
+    if offline and choice is not None and choice.startswith(SCHEMES):
+        raise Failure("offline", f"--server {choice}: the network is off")
+    return choice

@@ -154,3 +154,11 @@ def test_a_busy_server_is_asked_again_and_the_key_is_sent(cold: Run, code: str) 
 def test_servers_that_are_none(cold: Run, code: str, url: str, status: int, word: str) -> None:
     done = cold("complete", code, "--server", url)
     assert (done.status, word in done.stderr) == (status, True), done
+
+
+@pytest.mark.parametrize("command", ["complete", "infill", "score"])
+def test_offline_asks_no_remote_server(command: str, cold: Run, code: str) -> None:
+    place = ("--at=1:5",) if command == "infill" else ()
+    done = cold(command, *place, "--offline", "--server=http://127.0.0.1:1", code)
+    assert (done.status, done.stdout) == (3, b"")
+    assert "error[offline]: --server http://127.0.0.1:1: the network is off" in done.stderr

@@ -19,6 +19,7 @@ from bigcode_cli.models.load import (
     set_numpy_threads,
 )
 from bigcode_cli.models.resolve import find_model
+from bigcode_cli.server.paths import allowed_server
 
 
 def complete(  # one dataclass for each group of options
@@ -42,7 +43,8 @@ def complete(  # one dataclass for each group of options
     found = find_model(model.model)
     source = text_input.read_text(file, whole=echo)
     options = completion_options(generation, source)
-    text_model = open_text_model(found, model, server.server, generation, notes)
+    choice = allowed_server(server.server, offline=report.offline)
+    text_model = open_text_model(found, model, choice, generation, notes)
     presenter = Presenter(source=source, format=report.format, echo=echo, notes=notes)
     note_useless(options, notes)
     options = left_of_budget(options)

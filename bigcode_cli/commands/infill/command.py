@@ -27,6 +27,7 @@ from bigcode_cli.models.load import (
     set_numpy_threads,
 )
 from bigcode_cli.models.resolve import find_model
+from bigcode_cli.server.paths import allowed_server
 
 if TYPE_CHECKING:
     from gpt_bigcode.completion.options import InfillOptions
@@ -63,7 +64,8 @@ def infill(  # noqa: PLR0913  # one dataclass for each group of options
         order=answer.order.value if answer.order else None,
         trim=not answer.no_trim,
     )
-    text_model = open_text_model(found, model, server.server, generation, notes)
+    choice = allowed_server(server.server, offline=report.offline)
+    text_model = open_text_model(found, model, choice, generation, notes)
     presenter = InfillPresenter(
         source=gap.source,
         format=report.format,

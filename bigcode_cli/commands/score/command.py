@@ -19,7 +19,7 @@ from bigcode_cli.framework.options import KeptModelOptions, ServerOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import load_text_scorer, set_numpy_threads
 from bigcode_cli.models.resolve import find_model
-from bigcode_cli.server.paths import OFF, SCHEMES, ServedModel, judging_model
+from bigcode_cli.server.paths import OFF, SCHEMES, ServedModel, allowed_server, judging_model
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.score.html_page import Page
@@ -56,7 +56,8 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
         texts = _without_page(texts, page.file)
     if not texts and not staged:
         notes.note("no files to score")
-    remote = server.server is not None and server.server.startswith(SCHEMES)
+    choice = allowed_server(server.server, offline=table.offline)
+    remote = choice is not None and choice.startswith(SCHEMES)
     if remote:  # what an engine elsewhere computes is not kept as this machine's
         table = replace(table, no_cache=True)
     run = ScoreRun(
