@@ -28,7 +28,7 @@ CHARACTERS_PER_TOKEN_HIGH = 7
 CHARACTERS_PER_TOKEN_MEAN = 3
 SHORTEST_INFILL_TOKENS = 64
 # Of the middles that are lines: how many begin inside one, and how likely one more follows.
-INSIDE_LINE_SHARE = 0.25
+INSIDE_LINE_SHARE = 0.4
 MORE_LINES_SHARE = 0.3
 
 
@@ -66,8 +66,8 @@ def cut(text: str, generator: random.Random) -> tuple[str, str, str]:
 def cut_lines(text: str, generator: random.Random) -> tuple[str, str, str]:
     """Prefix, middle and suffix: the middle is what a person at the cursor is about to write.
 
-    From behind a line's indentation, or for one in four from inside the line, to the end of that
-    line or of one of the next few.
+    From the end of a line's indentation, or for four in ten from inside the line, to the end of
+    that line or of one of the next few.
     """
     lines = text.split("\n")
     written = [number for number, line in enumerate(lines) if line.strip()]
@@ -108,7 +108,7 @@ class RowOptions:
     suffix_first_share: float = 0.5
     file_start_share: float = 0.35
     line_gap_share: float = 0.0  # of the infilling examples: their middles are lines
-    healed: bool = False  # the prefix's last token belongs to the middle, as `infill` heals it
+    healed: bool = False  # in SPM order the middle has the prefix's last token: `infill` heals it
 
 
 class RowMaker:
@@ -169,7 +169,9 @@ class RowMaker:
             tokens = generator.randint(SHORTEST_INFILL_TOKENS, room)
             text = text[: tokens * CHARACTERS_PER_TOKEN_MEAN]
         pieces = (cut_lines if by_lines else cut)(text, generator)
-        if self.options.healed:
+        spm = generator.random() < self.options.suffix_first_share
+        # In PSM order `infill` heals nothing: rows that did taught the model to repeat a token.
+        if self.options.healed and spm:
             pieces = self._healed(*pieces)
         encoded = self.tokenizer.encode_batch(pieces)
         prefix, middle, suffix = (encoding.ids for encoding in encoded)
@@ -178,7 +180,6 @@ class RowMaker:
             return None
         if surplus > 0:
             prefix, suffix = trim(prefix, suffix, surplus)
-        spm = generator.random() < self.options.suffix_first_share
         order = Order.SUFFIX_FIRST if spm else Order.PREFIX_FIRST
         return [*arrange(prefix, middle, suffix, order=order), END]
 

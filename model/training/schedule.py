@@ -45,7 +45,7 @@ class Plan:
         guided_until: share at which that ends.
         guide_weight: of their loss.
         line_gap_share: of the infilling examples, those whose middle is lines.
-        healed: whether a prefix leaves its last token to the middle.
+        healed: whether in SPM order a prefix leaves its last token to the middle.
     """
 
     stages: tuple[Stage, ...]
