@@ -188,6 +188,20 @@ DECAY_PLAN = replace(
     average_weight=0.05,
     long_rows_every=4,
 )
+# Minutes on a GPU that take a trunk up: larger batches, so that updates cost little, at more rate.
+GPU_TRUNK_PLAN = replace(
+    TRUNK_PLAN,
+    stages=(Stage(1.00, 7, 1024, 131_072),),
+    matrix_rate=4e-3,
+    rate=2.4e-3,
+    warm_up_steps=60,
+)
+GPU_DECAY_PLAN = replace(
+    DECAY_PLAN,
+    stages=(Stage(1.00, 7, 1024, 131_072),),
+    matrix_rate=4e-3,
+    rate=2.4e-3,
+)
 PLANS = {
     "trunk": TRUNK_PLAN,
     "decay": DECAY_PLAN,
@@ -196,4 +210,6 @@ PLANS = {
     "cpu-gaps": CPU_GAPS_PLAN,
     "cpu-healed": CPU_HEALED_PLAN,
     "gpu": GPU_PLAN,
+    "gpu-trunk": GPU_TRUNK_PLAN,
+    "gpu-decay": GPU_DECAY_PLAN,
 }

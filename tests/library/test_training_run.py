@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from gpt_bigcode.checkpoint.loading import save_model
+from gpt_bigcode.checkpoint.loading import load_model, save_model
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
-from training import documents, train, trainer
+from training import documents, export, gpu, train, trainer
 from training.guidance import Guide
 from training.muon import NEWTON_SCHULZ, orthogonalize
 from training.network import Network
@@ -271,3 +272,53 @@ def test_bfloat16_products_orthogonalize_as_float32_ones_and_stay_finite(
     for found in (orthogonalize(thin, products=torch.bfloat16), orthogonalize(thin)):
         # One direction, about as long as an orthogonal one.
         assert 0.5 < float(found.float().norm(dim=(-2, -1)).max()) < 2.0
+
+
+def test_minutes_on_a_gpu_come_back_as_two_checkpoints(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(where: Path, module: str, *arguments: str) -> None:
+        for changed in (train, documents, export):
+            monkeypatch.setattr(changed, "WORK", where)
+        monkeypatch.setattr("sys.argv", [module, *arguments])
+        {"train": train, "export": export}[module].main()
+
+    monkeypatch.setattr(gpu, "_call", call)
+    monkeypatch.setattr(gpu, "WORK", home)
+    monkeypatch.setattr(gpu, "PART_BYTES", 50_000)
+    monkeypatch.setattr(export, "configuration", small_configuration)
+    trunk = train.trainer(options(plan="trunk", minutes=math.inf, stop_after_minutes=0.05))
+    trunk.loop()
+    packed, result = tmp_path / "packed", tmp_path / "result"
+    report = gpu.pack("small", packed, max_mib=1)
+    assert (report["files"], report["files_left_out"]) == (len(TEXTS), 0)
+    asked = gpu.parse(["run", str(packed), str(result), "--minutes", "0.1", "--device", "cpu"])
+    asked.plans = ["trunk", "decay"]
+    gpu.run(packed, result, asked)
+    parts = sorted(result.glob("result.tar.*"))
+    assert len(parts) > 1
+    assert all(part.stat().st_size <= 50_000 for part in parts)
+    report = json.loads((result / "report.json").read_text())
+    assert trunk.tokens < report["trunk"]["tokens"] < report["decayed"]["tokens"]
+    gpu.unpack(result, tmp_path / "back")
+    for name in ("trunk", "decayed"):
+        weights = load_model(tmp_path / "back" / name, dtype=torch.float32)
+        assert isinstance(weights, GPTBigCodeForCausalLM)
+        assert weights.config.n_layer == 7
+
+
+def test_a_corpus_that_is_too_large_is_packed_in_part(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "WORK", home)
+    monkeypatch.setattr(export, "configuration", small_configuration)
+    train.trainer(options(plan="trunk", minutes=math.inf, stop_after_minutes=0.01)).loop()
+    noise = random.Random(1)
+    lines = [json.dumps({"text": noise.randbytes(2000).hex()}) + "\n" for _ in range(400)]
+    (home / "corpus" / "train.jsonl").write_text("".join(lines), "utf-8")
+    with pytest.raises(SystemExit, match="do not fit"):
+        gpu.pack("small", tmp_path / "packed", max_mib=0)
+    monkeypatch.setattr(gpu, "MIB", 2**19)
+    report = gpu.pack("small", tmp_path / "packed", max_mib=1)
+    assert 0 < report["files"] < 400 == report["files"] + report["files_left_out"]
+    assert (tmp_path / "packed").stat().st_size <= 2**19
