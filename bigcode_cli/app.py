@@ -259,7 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BaseException as error:  # noqa: BLE001  # the border: whatever it is becomes one line
         # After a signal the error is only how the interruption came out of some library.
         status = errors.report(KeyboardInterrupt() if signals.status() else error)
-    return signals.status() or status
+    return status
 
 
 def _typer_status(ending: SystemExit) -> int:

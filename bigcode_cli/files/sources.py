@@ -1,4 +1,4 @@
-"""Texts that a command works on one after the other: files, folders, standard input, git blobs.
+"""The texts that a command line names: files, folders, standard input, or what git has staged.
 
 A text is checked as a whole before its first piece is given away; it is
 read twice rather than kept, so that memory does not grow with its size.
@@ -8,14 +8,16 @@ import codecs
 import contextlib
 import os
 import stat
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.framework.output import Notes
+from bigcode_cli.io.standard_input import STANDARD_INPUT, open_standard_input, refuse_terminal
 from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.reading import open_checked
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 100 * 10**6
 """The largest text that is worked on."""
-STANDARD_INPUT = "-"
 SKIPPED = frozenset({"binary", "input-encoding", "too-large", "empty", "lfs-pointer"})
 """Slugs of texts that are no texts; any other failure is an error."""
 
@@ -36,6 +37,56 @@ _NUL = "NUL byte at offset {}: not a text"
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ONLY_MARKS = (codecs.BOM_UTF8, *_UTF_16_MARKS)
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def find_texts(
+    paths: Sequence[Path],
+    notes: Notes,
+    *,
+    command: str,
+    staged: bool = False,
+    hidden: bool = False,
+    ignore: bool = True,
+) -> "list[Source]":
+    """Find the texts of a command line.
+
+    Args:
+        paths: files and folders; none, or `-`: standard input.
+        notes: told what git does not say.
+        command: what the hint names.
+        staged: take them from git's index; only these paths if there are any.
+        hidden: hidden files in folders too.
+        ignore: leave out what git ignores in folders.
+
+    Raises:
+        UsageFailure: standard input is a terminal, or is to be staged.
+        Failure: see `git_staged.staged_sources`.
+    """
+    names = [str(path) for path in paths]
+    if staged:
+        from bigcode_cli.files.git_staged import staged_sources
+
+        if STANDARD_INPUT in names:
+            raise UsageFailure("--staged: reads git's index, not standard input")
+        return staged_sources(names)
+    refuse_terminal_for(names, command)
+    if not names:
+        return [file_source(STANDARD_INPUT)]
+    if len(names) == 1 and not os.path.isdir(names[0]):  # noqa: PTH112  # any bytes
+        return [file_source(names[0])]
+    from bigcode_cli.files.walk import find_sources
+
+    return list(find_sources(paths, hidden=hidden, ignore=ignore, note=notes.note))
+
+
+def refuse_terminal_for(names: Sequence[str], command: str) -> None:
+    """Refuse to read a text from a terminal, where these names ask for standard input.
+
+    Raises:
+        UsageFailure: standard input is a terminal.
+    """
+    if not names or STANDARD_INPUT in names:
+        refuse_terminal(missing="PATH", hint=f"bigcode {command} PATH, or pipe the text in")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,38 +208,17 @@ def decode_any(
 def file_source(path: str, *, named: bool = True) -> Source:
     """A file by its name; `-` is standard input."""
     if named and path == STANDARD_INPUT:
-        return Source(path=path, open=_open_standard_input, repeatable=False)
+        return Source(path=path, open=partial(_open, None), repeatable=False)
     size, regular = 0, False
     with contextlib.suppress(OSError, ValueError):  # opening it will say why
         status = os.stat(path)  # noqa: PTH116  # a name may be any bytes
         size, regular = status.st_size, stat.S_ISREG(status.st_mode)
-    opened = partial(_open_file, path)
-    return Source(path=path, open=opened, size=size, named=named, repeatable=regular)
+    return Source(path=path, open=partial(_open, path), size=size, named=named, repeatable=regular)
 
 
-def refuse_terminal(command: str = "score") -> None:
-    """Refuse to wait for somebody to type a text.
-
-    Args:
-        command: what the hint names.
-
-    Raises:
-        UsageFailure: standard input is a terminal.
-    """
-    if sys.stdin is not None and sys.stdin.isatty():
-        hint = f"bigcode {command} PATH, or pipe the text in"
-        raise UsageFailure("no PATH given, and stdin is a terminal", hint=hint)
-
-
-def _open_standard_input() -> BinaryIO:
-    if sys.stdin is None:
-        raise Failure("input", "is closed")
-    return open(sys.stdin.fileno(), "rb", closefd=False)
-
-
-def _open_file(path: str) -> BinaryIO:
+def _open(path: str | None) -> BinaryIO:
     try:
-        return open_checked(path, pipes=True)
+        return open_standard_input() if path is None else open_checked(path, pipes=True)
     except UnreadableFileError as error:
         raise Failure("input", error.reason) from None
 

@@ -23,8 +23,9 @@ from bigcode_cli.files.git_files import (
     user_rules,
 )
 from bigcode_cli.files.ignore_rules import IgnoreRules, read_rules
-from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source, repository_top
+from bigcode_cli.files.sources import Source, file_source, repository_top
 from bigcode_cli.framework.errors import Failure
+from bigcode_cli.io.standard_input import STANDARD_INPUT
 
 _RULES_FILE = ".gitignore"
 _GIT_FOLDER = b".git"

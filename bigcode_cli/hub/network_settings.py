@@ -15,14 +15,7 @@ from bigcode_cli.framework.errors import Failure, UsageFailure
 
 SLUG = "network-settings"
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-_TRUE = frozenset({"1", "true", "yes", "on"})
 _SENDABLE = re.compile(r"[\x21-\x7e]{1,500}")
-
-
-def is_offline() -> bool:
-    """Tell whether the environment forbids the network, as the hub's own tools read it."""
-    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    return any(os.environ.get(name, "").strip().lower() in _TRUE for name in names)
 
 
 def hub_address() -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bigcode_cli.conversion.folders import is_convertible
 from bigcode_cli.framework.errors import Failure
+from bigcode_cli.framework.offline import is_hub_off, offline_failure
 from bigcode_cli.framework.output import Notes, shown_bytes
 from bigcode_cli.hub import repo_files
 from bigcode_cli.hub.cache_reader import BRANCH, CachedRepository
@@ -13,7 +14,7 @@ from bigcode_cli.hub.cache_writer import Store, storage_errors
 from bigcode_cli.hub.client import Hub
 from bigcode_cli.hub.download import Transfer
 from bigcode_cli.hub.errors import RetryableError
-from bigcode_cli.hub.network_settings import SLUG, is_offline
+from bigcode_cli.hub.network_settings import SLUG
 from bigcode_cli.hub.progress import ByteProgress
 from bigcode_cli.hub.repo_files import RemoteFile
 from bigcode_cli.models.describe import describe
@@ -65,8 +66,8 @@ def pull(repository: CachedRepository, request: PullRequest, notes: Notes) -> Pu
     Raises:
         Failure: whatever keeps it from being complete.
     """
-    if request.offline or is_offline():
-        return _from_cache(repository, request, Failure("offline", "the network is off"), notes)
+    if is_hub_off(offline=request.offline):
+        return _from_cache(repository, request, offline_failure(), notes)
     try:
         hub = Hub(notes)
         commit = hub.commit(repository.name, request.revision or BRANCH)

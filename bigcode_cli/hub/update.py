@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bigcode_cli.conversion.folders import is_convertible, usable_folder
 from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.framework.offline import is_hub_off, offline_failure
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.hub.cache_reader import (
     COMMIT,
@@ -16,7 +17,6 @@ from bigcode_cli.hub.cache_reader import (
 )
 from bigcode_cli.hub.client import Hub
 from bigcode_cli.hub.errors import RetryableError
-from bigcode_cli.hub.network_settings import is_offline
 from bigcode_cli.hub.pull import PullRequest, PullResult, fetch
 from bigcode_cli.models.describe import describe_if_whole
 from bigcode_cli.models.repository_names import repository_and_revision
@@ -117,8 +117,8 @@ def open_hub(notes: Notes, *, offline: bool) -> Hub:
     Raises:
         Failure: `offline`, if the network must not be used.
     """
-    if offline or is_offline():
-        raise Failure("offline", "the network is off, and an update needs it")
+    if is_hub_off(offline=offline):
+        raise offline_failure("an update needs the network")
     return Hub(notes)
 
 

@@ -4,17 +4,20 @@ Only the end of a text is kept: a model reads no more of it.
 """
 
 import os
-import select
 import stat
-import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.io.standard_input import (
+    is_standard_input,
+    open_standard_input,
+    refuse_terminal,
+)
 from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.reading import open_checked
 
@@ -55,12 +58,10 @@ def refuse_unusable(file: Path | None, *, command: str = "complete") -> None:
     Raises:
         UsageFailure: a folder, or a terminal that somebody would have to type on.
     """
-    if not _is_standard_input(file):
-        if file is not None and os.path.isdir(file):  # noqa: PTH112  # never raises
-            raise UsageFailure(f"{file}: is a folder, not a file")
-    elif sys.stdin is not None and sys.stdin.isatty():
-        hint = f"bigcode {command} FILE, or pipe the text in"
-        raise UsageFailure("no FILE given, and stdin is a terminal", hint=hint)
+    if file is None or is_standard_input(file):
+        refuse_terminal(missing="FILE", hint=f"bigcode {command} FILE, or pipe the text in")
+    elif os.path.isdir(file):  # noqa: PTH112  # never raises
+        raise UsageFailure(f"{file}: is a folder, not a file")
 
 
 def read_text(file: Path | None, *, whole: bool = False) -> InputText:
@@ -74,7 +75,7 @@ def read_text(file: Path | None, *, whole: bool = False) -> InputText:
         UsageFailure: a folder, or standard input is a terminal.
         Failure: `input` unreadable, `binary`, `input-encoding`, `too-large`.
     """
-    path = None if _is_standard_input(file) else file
+    path = None if is_standard_input(file) else file
     with _open(path) as stream:
         return _read(stream, path, whole=whole)
 
@@ -108,25 +109,12 @@ def read_context_file(path: Path) -> InputText:
     return InputText(name=str(path), data=data, text=text, skipped_bytes=0, path=path)
 
 
-def _is_standard_input(file: Path | None) -> bool:
-    return file is None or str(file) == "-"
-
-
 def _open(path: Path | None) -> BinaryIO:
-    if path is None:
-        return _standard_input()
     refuse_unusable(path)
     try:
-        return open_checked(path, pipes=True)
+        return open_standard_input() if path is None else open_checked(path, pipes=True)
     except UnreadableFileError as error:
-        raise Failure("input", f"{path}: {error.reason}") from None
-
-
-def _standard_input() -> BinaryIO:
-    if sys.stdin is None:
-        raise Failure("input", "stdin: is closed")
-    refuse_unusable(None)
-    return cast("BinaryIO", open(sys.stdin.fileno(), "rb", buffering=0, closefd=False))
+        raise Failure("input", f"{path or 'stdin'}: {error.reason}") from None
 
 
 class _TailReader:
@@ -180,10 +168,7 @@ class _TailReader:
     def _chunks(self) -> Iterator[bytes]:
         total = 0
         try:
-            while (chunk := cast("bytes | None", self._stream.read(_CHUNK_BYTES))) != b"":
-                if chunk is None:  # whoever started us made the pipe non-blocking, and it is empty
-                    select.select([self._stream], [], [])
-                    continue
+            while chunk := self._stream.read(_CHUNK_BYTES):
                 total += len(chunk)
                 if total > STREAM_BYTES:
                     hint = "give a large file by its name: only its end is read"

@@ -128,5 +128,7 @@ def allowed_server(choice: str | None, *, offline: bool) -> str | None:
         Failure: a URL, which is the network.
     """
     if offline and choice is not None and choice.startswith(SCHEMES):
-        raise Failure("offline", f"--server {choice}: the network is off")
+        from bigcode_cli.framework.offline import offline_failure
+
+        raise offline_failure(f"--server {choice}")
     return choice

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bigcode_cli.files.sources import file_source
 from bigcode_cli.framework.errors import Failure, UsageFailure
-from bigcode_cli.io import text_input
+from bigcode_cli.io import standard_input, text_input
 from bigcode_cli.io.text_input import read_context_file, read_text
 from program import BIGCODE, Run
 
@@ -212,3 +213,21 @@ def test_any_file_name_is_read_and_shown_safely(
     assert done.stderr == (
         f"bigcode: error[binary]: {shown}: NUL byte at offset 0 (line 1): not a text\n"
     )
+
+
+def test_an_empty_pipe_that_does_not_block_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All commands read standard input here; the pipe is filled only when somebody waits for it."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    parts = [b"first ", b"second", None]
+
+    def wait(*_: object) -> None:
+        part = parts.pop(0)
+        os.close(write) if part is None else os.write(write, part)
+
+    with os.fdopen(read, "rb", closefd=False) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        monkeypatch.setattr(standard_input.select, "select", wait)
+        text = "".join(file_source("-").pieces(lambda _: None))
+    os.close(read)
+    assert (text, parts) == ("first second", [])

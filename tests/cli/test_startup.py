@@ -13,7 +13,10 @@ from program import BIGCODE, Run, read_terminal
 
 HEAVY = {"torch", "numpy", "tokenizers", "safetensors", "huggingface_hub", "rich", "pydantic"}
 MODULE = (sys.executable, "-m", "bigcode_cli")
-CANARIES = ("torch", "json", "typing", "typer", "signal", "numpy", "platformdirs", "tokenizers")
+CANARIES = (
+    *("torch", "json", "typing", "typer", "signal", "numpy", "platformdirs", "tokenizers"),
+    *("gc", "resource", "select"),
+)
 COMMANDS = {"bench", "classify", "complete", "infill", "models", "score", "tag"}
 
 

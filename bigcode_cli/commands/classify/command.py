@@ -11,8 +11,8 @@ from bigcode_cli.commands.classify.options import (
     LabelGateOptions,
 )
 from bigcode_cli.commands.classify.run import ClassifyRun
-from bigcode_cli.files.inputs import find_texts
 from bigcode_cli.files.options import InputPaths, KeepingOptions
+from bigcode_cli.files.sources import find_texts
 from bigcode_cli.framework.errors import ExitStatus
 from bigcode_cli.framework.options import ComputeOptions, ServerOptions
 from bigcode_cli.framework.output import Notes

@@ -1,12 +1,10 @@
 """`bigcode lsp`: a language server on standard input and output."""
 
 import os
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
 from bigcode_cli.framework import option_types
-from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.framework.option_types import switch, whole, words
 from bigcode_cli.framework.options import (
     COMMON,
@@ -16,6 +14,7 @@ from bigcode_cli.framework.options import (
     ServerOptions,
 )
 from bigcode_cli.framework.output import Notes
+from bigcode_cli.io.standard_input import refuse_terminal
 from bigcode_cli.models.load import set_numpy_threads
 from bigcode_cli.models.resolve import find_model
 
@@ -64,8 +63,7 @@ def lsp(
     Offers inline completion (LSP 3.18), completion, warnings about secrets, and code actions. Uses
     a running `bigcode serve`, else loads the model itself.
     """
-    if sys.stdin is not None and sys.stdin.isatty():
-        raise UsageFailure("stdin is a terminal", hint="editors start bigcode lsp; see the manual")
+    refuse_terminal(hint="editors start bigcode lsp; see the manual")
     set_numpy_threads(compute.threads)
     find_model(model)
     from bigcode_cli.lsp.models import Models

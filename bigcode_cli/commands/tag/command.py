@@ -17,13 +17,12 @@ from bigcode_cli.commands.tag.options import (
     TagTableOptions,
 )
 from bigcode_cli.commands.tag.scrub_errors import scrub_errors
-from bigcode_cli.files import sources
-from bigcode_cli.files.inputs import find_texts
 from bigcode_cli.files.options import InputPaths, Staged
-from bigcode_cli.files.sources import STANDARD_INPUT, Source, file_source
+from bigcode_cli.files.sources import Source, file_source, find_texts, refuse_terminal_for
 from bigcode_cli.framework.errors import ExitStatus, Failure, UsageFailure
 from bigcode_cli.framework.options import ServerOptions
 from bigcode_cli.framework.output import Notes
+from bigcode_cli.io.standard_input import STANDARD_INPUT
 from bigcode_cli.models.load import introduce, load, set_numpy_threads
 from bigcode_cli.models.resolve import BUILT_IN_TAGGER, Found, find_model
 from bigcode_cli.server.paths import ServedModel, judging_model
@@ -101,8 +100,8 @@ def _refuse_contradictions(
         raise UsageFailure("--in-place: needs a PATH; standard input cannot be written")
     if redaction.redact and not redaction.in_place:
         _check_filter(paths, table)
-    if standard_input and not staged:
-        sources.refuse_terminal("tag")
+    if not staged:
+        refuse_terminal_for([str(path) for path in paths], "tag")
 
 
 def _check_filter(paths: Sequence[Path], table: TagTableOptions) -> None:

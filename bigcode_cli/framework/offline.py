@@ -1,0 +1,27 @@
+"""`--offline` and HF_HUB_OFFLINE: who may not use the network, and the error that says so."""
+
+import os
+
+from bigcode_cli.framework.errors import Failure
+
+SLUG = "offline"
+_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_TRUE = frozenset({"1", "true", "yes", "on"})
+
+
+def is_hub_off(*, offline: bool) -> bool:
+    """Tell whether the hub must not be asked.
+
+    Args:
+        offline: the value of --offline; the variables of the hub's own tools mean the same.
+    """
+    return offline or any(os.environ.get(name, "").strip().lower() in _TRUE for name in _VARIABLES)
+
+
+def offline_failure(what: str = "") -> Failure:
+    """Describe work that needs the network.
+
+    Args:
+        what: what needs it, in front of the reason.
+    """
+    return Failure(SLUG, f"{what}: the network is off" if what else "the network is off")
