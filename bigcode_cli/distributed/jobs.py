@@ -18,7 +18,7 @@ from gpt_bigcode.labeling.text_classifier import TextClassifier
 from gpt_bigcode.labeling.text_tagger import TextTagger
 from gpt_bigcode.scoring.options import ScoreOptions
 from gpt_bigcode.scoring.text_scorer import TextScorer
-from gpt_bigcode.scoring.windows import WindowMode
+from gpt_bigcode.windowing.score_windows import WindowMode
 
 _PIECE_CHARACTERS = 1 << 15
 _BUCKETS_PER_BIT = 4

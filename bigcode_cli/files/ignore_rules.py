@@ -11,13 +11,14 @@ from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 
+from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK_UTF8
 from gpt_bigcode.errors import UnreadableFileError
+from gpt_bigcode.line_ends import without_line_end
 from gpt_bigcode.reading import read_checked
 
 MAX_BYTES = 1 << 19
 """A longer file of rules counts as none, so that more is searched rather than less."""
 
-_BOM = b"\xef\xbb\xbf"
 _SLASH, _BACKSLASH = ord("/"), ord("\\")
 _SPECIAL = re.compile(rb"[*?\[\\]")
 
@@ -98,7 +99,7 @@ def read_rules(path: str | Path, *, follow_links: bool = False) -> IgnoreRules:
 
 def split_lines(data: bytes) -> list[bytes]:
     """Split a file into its lines as git does: at LF only, and one CR before it is dropped."""
-    return [line.removesuffix(b"\r") for line in data.removeprefix(_BOM).split(b"\n")]
+    return [without_line_end(line) for line in data.removeprefix(BYTE_ORDER_MARK_UTF8).split(b"\n")]
 
 
 def _parse(line: bytes) -> _Rule | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from bigcode_cli.framework.errors import Failure, UsageFailure
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.io.standard_input import STANDARD_INPUT, open_standard_input, refuse_terminal
+from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK_UTF8
 from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.reading import open_checked
 
@@ -35,7 +36,7 @@ SHOWN_CHARACTERS = 10**6
 _PIECE_BYTES = 1 << 16
 _NUL = "NUL byte at offset {}: not a text"
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_ONLY_MARKS = (codecs.BOM_UTF8, *_UTF_16_MARKS)
+_ONLY_MARKS = (BYTE_ORDER_MARK_UTF8, *_UTF_16_MARKS)
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 

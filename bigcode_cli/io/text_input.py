@@ -5,7 +5,6 @@ Only the end of a text is kept: a model reads no more of it.
 
 import os
 import stat
-from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,6 +17,7 @@ from bigcode_cli.io.standard_input import (
     open_standard_input,
     refuse_terminal,
 )
+from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK_UTF8
 from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.reading import open_checked
 
@@ -143,7 +143,9 @@ class _TailReader:
 
     def decode(self, data: bytes, cut: int) -> str:
         """Decode everything from `cut` on, without a byte order mark at the start of the file."""
-        first = len(BOM_UTF8) if not self.start + cut and data.startswith(BOM_UTF8) else 0
+        first = 0
+        if not self.start + cut:
+            first = len(data) - len(data.removeprefix(BYTE_ORDER_MARK_UTF8))
         try:
             return data[cut + first :].decode("utf-8")
         except UnicodeDecodeError as error:

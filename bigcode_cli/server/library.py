@@ -260,7 +260,7 @@ class Judge:
         """The text as the library takes it."""
         if self.lines is None:
             return [self.text]
-        from gpt_bigcode.tokenization.document_stream import Excerpt
+        from gpt_bigcode.windowing.document_stream import Excerpt
 
         return Excerpt([self.text], self.lines)
 
@@ -276,7 +276,7 @@ def judge_many(
     documents = [text.document() for text in texts]
     if task is Task.SCORE:
         from gpt_bigcode.scoring.options import ScoreOptions
-        from gpt_bigcode.scoring.windows import WindowMode
+        from gpt_bigcode.windowing.score_windows import WindowMode
 
         mode = WindowMode(options.pop("window", "strided"))
         outcomes = model.score_many(documents, ScoreOptions(mode=mode, **options))

@@ -25,7 +25,8 @@ from gpt_bigcode.errors import (
 )
 from gpt_bigcode.labeling.description import threshold_of
 from gpt_bigcode.labeling.results import Classification, Problem
-from gpt_bigcode.labeling.text_classifier import SideBySide, TextClassifier
+from gpt_bigcode.labeling.text_classifier import TextClassifier
+from gpt_bigcode.windowing.classify_windows import ClassifyWindows
 from reference_models import make_reference, tiny_fields
 from windows_of import grown, windows_of
 
@@ -172,13 +173,13 @@ def test_g2_windows_tile_the_file(model: TextClassifier) -> None:
 def test_d1_windows_never_exceed_the_context() -> None:
     for context in (1, 2, 3, 64):
         for length in (0, 1, context - 1, context, context + 1, 2 * context, 10 * context + 1):
-            windows = windows_of(SideBySide(context), length)
+            windows = windows_of(ClassifyWindows(context), length)
             sizes = [window.stop - window.start for window in windows]
             assert sum(sizes) == length
             assert all(1 <= size <= context for size in sizes)
             assert length <= context or min(sizes) >= context // 2
             assert len(sizes) == math.ceil(length / context) or length == 0
-            assert grown(SideBySide(context), length, 1) == windows
+            assert grown(ClassifyWindows(context), length, 1) == windows
 
 
 @pytest.mark.parametrize(

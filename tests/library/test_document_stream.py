@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from gpt_bigcode.errors import InputError
-from gpt_bigcode.labeling.text_classifier import SideBySide
-from gpt_bigcode.tokenization.document_stream import DocumentStream, WindowTokens
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+from gpt_bigcode.windowing.classify_windows import ClassifyWindows
+from gpt_bigcode.windowing.document_stream import DocumentStream, WindowTokens
 from scripted_models import write_checkpoint
 
 CONTEXT, BATCH = 4, 12
@@ -55,7 +55,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> CodeTokenizer:
 def _stream(
     tokenizer: CodeTokenizer, machine: Machine
 ) -> DocumentStream[list[int], list[list[int]]]:
-    return DocumentStream(tokenizer, SideBySide(CONTEXT), machine, batch_tokens=BATCH)
+    return DocumentStream(tokenizer, ClassifyWindows(CONTEXT), machine, batch_tokens=BATCH)
 
 
 def test_documents_come_in_order_with_their_own_windows(tokenizer: CodeTokenizer) -> None:

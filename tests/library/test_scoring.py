@@ -20,9 +20,9 @@ from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionE
 from gpt_bigcode.scoring.options import ScoreOptions
 from gpt_bigcode.scoring.results import NllStats, Score
 from gpt_bigcode.scoring.text_scorer import TextScorer
-from gpt_bigcode.scoring.windows import WindowMode
-from gpt_bigcode.tokenization.chunks import PIECE_CHARACTERS, cut_at_white_space
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+from gpt_bigcode.windowing.document_stream import PIECE_CHARACTERS, cut_at_white_space
+from gpt_bigcode.windowing.score_windows import WindowMode
 
 if TYPE_CHECKING:
     from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
@@ -281,7 +281,7 @@ def test_the_pieces_that_a_text_comes_in_do_not_matter(model: TextScorer, size: 
 def test_a_text_in_portions_has_the_tokens_of_the_whole(
     model: TextScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpt_bigcode.tokenization.chunks.PIECE_CHARACTERS", 40)
+    monkeypatch.setattr("gpt_bigcode.windowing.document_stream.PIECE_CHARACTERS", 40)
     text = LONG + "\n\n \n  x  \n\t\t y\u00a0 z\u2003\n" + " " * 8 + "\r\n\r\n 12 34"
     portions = list(cut_at_white_space([text]))
     assert len(portions) > 25

@@ -9,7 +9,7 @@ import pytest
 
 from gpt_bigcode.stopping.finish_reason import FinishReason
 from gpt_bigcode.stopping.scope import Scope, ScopeRule
-from gpt_bigcode.stopping.text_stream import NewlineRestorer, Utf8Stream
+from gpt_bigcode.stopping.text_stream import Utf8Stream
 from gpt_bigcode.stopping.watcher import StopMatcher, TextStop
 
 
@@ -237,25 +237,6 @@ def test_watching_a_long_text_takes_linear_time() -> None:
         return time.perf_counter() - started
 
     assert min(seconds(2000) for _ in range(3)) < 3 * min(seconds(1000) for _ in range(3)) + 0.05
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a\nb\n", "a\r\nb\r\n"),
-        ("a\r\nb", "a\r\nb"),
-        ("\r", "\r"),
-        ("a\rb\r\n\n", "a\rb\r\n\r\n"),
-        ("", ""),
-    ],
-)
-def test_crlf_is_given_back(text: str, expected: str) -> None:
-    for pieces in splits(text.encode()):
-        restorer = NewlineRestorer(crlf=True)
-        shown = [restorer.feed(piece.decode()) for piece in pieces]
-        assert "".join([*shown, restorer.close()]) == expected
-    plain = NewlineRestorer(crlf=False)
-    assert plain.feed(text) + plain.close() == text
 
 
 @pytest.mark.parametrize(

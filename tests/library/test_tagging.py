@@ -10,9 +10,8 @@ from gpt_bigcode.errors import ConfigError, InputError, NonFiniteError, OptionEr
 from gpt_bigcode.labeling.options import TagOptions
 from gpt_bigcode.labeling.results import Span, Tagging
 from gpt_bigcode.labeling.text_tagger import TextTagger
-from gpt_bigcode.tokenization.chunks import PAUSE
-from gpt_bigcode.tokenization.document_stream import Excerpt
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+from gpt_bigcode.windowing.document_stream import PAUSE, Excerpt
 from rule_taggers import PLAIN, Rule, by_letter, by_script, make, shown
 from scripted_models import write_checkpoint
 from scripted_taggers import write_tagger

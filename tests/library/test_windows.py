@@ -6,16 +6,16 @@ from itertools import pairwise
 import pytest
 
 from gpt_bigcode.errors import ContextError, InputError, OptionError
-from gpt_bigcode.scoring.windows import WindowMode, WindowPlan
-from gpt_bigcode.tokenization.document_stream import Window
+from gpt_bigcode.windowing.document_stream import Window
+from gpt_bigcode.windowing.score_windows import ScoreWindows, WindowMode
 from windows_of import grown, windows_of
 
 M = WindowMode
 CONTEXT = 8
 
 
-def _plan(mode: WindowMode, stride: int | None = None, context: int = CONTEXT) -> WindowPlan:
-    return WindowPlan(context_length=context, mode=mode, stride=stride)
+def _plan(mode: WindowMode, stride: int | None = None, context: int = CONTEXT) -> ScoreWindows:
+    return ScoreWindows(context_length=context, mode=mode, stride=stride)
 
 
 def _lm_eval(tokens: list[int], context: int, prefix: int) -> Iterator[tuple[list[int], list[int]]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gpt_bigcode.tokenization.document_stream import Window, Windows
+from gpt_bigcode.windowing.document_stream import Window, Windows
 
 
 def windows_of(plan: Windows, length: int) -> list[Window]:

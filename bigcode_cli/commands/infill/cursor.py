@@ -3,7 +3,6 @@
 Bytes stay as they are, so that both sides and the gap are the file.
 """
 
-from codecs import BOM_UTF8
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.io import text_input
 from bigcode_cli.io.atomic_files import Target
 from bigcode_cli.io.text_input import InputText
+from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK_UTF8
+from gpt_bigcode.line_ends import splits_crlf, without_line_end
 
 _ENCODINGS = {
     ColumnUnit.CHARACTER: "utf-32-le",
@@ -47,7 +48,7 @@ class Place:
     @property
     def prefix(self) -> str:
         """The text before the gap, without a byte order mark."""
-        return self.before.removeprefix(BOM_UTF8).decode()
+        return self.before.removeprefix(BYTE_ORDER_MARK_UTF8).decode()
 
     @property
     def suffix(self) -> str:
@@ -105,7 +106,7 @@ def find_place(file: Path | None, options: PlaceOptions, target: Target | None =
     """
     if options.prefix_file is not None:
         first, second = _read(options.prefix_file), _read(options.suffix_file)
-        after = second.data.removeprefix(BOM_UTF8)
+        after = second.data.removeprefix(BYTE_ORDER_MARK_UTF8)
         return Place(source=first, data=None, before=first.data, after=after)
     source = _read(file, target)
     if options.marker is not None:
@@ -138,14 +139,14 @@ def _find_marker(source: InputText, marker: bytes) -> tuple[int, int]:
 
 def _check_offset(source: InputText, offset: int) -> int:
     data = source.data
-    if not offset and data.startswith(BOM_UTF8):
-        return len(BOM_UTF8)
+    if not offset and data.startswith(BYTE_ORDER_MARK_UTF8):
+        return len(BYTE_ORDER_MARK_UTF8)
     if offset > len(data):
         size = f"{len(data)} bytes long"
         raise UsageFailure(f"--offset: {offset} is not in {source.name}, which is {size}")
     if offset < len(data) and data[offset] in _CONTINUATION:
         raise UsageFailure(f"--offset: byte {offset} of {source.name} is inside a character")
-    if data[offset - 1 : offset + 1] == b"\r\n":
+    if splits_crlf(data, offset):
         raise UsageFailure(f"--offset: byte {offset} of {source.name} is inside a line break")
     return offset
 
@@ -175,7 +176,7 @@ def _find_position(source: InputText, at: str, unit: ColumnUnit) -> int:
 def _find_line(source: InputText, line: int, at: str) -> tuple[int, int]:
     """Return where a line starts and ends; its line break, LF or CRLF, is not a part of it."""
     data = source.data
-    start = len(data) - len(data.removeprefix(BOM_UTF8))
+    start = len(data) - len(data.removeprefix(BYTE_ORDER_MARK_UTF8))
     for number in range(1, line):
         start = data.find(b"\n", start) + 1
         if not start:
@@ -184,4 +185,4 @@ def _find_line(source: InputText, line: int, at: str) -> tuple[int, int]:
     end = data.find(b"\n", start)
     if end < 0:
         return start, len(data)
-    return start, end - 1 if data[start:end].endswith(b"\r") else end
+    return start, start + len(without_line_end(data[start : end + 1]))

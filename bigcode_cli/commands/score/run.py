@@ -123,7 +123,7 @@ class ScoreRun:
 
         def compute(documents: Iterable[Iterator[str]]) -> Iterator["Score | Exception"]:
             from gpt_bigcode.scoring.options import ScoreOptions
-            from gpt_bigcode.scoring.windows import WindowMode
+            from gpt_bigcode.windowing.score_windows import WindowMode
 
             model = load()
             now = model_scope(self.found.directory, self.model)
@@ -163,11 +163,11 @@ class ScoreRun:
             OptionError: a stride that this model cannot have.
         """
         from gpt_bigcode.config import GPTBigCodeConfig
-        from gpt_bigcode.scoring.windows import WindowMode, WindowPlan
+        from gpt_bigcode.windowing.score_windows import ScoreWindows, WindowMode
 
         context = GPTBigCodeConfig.from_json_file(self.found.directory / "config.json").n_positions
         mode = WindowMode(self.options.window.value)
-        plan = WindowPlan(context_length=context, mode=mode, stride=self.options.stride)
+        plan = ScoreWindows(context_length=context, mode=mode, stride=self.options.stride)
         return {
             "model": self.found.name,
             "revision": self.found.revision,

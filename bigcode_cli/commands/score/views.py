@@ -7,13 +7,15 @@ from math import log
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK, BYTE_ORDER_MARK_UTF8
+from gpt_bigcode.line_ends import without_line_end
+
 if TYPE_CHECKING:
     from gpt_bigcode.scoring.results import LineScore, Score, TokenScore
 
 LEVEL_BITS = (3, 6, 9, 12)
 """From how many bits on a token has level 1 to 4: a probability of 1 in 8, 64, 512, 4,096."""
 
-_BYTE_ORDER_MARK = "\ufeff"
 _TELLING_BYTES, _TELLING_TOKENS = 8, 3
 
 
@@ -77,8 +79,8 @@ def shown_lines(text: str, score: "Score") -> Iterator[ShownLine]:
         while first < len(tokens) and tokens[first].end <= line.start:
             first += 1
         content = data[line.start : line.end].decode()
-        mark = len(_BYTE_ORDER_MARK.encode()) if content.startswith(_BYTE_ORDER_MARK) else 0
-        content = content.removeprefix(_BYTE_ORDER_MARK).removesuffix("\n").removesuffix("\r")
+        mark = len(BYTE_ORDER_MARK_UTF8) if content.startswith(BYTE_ORDER_MARK) else 0
+        content = without_line_end(content.removeprefix(BYTE_ORDER_MARK))
         values = _values(content, line.start + mark, tokens, first)
         telling = line.bytes >= _TELLING_BYTES and line.tokens >= _TELLING_TOKENS
         yield ShownLine(line, tuple(_runs(content, values)), telling)

@@ -76,7 +76,7 @@ class _Feed:
 
     def pieces(self) -> Iterator[str]:
         """The text in pieces of whole characters; a pause where nothing more comes for now."""
-        from gpt_bigcode.tokenization.chunks import PAUSE
+        from gpt_bigcode.windowing.document_stream import PAUSE
 
         for text in decode_any(self, self.decoder, lambda _: None):
             yield text

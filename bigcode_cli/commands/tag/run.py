@@ -24,18 +24,19 @@ from bigcode_cli.framework import output
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.io.atomic_files import atomic_write, in_place_target
+from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK
 from gpt_bigcode.errors import GPTBigCodeError
+from gpt_bigcode.line_ends import without_line_end
 
 if TYPE_CHECKING:
     from gpt_bigcode.labeling.options import TagOptions
     from gpt_bigcode.labeling.results import Span, Tagging
     from gpt_bigcode.labeling.text_tagger import TextTagger
-    from gpt_bigcode.tokenization.document_stream import Excerpt
+    from gpt_bigcode.windowing.document_stream import Excerpt
 
 Load = Callable[[], "TextTagger"]
 SECRETS = frozenset({"KEY", "PASSWORD"})
 """Labels of what must be revoked, not only removed."""
-_BYTE_ORDER_MARK = "\ufeff"
 
 
 class TagTotals(Totals):
@@ -212,7 +213,7 @@ class TagRun:
             else:
                 spans.append(span)
         held = text.take() if isinstance(text, KeptSource) else ""
-        lines = held.removeprefix(_BYTE_ORDER_MARK).split("\n") if spans else []
+        lines = held.removeprefix(BYTE_ORDER_MARK).split("\n") if spans else []
         return TagEntry(
             path=text.path,
             windows=tagging.windows,
@@ -229,7 +230,7 @@ class TagRun:
     def _finding(self, span: "Span", lines: Sequence[str], tagging: "Tagging") -> Finding:
         masked = None
         if span.start_line < len(lines) + 1:
-            masked = masked_line(lines[span.start_line - 1].rstrip("\r"), span, tagging.spans)
+            masked = masked_line(without_line_end(lines[span.start_line - 1]), span, tagging.spans)
         return Finding(
             span=span,
             fingerprint=self.fingerprints.of(span.label, span.text),
@@ -287,7 +288,7 @@ def _document(text: Source, pieces: Iterator[str]) -> "Excerpt | Iterator[str]":
     """The pieces; of a text of which only some lines are judged, an excerpt."""
     if text.added is None:
         return pieces
-    from gpt_bigcode.tokenization.document_stream import Excerpt
+    from gpt_bigcode.windowing.document_stream import Excerpt
 
     return Excerpt(pieces, text.added)
 

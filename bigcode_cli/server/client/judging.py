@@ -37,7 +37,7 @@ class _Text:
         """The text as the library takes it."""
         if self.lines is None:
             return [self.text]
-        from gpt_bigcode.tokenization.document_stream import Excerpt
+        from gpt_bigcode.windowing.document_stream import Excerpt
 
         return Excerpt([self.text], tuple(self.lines))
 

@@ -14,17 +14,12 @@ A checkpoint that is better in one of the orders says so in config.json:
 
 from dataclasses import dataclass
 
+from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK
 from gpt_bigcode.completion.options import InfillOptions, InfillOrder
-from gpt_bigcode.completion.prompt import (
-    ModelSpace,
-    Prompt,
-    before_text,
-    has_crlf,
-    lay_out_files,
-)
+from gpt_bigcode.completion.prompt import ModelSpace, Prompt, before_text, lay_out_files
 from gpt_bigcode.errors import ContextError
+from gpt_bigcode.line_ends import has_crlf, to_lf
 from gpt_bigcode.stopping.scope import Scope
-from gpt_bigcode.tokenization.chunks import BYTE_ORDER_MARK
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer, InfillTokens
 
 SENTINELS = 3
@@ -81,7 +76,7 @@ def build_infill_prompt(
     suffix = gap.suffix
     crlf = has_crlf(prefix + suffix)
     if crlf:
-        prefix, suffix = (text.replace("\r\n", "\n") for text in (prefix, suffix))
+        prefix, suffix = to_lf(prefix), to_lf(suffix)
     whole = space.room(options)
     room = whole - SENTINELS
     if room < 0:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePosixPath, PureWindowsPath
 
+from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK
 from gpt_bigcode.completion.options import CompletionOptions
 from gpt_bigcode.errors import ContextError
-from gpt_bigcode.tokenization.chunks import BYTE_ORDER_MARK
+from gpt_bigcode.line_ends import has_crlf, to_lf
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 _SLASHES = frozenset(
@@ -84,7 +85,7 @@ def build_prompt(
     text = text.removeprefix(BYTE_ORDER_MARK)
     crlf = has_crlf(text)
     if crlf:
-        text = text.replace("\r\n", "\n")
+        text = to_lf(text)
     most = space.room(options)
     ids, dropped = tokenizer.encode_tail(text, most - 1)
     if dropped and not options.truncate:
@@ -115,11 +116,6 @@ def before_text(text: str, healed: bytes) -> bytes:
     return tail[: len(tail) - len(healed)][-4:]
 
 
-def has_crlf(text: str) -> bool:
-    """Whether most line ends are CRLF."""
-    return 2 * text.count("\r\n") > text.count("\n")
-
-
 def lay_out_files(
     tokenizer: CodeTokenizer, options: CompletionOptions, room: int
 ) -> tuple[list[int], int]:
@@ -136,7 +132,7 @@ def lay_out_files(
     parts: list[list[int]] = []
     for file in reversed(options.context_files):
         header = _header(tokenizer, file.path)
-        body = file.text.removeprefix(BYTE_ORDER_MARK).replace("\r\n", "\n").rstrip("\n")
+        body = to_lf(file.text.removeprefix(BYTE_ORDER_MARK)).rstrip("\n")
         ids, missing = tokenizer.encode_head(body + "\n", max(left - len(header), 0))
         dropped += missing
         if ids:

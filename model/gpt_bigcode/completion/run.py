@@ -17,10 +17,10 @@ from gpt_bigcode.generation.sampling import Rule, Sampler
 from gpt_bigcode.generation.speculative import look_ahead
 from gpt_bigcode.generation.token_healing import Healing
 from gpt_bigcode.generation.utf8_rule import Utf8Rule
+from gpt_bigcode.line_ends import NewlineRestorer, to_lf
 from gpt_bigcode.stopping.finish_reason import FinishReason
 from gpt_bigcode.stopping.scope import Scope, ScopeRule
 from gpt_bigcode.stopping.suffix import GapSides, SuffixOverlap
-from gpt_bigcode.stopping.text_stream import NewlineRestorer
 from gpt_bigcode.stopping.watcher import TextStop
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
@@ -128,7 +128,7 @@ class SampleText:
     def __init__(self, prompt: Prompt, options: CompletionOptions, gap: GapSides | None) -> None:
         stops: Sequence[str] = options.stop
         if prompt.crlf:
-            stops = [text.replace("\r\n", "\n") for text in stops]
+            stops = [to_lf(text) for text in stops]
         until = Scope.parse(options.until or Scope.FILE)
         scope = None if until is Scope.FILE else ScopeRule(until, prompt.text)
         self._text = TextStop(stops, scope, SuffixOverlap(gap) if gap else None)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from gpt_bigcode.labeling.bio_labels import NO_KIND, LabelScheme, TokenLabels
 from gpt_bigcode.labeling.results import Span
-from gpt_bigcode.labeling.tag_windows import SpanMode
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+from gpt_bigcode.windowing.tag_windows import SpanMode
 
 MAX_SPAN_BYTES = 1 << 14
 """Where a span is cut, so that a model that labels everything needs no memory for it."""

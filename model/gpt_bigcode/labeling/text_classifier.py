@@ -1,7 +1,6 @@
 """TextClassifier: which label a text has, by all of it, whatever its length."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from typing import Self, Unpack
@@ -16,8 +15,9 @@ from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.labeling.description import label_names, problem_of, threshold_of
 from gpt_bigcode.labeling.results import Classification, Problem, WindowLabels
 from gpt_bigcode.loading import LoadOptions, load_parts
-from gpt_bigcode.tokenization.document_stream import DocumentStream, Window, WindowTokens
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+from gpt_bigcode.windowing.classify_windows import ClassifyWindows
+from gpt_bigcode.windowing.document_stream import DocumentStream, WindowTokens
 
 
 class TextClassifier:
@@ -110,7 +110,7 @@ class TextClassifier:
         """
         stream: DocumentStream[Logits, Classification] = DocumentStream(
             self.tokenizer,
-            SideBySide(self.labeler.context_length),
+            ClassifyWindows(self.labeler.context_length),
             self._compute,
             batch_tokens=self.labeler.batch_tokens,
         )
@@ -129,40 +129,6 @@ class TextClassifier:
             values = np.exp(logits - logits.max())
             values /= values.sum()
         return tuple(values.tolist())
-
-
-@dataclass(frozen=True)
-class SideBySide:
-    """Windows that do not overlap (see `document_stream.Windows`).
-
-    The last two share what is left, so that none is shorter than half a window.
-    """
-
-    context_length: int
-
-    @property
-    def start_ids(self) -> Sequence[int]:
-        """See `document_stream.Windows`."""
-        return ()
-
-    @property
-    def history(self) -> int:
-        """See `document_stream.Windows`."""
-        return 0
-
-    def row(self, ids: Sequence[int]) -> Sequence[int]:
-        """See `document_stream.Windows`."""
-        return ids
-
-    def next(self, before: Window | None, known: int, *, ended: bool) -> Window | None:
-        """See `document_stream.Windows`."""
-        start = 0 if before is None else before.stop
-        waiting, size = known - start, self.context_length
-        if waiting <= 2 * size:
-            if not ended or not waiting:
-                return None
-            size = waiting if waiting <= size else (waiting + 1) // 2
-        return Window(start, start + size, start, start + size)
 
 
 class _LabelSum:

@@ -15,10 +15,10 @@ from gpt_bigcode.labeling.line_spans import LineSpans
 from gpt_bigcode.labeling.options import TagOptions
 from gpt_bigcode.labeling.results import Advance, Span, Tagging
 from gpt_bigcode.labeling.spans import SpanFinder
-from gpt_bigcode.labeling.tag_windows import TagWindows
 from gpt_bigcode.loading import LoadOptions, load_parts
-from gpt_bigcode.tokenization.document_stream import DocumentStream, WindowTokens
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+from gpt_bigcode.windowing.document_stream import DocumentStream, WindowTokens
+from gpt_bigcode.windowing.tag_windows import TagWindows
 
 
 class TextTagger:
@@ -104,7 +104,7 @@ class TextTagger:
     def stream(self, pieces: Iterable[str], options: TagOptions | None = None) -> Iterator[Advance]:
         """Find the spans of one text as it comes, for a filter; errors as for `tag`.
 
-        With `chunks.PAUSE` among the pieces all complete lines before it are given away.
+        With `document_stream.PAUSE` among the pieces all complete lines before it are given away.
         """
         spans = _SpanCollector(self, self._checked(options))
         for _ in self._document_stream().follow(pieces, spans):

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from gpt_bigcode.backends.interfaces import LogProbabilities
 from gpt_bigcode.scoring.results import LineScore, Score, TokenScore
-from gpt_bigcode.tokenization.document_stream import WindowTokens
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+from gpt_bigcode.windowing.document_stream import WindowTokens
 
 
 class ScoreAccumulator:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gpt_bigcode.scoring.windows import WindowMode
+from gpt_bigcode.windowing.score_windows import WindowMode
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from gpt_bigcode.loading import LoadOptions, load_parts
 from gpt_bigcode.scoring.accumulator import ScoreAccumulator
 from gpt_bigcode.scoring.options import ScoreOptions
 from gpt_bigcode.scoring.results import Score
-from gpt_bigcode.scoring.windows import WindowPlan
-from gpt_bigcode.tokenization.document_stream import DocumentStream, WindowTokens
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+from gpt_bigcode.windowing.document_stream import DocumentStream, WindowTokens
+from gpt_bigcode.windowing.score_windows import ScoreWindows
 
 
 class TextScorer:
@@ -48,13 +48,13 @@ class TextScorer:
             load_seconds=parts.seconds,
         )
 
-    def plan(self, options: ScoreOptions) -> WindowPlan:
+    def plan(self, options: ScoreOptions) -> ScoreWindows:
         """How texts are cut.
 
         Raises:
             OptionError: a stride that this model or mode cannot have.
         """
-        return WindowPlan(
+        return ScoreWindows(
             context_length=self.scorer.context_length,
             mode=options.mode,
             stride=options.stride,

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from gpt_bigcode.checkpoint.loading import save_model
-from gpt_bigcode.labeling.tag_windows import SpanMode
 from gpt_bigcode.modeling.heads import GPTBigCodeForTokenClassification
+from gpt_bigcode.windowing.tag_windows import SpanMode
 from training.export import write_tokenizer
 from training.output import note
 from training.secret_tagger import cases, tokens

@@ -12,18 +12,29 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from gpt_bigcode.tokenization.chunks import encode_pieces, without_mark
+from gpt_bigcode.byte_order_mark import without_mark
 
 if TYPE_CHECKING:
     from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 
+PIECE_CHARACTERS = 1 << 14
+"""The most that is tokenized at once."""
 _POOLED_BATCHES = 4  # windows of this many batches wait, so that similar lengths meet
 
 Result = TypeVar("Result")
 Value = TypeVar("Value")
 _Result_contra = TypeVar("_Result_contra", contravariant=True)
 _Value_co = TypeVar("_Value_co", covariant=True)
+
+
+class Pause(str):
+    """A piece without text: no more is known for now, so give what there is, up to a line's end."""
+
+    __slots__ = ()
+
+
+PAUSE = Pause()
 
 
 @dataclass(frozen=True)
@@ -195,7 +206,7 @@ class DocumentStream(Generic[Result, Value]):
     ) -> Iterator[None]:
         """Compute one document as it comes; each time the accumulator got results, yield.
 
-        The caller closes the accumulator at the end. A `chunks.PAUSE` among the pieces lets all
+        The caller closes the accumulator at the end. A `PAUSE` among the pieces lets all
         that is known be computed at once, up to the last line's end, as if the document ended
         there: a program that follows a file gives each line as soon as it is complete.
 
@@ -327,3 +338,48 @@ class _Pool(Generic[Result]):
             count = max(self._batch_tokens // max(lengths[order[0]], 1), 1)
             yield order[:count]
             order = order[count:]
+
+
+def encode_pieces(tokenizer: "CodeTokenizer", pieces: Iterable[str]) -> Iterator[list[int]]:
+    """Ids of the text that the pieces make together, in portions; an empty one for a `PAUSE`.
+
+    Raises:
+        InputError: a character that the vocabulary cannot spell.
+    """
+    for piece in cut_at_white_space(pieces):
+        yield [] if piece is PAUSE else tokenizer.encode(piece)
+
+
+def cut_at_white_space(pieces: Iterable[str]) -> Iterator[str]:
+    """Cut a text into portions of at most `PIECE_CHARACTERS`, wherever the given pieces end.
+
+    A cut lies before white space that follows something else: there a word ends for every pattern
+    of the family, whatever comes next. A portion without such a place is cut at its full length,
+    which may change a token or two. So may a `PAUSE`, which cuts after the last line feed.
+    """
+    held = ""
+    for piece in pieces:
+        if piece is PAUSE:
+            whole = held.rfind("\n") + 1
+            if whole:
+                yield held[:whole]
+                yield PAUSE
+                held = held[whole:]
+            continue
+        held += piece
+        while len(held) > PIECE_CHARACTERS:
+            place = _word_end(held)
+            yield held[:place]
+            held = held[place:]
+    if held:
+        yield held
+
+
+def _word_end(text: str) -> int:
+    for space in ("\n", " "):
+        place = text.rfind(space, 1, PIECE_CHARACTERS)
+        while place > 0 and text[place - 1].isspace():
+            place = text.rfind(space, 1, place)
+        if place > 0:
+            return place
+    return PIECE_CHARACTERS

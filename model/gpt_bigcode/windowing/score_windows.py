@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gpt_bigcode.errors import ContextError, InputError, OptionError
-from gpt_bigcode.tokenization.document_stream import Window
+from gpt_bigcode.windowing.document_stream import Window
 
 
 class WindowMode(StrEnum):
@@ -37,7 +37,7 @@ class WindowMode(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowPlan:
+class ScoreWindows:
     """The windows of a text (see `document_stream.Windows`), all of whose used tokens are scored.
 
     Of a window the model reads all tokens but the last; so a window may have C + 1 tokens, and its

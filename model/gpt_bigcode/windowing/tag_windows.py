@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError
-from gpt_bigcode.tokenization.document_stream import Window
+from gpt_bigcode.windowing.document_stream import Window
 
 FIELD = "tagging"
 """The object in config.json."""
