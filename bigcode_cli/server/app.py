@@ -12,7 +12,7 @@ from bigcode_cli.framework.errors import Failure, UsageFailure
 from bigcode_cli.framework.output import safe
 from bigcode_cli.server import dialects
 from bigcode_cli.server.dialects.fields import BadRequestError
-from bigcode_cli.server.engine import CancelledRequestError
+from bigcode_cli.server.engine.thread import CancelledRequestError
 from bigcode_cli.server.exchange import (
     ClientGoneError,
     ErrorReply,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bigcode_cli.server.engine import CancelledRequestError
+from bigcode_cli.server.engine.thread import CancelledRequestError
 
 
 class QueueFullError(Exception):

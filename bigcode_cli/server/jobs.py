@@ -10,8 +10,8 @@ from typing import Any
 
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.models.resolve import Found
-from bigcode_cli.server.decoder import Reuse, ServedDecoder
-from bigcode_cli.server.engine import CancelledRequestError, Ticket
+from bigcode_cli.server.engine.decoder import Reuse, ServedDecoder
+from bigcode_cli.server.engine.thread import CancelledRequestError, Ticket
 from bigcode_cli.server.library import (
     BUILT_IN_OF,
     Compute,
@@ -198,7 +198,10 @@ class Jobs:
         with self.registry.use(
             found, task, compute, ticket=ticket, keep_alive=choice.keep_alive
         ) as loaded:
-            yield loaded
+            try:
+                yield loaded
+            finally:
+                loaded.engine.leave(ticket)
 
     def default_name(self, task: Task) -> str:
         """The name of the model that answers requests without one."""
@@ -219,7 +222,7 @@ class Jobs:
         def work(ticket: Ticket, emit: Emit) -> None:
             with self._using(choice, Task.GENERATE, caller, ticket) as loaded:
                 blocks, tokens = loaded.trees if reuse.keep and loaded.trees else (None, None)
-                own = replace(reuse, blocks=blocks, tokens=tokens)
+                own = replace(reuse, blocks=blocks, tokens=tokens, prefills=loaded.prefills)
                 writer = Writer(loaded.model, loaded.engine, ticket, own)
                 written = writer.start(_within_budget(wanted, ticket))
                 emit(Started(model=loaded.found.name, counts=written.counts))

@@ -18,12 +18,12 @@ from bigcode_cli.models.resolve import (
     find_model,
 )
 from bigcode_cli.server.dialects.markers import special_parts, split_gap
-from bigcode_cli.server.engine import Engine, Ticket
-from bigcode_cli.server.prefix_tree import PrefixTree
+from bigcode_cli.server.engine.prefix_tree import PrefixTree
+from bigcode_cli.server.engine.thread import Engine, Ticket
 from gpt_bigcode.hardware import Precision
 
 if TYPE_CHECKING:
-    from bigcode_cli.server.decoder import Reuse
+    from bigcode_cli.server.engine.decoder import Reuse
     from gpt_bigcode.completion.options import CompletionOptions
     from gpt_bigcode.completion.prompt import Prompt
     from gpt_bigcode.completion.text_model import TextModel
@@ -134,7 +134,7 @@ class Writer:
 
     def __init__(self, model: "TextModel", engine: Engine, ticket: Ticket, reuse: "Reuse") -> None:
         """Give a request its own state of a model that others use too."""
-        from bigcode_cli.server.decoder import ServedDecoder
+        from bigcode_cli.server.engine.decoder import ServedDecoder
 
         self._model = copy(model)
         self.decoder = ServedDecoder(model.decoder, engine, ticket, reuse)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bigcode_cli.server.decoder import ServedDecoder
+    from bigcode_cli.server.engine.decoder import ServedDecoder
 
 _CHUNK_TOKENS = 64
 

@@ -9,13 +9,17 @@ from hashlib import blake2b
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.models.resolve import Found
-from bigcode_cli.server.engine import Engine, Ticket
+from bigcode_cli.server.engine.prefills import Prefills
+from bigcode_cli.server.engine.prefix_tree import PrefixTree
+from bigcode_cli.server.engine.thread import Engine, Ticket
 from bigcode_cli.server.library import Compute, Task, load_model, new_trees, weight_bytes
-from bigcode_cli.server.prefix_tree import PrefixTree
+
+if TYPE_CHECKING:
+    from bigcode_cli.server.engine.decoder import Prefilled
 
 _WAIT_SECONDS = 0.1
 
@@ -39,6 +43,7 @@ class Loaded:
         self.engine = Engine(found.name)
         self.model: Any = None
         self.trees: tuple[PrefixTree, ...] = ()
+        self.prefills: Prefills[Prefilled] = Prefills()
         self.error: BaseException | None = None
         self.users = 0
         self.used = monotonic()

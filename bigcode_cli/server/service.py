@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
-from bigcode_cli.server.engine import CancelledRequestError, Ticket
+from bigcode_cli.server.engine.thread import CancelledRequestError, Ticket
 from bigcode_cli.server.gate import Gate
 from bigcode_cli.server.jobs import SUPERSEDED, Caller, Done, Event, Jobs, Piece, Work
 from bigcode_cli.server.metrics import Metrics

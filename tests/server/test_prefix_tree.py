@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bigcode_cli.server.prefix_tree import PrefixTree
+from bigcode_cli.server.engine.prefix_tree import PrefixTree
 from served import Server
 
 PAGE = 4

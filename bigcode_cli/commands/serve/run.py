@@ -20,7 +20,7 @@ from bigcode_cli.framework.errors import ExitStatus
 from bigcode_cli.framework.options import ComputeOptions
 from bigcode_cli.framework.output import Notes, write_message
 from bigcode_cli.server.app import build_app
-from bigcode_cli.server.engine import Ticket
+from bigcode_cli.server.engine.thread import Ticket
 from bigcode_cli.server.gate import Gate
 from bigcode_cli.server.guard import Access
 from bigcode_cli.server.jobs import Jobs

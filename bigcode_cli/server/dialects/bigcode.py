@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any
 
 from bigcode_cli import __version__
-from bigcode_cli.server.decoder import Reuse
 from bigcode_cli.server.dialects import Endpoint
 from bigcode_cli.server.dialects.fields import MAX_TOKENS, BadRequestError, Fields
 from bigcode_cli.server.dialects.replies import NDJSON, finished, judged, line, typed_error
+from bigcode_cli.server.engine.decoder import Reuse
 from bigcode_cli.server.exchange import Exchange
 from bigcode_cli.server.jobs import Done, Event, Judged, ModelChoice, Piece, Started, Work
 from bigcode_cli.server.library import Compute, Generate, Judge, Task

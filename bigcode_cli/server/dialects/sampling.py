@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bigcode_cli.server.decoder import Reuse
 from bigcode_cli.server.dialects.fields import MAX_TOKENS, BadRequestError, Fields
+from bigcode_cli.server.engine.decoder import Reuse
 from bigcode_cli.server.exchange import Exchange
 from bigcode_cli.server.jobs import ModelChoice, Work
 from bigcode_cli.server.library import Generate

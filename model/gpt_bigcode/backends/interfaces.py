@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,6 +170,20 @@ class BlockDecoder(StepDecoder, Protocol):
             known: how many tokens of the blocks count; None: all. Only with whole blocks alone the
                 numbers are, bit for bit, those of a prefill.
         """
+        ...
+
+    def append_each(
+        self, decoders: Sequence[Self], tokens: Sequence[Sequence[int]]
+    ) -> list[Logits]:
+        """Append tokens to the only row of each decoder; the logits after each token, [T, V].
+
+        Only for decoders of the same weights with `exact_steps`: each row gets, bit for bit, what
+        it would get alone.
+        """
+        ...
+
+    def fork(self) -> Self:
+        """A decoder with the same rows, in memory of its own."""
         ...
 
     def tokens(self, start: int, end: int) -> bytes:

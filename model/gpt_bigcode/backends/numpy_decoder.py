@@ -7,6 +7,7 @@ before `import torch` would have returned.
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -17,19 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_bigcode.backends.numpy_rows import BLOCK_TOKENS, Row, half_blocks, read_parts
+from gpt_bigcode.backends.numpy_weights import read_weights, same_numbers
 from gpt_bigcode.checkpoint.tensor_index import (
     CONFIG_FILE,
     HEAD,
-    PREFIX,
-    TOKENS,
-    RawTensor,
-    StoredTensor,
     Task,
     find_tensors,
-    mapped_tensors,
 )
 from gpt_bigcode.config import ACTIVATIONS, GPTBigCodeConfig
-from gpt_bigcode.errors import CheckpointMismatchError, ContextError, InputError
+from gpt_bigcode.errors import ContextError, InputError
 from gpt_bigcode.hardware import processor_name
 
 Floats = NDArray[np.float32]
@@ -113,7 +110,11 @@ class NumpyDecoder:
             ConfigError, CheckpointError: as for `gpt_bigcode.checkpoint.loading.load_model`.
         """
         config = GPTBigCodeConfig.from_json_file(directory / CONFIG_FILE)
-        return cls(config, _read(find_tensors(directory, config, task, _same)), threads=threads)
+        return cls(
+            config,
+            read_weights(find_tensors(directory, config, task, same_numbers)),
+            threads=threads,
+        )
 
     @property
     def context_length(self) -> int:
@@ -156,12 +157,25 @@ class NumpyDecoder:
         Bit for bit: every product is computed token by token, by the same call of the BLAS. What is
         saved is that the second token finds the weights in the processor's cache.
         """
-        (row,) = self._rows
+        return self.append_each([self], [tokens])[0]
+
+    def append_each(
+        self, decoders: Sequence[Self], tokens: Sequence[Sequence[int]]
+    ) -> list[Floats]:
+        """Append tokens to the only row of each decoder, in one pass; see `append`."""
+        rows = [row for decoder in decoders for row in decoder._rows]  # noqa: SLF001 - its own class
         self._stepwise = True
         try:
-            return self.head(self._read([row], [tokens]))
+            logits = self.head(self._read(rows, tokens))
         finally:
             self._stepwise = False
+        return np.split(logits, list(accumulate(map(len, tokens)))[:-1])
+
+    def fork(self) -> Self:
+        """A decoder with the same rows, in memory of its own."""
+        other = copy(self)
+        other._rows = [row.copy() for row in self._rows]  # noqa: SLF001 - its own class
+        return other
 
     @property
     def block_tokens(self) -> int:
@@ -362,39 +376,3 @@ class NumpyDecoder:
         normed *= self._weights[f"{name}.weight"]
         normed += self._weights[f"{name}.bias"]
         return np.asarray(normed, np.float32)
-
-
-def _read(stored: Mapping[str, StoredTensor]) -> dict[str, Floats]:
-    """All tensors as float32, without the trunk's prefix; the head is always among them."""
-    weights: dict[str, Floats] = {}
-    for path in {tensor.path for tensor in stored.values()}:
-        with mapped_tensors(path) as raw:
-            for full, tensor in stored.items():
-                if tensor.path == path:
-                    weights[full.removeprefix(PREFIX)] = _floats(full, raw[tensor.name])
-    weights.setdefault(HEAD, weights[TOKENS.removeprefix(PREFIX)])
-    return weights
-
-
-def _floats(name: str, raw: RawTensor) -> Floats:
-    """A tensor's numbers, copied: its file may change later."""
-    if raw.kind == "BF16":
-        # bfloat16 is the upper half of float32.
-        wide = np.frombuffer(raw.data, np.uint16).astype(np.uint32)
-        values = np.left_shift(wide, 16, out=wide).view(np.float32)
-    elif raw.kind in _TYPES:
-        values = np.frombuffer(raw.data, _TYPES[raw.kind]).astype(np.float32)
-    else:
-        raise CheckpointMismatchError(f"{name}: {raw.kind} is not a type of weights")
-    return values.reshape(raw.shape)
-
-
-_TYPES = MappingProxyType({"F32": np.float32, "F16": np.float16, "F64": np.float64})
-
-
-def _same(first: StoredTensor, second: StoredTensor) -> bool:
-    def data(tensor: StoredTensor) -> Floats:
-        with mapped_tensors(tensor.path) as raw:
-            return _floats(tensor.name, raw[tensor.name])
-
-    return np.array_equal(data(first), data(second))

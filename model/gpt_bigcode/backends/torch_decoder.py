@@ -1,7 +1,11 @@
 """TorchDecoder: a PyTorch language model as the decoder that `generation` uses."""
 
 from collections.abc import Sequence
+from copy import copy
+from functools import cached_property
+from itertools import accumulate
 from types import MappingProxyType
+from typing import Self
 
 import numpy as np
 import torch
@@ -57,7 +61,7 @@ class TorchDecoder:
         """V, padding rows of the token table included."""
         return self._model.config.vocab_size
 
-    @property
+    @cached_property
     def exact_steps(self) -> bool:
         """Whether `append` gives, bit for bit, what `decode` gives.
 
@@ -113,6 +117,28 @@ class TorchDecoder:
         ids = torch.tensor([list(tokens)], device=self._device)
         with memory_errors(f"{len(tokens)} tokens"):
             return self._head(self._read_all(ids, self._filled())[0])
+
+    @torch.inference_mode()
+    def append_each(
+        self, decoders: Sequence[Self], tokens: Sequence[Sequence[int]]
+    ) -> list[NDArray[np.float32]]:
+        """Append tokens to the only row of each decoder, in one pass; see `BlockDecoder`."""
+        if self._row_trunk is None:
+            raise RuntimeError("only for exact steps")
+        counts = [len(part) for part in tokens]
+        ids = torch.tensor([token for part in tokens for token in part])
+        caches = [decoder._filled() for decoder in decoders]  # noqa: SLF001 - its own class
+        with memory_errors(f"{len(ids)} tokens"):
+            logits = self._head(self._row_trunk.read_rows(ids, caches, counts))
+        return np.split(logits, list(accumulate(counts))[:-1])
+
+    @torch.inference_mode()
+    def fork(self) -> Self:
+        """A decoder with the same rows, in memory of its own."""
+        other = copy(self)
+        with memory_errors("a copy of keys and values"):
+            other._cache = self._filled().copy()  # noqa: SLF001 - its own class
+        return other
 
     @property
     def block_tokens(self) -> int:

@@ -68,24 +68,56 @@ class RowTrunk:
         Raises:
             ContextError: more tokens than positions.
         """
-        past, new = cache.length, len(ids)
-        if past + new > self._config.n_positions:
-            raise ContextError(f"{past + new} positions, the model has {self._config.n_positions}")
+        return self.read_rows(ids, [cache], [len(ids)])
+
+    def read_rows(
+        self, ids: Tensor, caches: Sequence[KeyValueCache], counts: Sequence[int]
+    ) -> Tensor:
+        """The same for several rows, each with a cache of its own: the products are shared.
+
+        Args:
+            ids: [T], one row after the other.
+            caches: of one row each, in the same order.
+            counts: how many of the tokens are of each row.
+        """
+        positions = [
+            torch.arange(cache.length, cache.length + new)
+            for cache, new in zip(caches, counts, strict=True)
+        ]
+        longest = max(int(places[-1]) for places in positions) + 1
+        if longest > self._config.n_positions:
+            raise ContextError(f"{longest} positions, the model has {self._config.n_positions}")
         tokens = look_up("input_ids", self._wte, ids)
-        hidden = tokens + self._wpe.weight[past : past + new].to(tokens.dtype)
-        if new == 1 and self._int8 is not None:
-            hidden = self._int8.guarded(hidden, lambda layers: self._run(layers, hidden, cache))
+        hidden = tokens + self._wpe.weight[torch.cat(positions)].to(tokens.dtype)
+        if len(ids) == 1 and self._int8 is not None:
+            hidden = self._int8.guarded(
+                hidden, lambda layers: self._run(layers, hidden, caches, counts)
+            )
         else:
-            self._run(self._layers, hidden, cache)
-        cache.advance(new)
+            self._run(self._layers, hidden, caches, counts)
+        for cache, new in zip(caches, counts, strict=True):
+            cache.advance(new)
         return self._last_norm(hidden)
 
-    def _run(self, layers: Sequence["_Layer"], hidden: Tensor, cache: KeyValueCache) -> None:
+    def _run(
+        self,
+        layers: Sequence["_Layer"],
+        hidden: Tensor,
+        caches: Sequence[KeyValueCache],
+        counts: Sequence[int],
+    ) -> None:
         """[T, E], changed in place."""
-        for layer, rows, keys, values in zip(layers, *cache.open(len(hidden)), strict=True):
+        opened = [
+            zip(*cache.open(new), strict=True) for cache, new in zip(caches, counts, strict=True)
+        ]
+        for layer, *places in zip(layers, *opened, strict=True):
             query, key_value = layer.project(hidden)
-            rows.copy_(key_value)
-            layer.add_attention(hidden, self._attend(query, keys, values))
+            merged = []
+            parts = zip(places, query.split(counts), key_value.split(counts, 1), strict=True)
+            for (rows, keys, values), asked, new in parts:
+                rows.copy_(new)
+                merged.append(self._attend(asked, keys, values))
+            layer.add_attention(hidden, torch.cat(merged) if len(merged) > 1 else merged[0])
             layer.add_feed_forward(hidden)
 
     def _attend(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:

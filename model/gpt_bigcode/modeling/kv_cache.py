@@ -5,6 +5,8 @@ need. Multi-query attention has one head of them: 2 * L * D numbers a token.
 """
 
 from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -60,6 +62,12 @@ class KeyValueCache:
     def store(self) -> Tensor:
         """All of the memory, [L, 2, B, K, capacity, D]; another tensor after a growth."""
         return self._store
+
+    def copy(self) -> Self:
+        """The same in memory of its own."""
+        other = copy(self)
+        other.select_rows(range(self.batch_size))
+        return other
 
     def clear_unused(self) -> None:
         """Write zeros after the tokens seen: masked attention would not hide NaN there."""

@@ -9,14 +9,24 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bigcode_cli.server.engine import Engine, Ticket
-from bigcode_cli.server.prefix_tree import PrefixTree
+from bigcode_cli.server.engine.prefills import Prefills
+from bigcode_cli.server.engine.prefix_tree import PrefixTree
+from bigcode_cli.server.engine.thread import Engine, Ticket
 
 if TYPE_CHECKING:
     from gpt_bigcode.backends.interfaces import BlockDecoder, Logits
 
 
 Result = TypeVar("Result")
+_MOST_TOGETHER = 16  # tokens; more of a row are a pass of their own
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """A prompt that was read: the decoder that holds it, and the logits after it, [1, V]."""
+
+    decoder: "BlockDecoder"
+    logits: "Logits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +36,14 @@ class Reuse:
     Attributes:
         blocks: whole blocks that are kept, computed as a process of its own does; None: nothing.
         tokens: what is kept token by token, however it was computed; None: nothing.
+        prefills: what is being read now; None: nothing that counts.
         exact: the answer has to be the one that a process of its own gives, byte for byte.
         keep: use what is kept, and keep what this request computes.
     """
 
     blocks: PrefixTree | None = None
     tokens: PrefixTree | None = None
+    prefills: Prefills[Prefilled] | None = None
     exact: bool = True
     keep: bool = True
 
@@ -53,7 +65,7 @@ class ServedDecoder:
         self.reused_tokens = 0
         self._decoder = copy(decoder)
         self._engine, self._ticket, self._reuse = engine, ticket, reuse
-        self._tokens: list[int] = []
+        self._together, self._rows, self._turn = decoder.exact_steps, 1, 0
 
     @property
     def context_length(self) -> int:
@@ -77,21 +89,37 @@ class ServedDecoder:
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> "Logits":
         """Forget everything and read one row per prompt. [B, V]."""
+        self._rows, self._turn = len(prompts), self._engine.turn()
         tree = self._reuse.blocks if self._reuse.exact else self._reuse.tokens
-        if len(prompts) > 1 or tree is None:
-            return self._call(self._decoder.prefill, prompts)
-        return (self._read if self._reuse.exact else self._read_rest)(prompts[0], tree)
+        if len(prompts) > 1 or tree is None or self._reuse.prefills is None:
+            return self._read_call(self._decoder.prefill, prompts)
+        prompt, read = prompts[0], self._read if self._reuse.exact else self._read_rest
+        found, is_copy = self._reuse.prefills.read(
+            (self._reuse.exact, tuple(prompt)),
+            self._ticket,
+            lambda: Prefilled(self._decoder, read(prompt, tree)),
+            self._copies,
+        )
+        self._decoder = found.decoder
+        if is_copy:
+            self.reused_tokens = len(prompt) - 1
+        return found.logits
 
     def decode(self, tokens: Sequence[int]) -> "Logits":
         """Append one token to each row. [B, V]."""
+        if self._together and self._rows == 1:
+            return self._engine.step(self._ticket, self._decoder, tokens)
         return self._call(self._decoder.decode, tokens)
 
     def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order."""
+        self._rows = len(rows)
         self._call(self._decoder.select_rows, rows)
 
     def append(self, tokens: Sequence[int]) -> "Logits":
         """Append T tokens to the only row. [T, V]."""
+        if self._together and len(tokens) <= _MOST_TOGETHER:
+            return self._engine.step(self._ticket, self._decoder, tokens)
         return self._call(self._decoder.append, tokens)
 
     def truncate(self, length: int) -> None:
@@ -100,6 +128,15 @@ class ServedDecoder:
 
     def _call(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return self._engine.call(self._ticket, lambda: function(*arguments))
+
+    def _read_call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """The parts of a prompt come before those of prompts that were begun later."""
+        return self._engine.call(self._ticket, lambda: function(*arguments), self._turn)
+
+    def _copies(self, state: Prefilled, count: int) -> list[Prefilled]:
+        return self._call(
+            lambda: [Prefilled(state.decoder.fork(), state.logits.copy()) for _ in range(count)]
+        )
 
     def _read(self, prompt: Sequence[int], tree: PrefixTree) -> "Logits":
         """Read a prompt block by block, so that others get their turn, and keep the blocks."""
@@ -110,9 +147,9 @@ class ServedDecoder:
         whole = (len(prompt) - 1) // size
         while len(blocks) < whole:
             end = (len(blocks) + 1) * size
-            blocks.append(self._call(self._read_block, list(blocks), prompt[:end]))
+            blocks.append(self._read_call(self._read_block, list(blocks), prompt[:end]))
             tree.add(prompt, blocks[-1:], first=len(blocks) - 1, exact=True)
-        return self._call(self._decoder.prefill_after, blocks, prompt)
+        return self._read_call(self._decoder.prefill_after, blocks, prompt)
 
     def _read_rest(self, prompt: Sequence[int], tree: PrefixTree) -> "Logits":
         """Read what nobody has read yet of a prompt, and keep all of it."""
@@ -122,14 +159,14 @@ class ServedDecoder:
         step = self._decoder.block_tokens
         while known + step < len(prompt) - 1:
             end = known + step
-            pages = [self._call(self._read_on, pages, prompt[:end], known)]
+            pages = [self._read_call(self._read_on, pages, prompt[:end], known)]
             known = end
-        logits = self._call(self._decoder.prefill_after, pages, prompt, known)
+        logits = self._read_call(self._decoder.prefill_after, pages, prompt, known)
         first = self.reused_tokens // tree.page_tokens
         starts = range(first * tree.page_tokens, len(prompt), tree.page_tokens)
         ends = [min(start + tree.page_tokens, len(prompt)) for start in starts]
         places = list(zip(starts, ends, strict=True))
-        kept = self._call(lambda: [self._decoder.tokens(*place) for place in places])
+        kept = self._read_call(lambda: [self._decoder.tokens(*place) for place in places])
         tree.add(prompt, kept, first=first, exact=False)
         return logits
 
