@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bigcode_cli.framework.errors import Failure
+from bigcode_cli.framework.settings import cache_folder
 from bigcode_cli.hub.cache_reader import CachedRepository
 from bigcode_cli.hub.checksums import is_digest
 from bigcode_cli.hub.repo_files import (
@@ -21,7 +22,6 @@ from bigcode_cli.hub.repo_files import (
     SAFETENSORS,
     shard_names,
 )
-from bigcode_cli.io.caches import cache_folder
 from gpt_bigcode.errors import GPTBigCodeError, UnreadableFileError
 from gpt_bigcode.reading import open_checked, read_checked, read_json_object
 from gpt_bigcode.storage.private_folder import private_folder

@@ -1,7 +1,6 @@
-"""One line on a terminal that says how far long work has come; nothing anywhere else."""
+"""One line on a terminal that says how far long work has come."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from time import monotonic
@@ -17,14 +16,12 @@ _MINUTE = 60
 
 
 class Progress:
-    """Counts bytes and files, and shows them on stderr if that is a terminal that can erase a line.
+    """Counts bytes and files, and shows them on stderr, a terminal that can erase a line.
 
     The line: a bar, the share, bytes, files, the time that is left, and the file in work.
     """
 
-    def __init__(self, texts: Sequence[Source], *, quiet: bool, work: str = "scoring") -> None:
-        terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._enabled = terminal and not quiet and os.environ.get("TERM") not in (None, "", "dumb")
+    def __init__(self, texts: Sequence[Source], work: str) -> None:
         self._texts = texts
         self._total = sum(text.size for text in texts)
         self._work = work
@@ -37,7 +34,7 @@ class Progress:
         """Count some bytes more."""
         self._bytes += size
         now = monotonic()
-        if self._enabled and now >= self._next:
+        if now >= self._next:
             self._next = now + _EVERY_SECONDS
             self._write(self._line(now - self._started))
 

@@ -18,10 +18,11 @@ from bigcode_cli import __version__
 from bigcode_cli.files.sources import Source
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.options import ComputeOptions, ModelOptions
-from bigcode_cli.io.caches import CACHES, cache_folder
+from bigcode_cli.framework.settings import cache_folder
 from gpt_bigcode.storage.disk_cache import DiskCache
 
 LIMIT_BYTES, LIMIT_ENTRIES = 64 * 10**6, 8000
+SUFFIX = ".json"
 ENTRY_BYTES = 10**6
 """Larger results are not kept."""
 
@@ -120,7 +121,7 @@ def _disk_cache() -> DiskCache | None:
         return None
     return DiskCache(
         path=folder,
-        suffix=CACHES["results"].suffix,
+        suffix=SUFFIX,
         limit_bytes=LIMIT_BYTES,
         limit_entries=LIMIT_ENTRIES,
     )

@@ -2,18 +2,20 @@
 
 import base64
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from bigcode_cli.files.options import TableFormat
-from bigcode_cli.files.progress import Progress
 from bigcode_cli.files.sources import SKIPPED, Source
 from bigcode_cli.framework import output
 from bigcode_cli.framework.errors import ExitStatus, Failure, trace
-from bigcode_cli.framework.output import Notes, Result
+from bigcode_cli.framework.options import TableFormat
+from bigcode_cli.framework.output import Notes, Result, can_redraw
 from gpt_bigcode.errors import GPTBigCodeError
+
+if TYPE_CHECKING:
+    from bigcode_cli.files.progress import Progress
 
 
 class Verdict(StrEnum):
@@ -263,13 +265,27 @@ def plural(count: int, word: str) -> str:
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
+def open_progress(texts: Sequence[Source], work: str, *, quiet: bool) -> "Progress | None":
+    """Get ready to show how far work is; None where nobody would see it."""
+    if quiet or not can_redraw():
+        return None
+    from bigcode_cli.files.progress import Progress
+
+    return Progress(texts, work)
+
+
+def byte_counter(progress: "Progress | None") -> Callable[[int], None]:
+    """Return what is told of every piece of a text that was read."""
+    return (lambda _: None) if progress is None else progress.advance
+
+
 def report_all(
     texts: Sequence[Source],
     entries: Iterable[AnyEntry],
     report: Report[AnyEntry],
     totals: Totals,
     notes: Notes,
-    progress: Progress,
+    progress: "Progress | None",
 ) -> None:
     """Report and count entries as they come, and say what went wrong.
 
@@ -279,11 +295,13 @@ def report_all(
     """
     try:
         for text, entry in zip(texts, entries, strict=True):
-            progress.finish_file()
+            if progress is not None:
+                progress.finish_file()
             if entry.fault is not None:
                 entry.fault.explain(text, notes)
             totals.add(entry)
             report.add(entry)
     finally:
-        progress.clear()
+        if progress is not None:
+            progress.clear()
     totals.close(notes)

@@ -19,6 +19,15 @@ class OutputFormat(StrEnum):
     JSONL = "jsonl"
 
 
+class TableFormat(StrEnum):
+    """How the results of many files are written to stdout."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
 # The panels of the help; a command shows its own in the order of its parameters.
 COMMON = "Common options"
 PROMPT = "Prompt"
@@ -37,6 +46,30 @@ InputFile: TypeAlias = Annotated[
         option_types.path,
         metavar="FILE",
     ),
+]
+InputPaths: TypeAlias = Annotated[
+    list[Path] | None,
+    argument(
+        "Files and folders; standard input if it is - or missing.",
+        option_types.path,
+        metavar="PATH",
+    ),
+]
+Staged: TypeAlias = Annotated[
+    bool,
+    switch("Read git's index instead of files; judge only added lines.", "--staged", panel=COMMON),
+]
+Strict: TypeAlias = Annotated[
+    bool,
+    switch(
+        "Exit with status 3 if a file was skipped, or if there was nothing to compare.",
+        "--strict",
+        panel=GATES,
+    ),
+]
+NoIgnore: TypeAlias = Annotated[
+    bool,
+    switch("Search files that git ignores, too.", "--no-ignore", panel=COMMON),
 ]
 Format: TypeAlias = Annotated[OutputFormat, choice("Output format.", OutputFormat, panel=GENERAL)]
 Yes: TypeAlias = Annotated[
@@ -162,6 +195,23 @@ class ReportOptions(MessageOptions):
     """How results and messages are shown."""
 
     format: Format = OutputFormat.TEXT
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions(MessageOptions):
+    """How the results of many files and messages are shown."""
+
+    format: Annotated[TableFormat, choice("Output format.", TableFormat, panel=GENERAL)] = (
+        TableFormat.TEXT
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepingOptions(TableOptions):
+    """Which files in folders count, and whether results are kept, too."""
+
+    no_ignore: NoIgnore = False
+    no_cache: NoCache = False
 
 
 @dataclass(frozen=True, kw_only=True)

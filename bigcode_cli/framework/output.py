@@ -67,6 +67,12 @@ def _has_colours() -> bool:
     return wanted and sys.stderr.isatty()
 
 
+def can_redraw() -> bool:
+    """Whether stderr is a terminal on which a line of progress can be erased."""
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    return terminal and os.environ.get("TERM") not in (None, "", "dumb")
+
+
 def complain(slug: str, message: str, *, hint: str | None = None) -> None:
     """Write an error line, and a hint line if there is one.
 

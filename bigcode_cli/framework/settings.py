@@ -46,6 +46,20 @@ def config_path() -> Path:
     return Path(platformdirs.user_config_dir("bigcode", appauthor=False)) / "config.toml"
 
 
+def cache_folder(name: str) -> Path:
+    """Return the folder of one of the caches, whether it exists or not."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / name
+
+
+def state_folder() -> Path:
+    """Return the folder for logs and marks, whether it exists or not."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("bigcode", appauthor=False))
+
+
 def origin(parameter: Any, context: Any) -> str:
     """Name the place that a parameter's value came from, for an error line."""
     source = context.get_parameter_source(parameter.name)

@@ -1,12 +1,10 @@
 """How far a download is: a bar on a terminal, a line every few seconds elsewhere."""
 
-import os
-import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from bigcode_cli.framework.output import Notes, shown_bytes
+from bigcode_cli.framework.output import Notes, can_redraw, shown_bytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -28,8 +26,7 @@ class ByteProgress:
 
     def __enter__(self) -> Self:
         """Show the bar, if stderr is a terminal that can."""
-        terminal = sys.stderr is not None and sys.stderr.isatty()
-        if terminal and not self._notes.quiet and os.environ.get("TERM") != "dumb":
+        if can_redraw() and not self._notes.quiet:
             self._bar = _new_bar()
             self._bar.add_task(self._name, total=self._total)
             self._bar.start()

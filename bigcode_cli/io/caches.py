@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
+from bigcode_cli.framework.settings import cache_folder
 from gpt_bigcode.storage.disk_cache import CacheEntry, DiskCache
 
 
@@ -33,13 +33,6 @@ CACHES = MappingProxyType(
     }
 )
 """Name -> kind; the name is that of the folder too."""
-
-
-def cache_folder(name: str) -> Path:
-    """Return the folder of a cache, whether it exists or not."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / name
 
 
 def open_cache(name: str) -> DiskCache:

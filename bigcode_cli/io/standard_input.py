@@ -41,13 +41,13 @@ def open_standard_input() -> BinaryIO:
     """
     if sys.stdin is None:
         raise UnreadableFileError.at("stdin", "is closed")
-    return BufferedReader(_Waiting(sys.stdin.fileno(), closefd=False))
 
+    class Waiting(FileIO):
+        """Waits for more where the parent made the pipe non-blocking and it is empty."""
 
-class _Waiting(FileIO):
-    """Waits for more where the parent made the pipe non-blocking and it is empty."""
+        def readinto(self, buffer: Any) -> int:
+            while (count := super().readinto(buffer)) is None:
+                select.select([self], [], [])
+            return count
 
-    def readinto(self, buffer: Any) -> int:
-        while (count := super().readinto(buffer)) is None:
-            select.select([self], [], [])
-        return count
+    return BufferedReader(Waiting(sys.stdin.fileno(), closefd=False))

@@ -3,8 +3,8 @@
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
 
+from bigcode_cli.framework.settings import state_folder
 from bigcode_cli.io.atomic_files import make_private_folder
 
 _DAY_SECONDS = 24 * 60 * 60
@@ -16,9 +16,7 @@ def is_first_use_today(name: str) -> bool:
     Args:
         name: what is remembered, as part of a file's name.
     """
-    import platformdirs
-
-    folder = Path(platformdirs.user_state_dir("bigcode", appauthor=False))
+    folder = state_folder()
     if not folder.is_absolute():
         return True
     mark = folder / f"introduced-{name}"

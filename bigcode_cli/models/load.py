@@ -4,7 +4,7 @@ Whatever imports NumPy or PyTorch is imported inside of functions.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,15 +21,14 @@ from bigcode_cli.framework.options import (
 )
 from bigcode_cli.framework.output import Notes, safe
 from bigcode_cli.framework.process_clock import seconds_since_start
-from bigcode_cli.io.caches import cache_folder
-from bigcode_cli.io.text_input import InputText, read_context_file
-from bigcode_cli.models.first_use import is_first_use_today
+from bigcode_cli.framework.settings import cache_folder
 from bigcode_cli.models.resolve import BUILT_IN, Found
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
+    from bigcode_cli.io.text_input import InputText
+    from gpt_bigcode.completion.options import CompletionOptions, ContextFile, InfillOptions
     from gpt_bigcode.completion.text_model import TextModel
     from gpt_bigcode.hardware import LoadingPolicy
     from gpt_bigcode.labeling.description import ClassifierDescription
@@ -191,7 +190,7 @@ def _classifier_errors(found: Found) -> Iterator[None]:
         raise Failure(error.slug, f"{found.name}: {error}", hint=hint) from None
 
 
-def completion_options(options: GenerationOptions, source: InputText) -> "CompletionOptions":
+def completion_options(options: GenerationOptions, source: "InputText") -> "CompletionOptions":
     """Translate the options of a command line for the library; reads the --context files."""
     from gpt_bigcode.completion.options import CompletionOptions
 
@@ -199,7 +198,7 @@ def completion_options(options: GenerationOptions, source: InputText) -> "Comple
 
 
 def infill_options(
-    options: GenerationOptions, source: InputText, *, order: str | None, trim: bool
+    options: GenerationOptions, source: "InputText", *, order: str | None, trim: bool
 ) -> "InfillOptions":
     """The same for a gap."""
     from gpt_bigcode.completion.options import InfillOptions
@@ -207,10 +206,8 @@ def infill_options(
     return InfillOptions(**_generation_values(options, source), order=order, trim=trim)
 
 
-def _generation_values(options: GenerationOptions, source: InputText) -> dict[str, Any]:
-    files = [(path, read_context_file(path).text) for path in options.context or []]
-    from gpt_bigcode.completion.options import ContextFile
-
+def _generation_values(options: GenerationOptions, source: "InputText") -> dict[str, Any]:
+    files = _context_files(options.context or [])
     return {
         "max_tokens": options.max_tokens,
         "temperature": options.temperature,
@@ -227,9 +224,18 @@ def _generation_values(options: GenerationOptions, source: InputText) -> dict[st
         "truncate": not options.no_truncate,
         "heal": not options.no_healing,
         "speculate": not options.no_speculation,
-        "context_files": tuple(ContextFile(_shown_path(path), text) for path, text in files),
+        "context_files": files,
         "path": _shown_path(source.path) if files and source.path is not None else None,
     }
+
+
+def _context_files(paths: Sequence[Path]) -> "tuple[ContextFile, ...]":
+    if not paths:
+        return ()
+    from bigcode_cli.io.text_input import read_context_file
+    from gpt_bigcode.completion.options import ContextFile
+
+    return tuple(ContextFile(_shown_path(path), read_context_file(path).text) for path in paths)
 
 
 def left_of_budget(options: AnyOptions) -> AnyOptions:
@@ -255,7 +261,11 @@ LARGER: Mapping[str, str] = MappingProxyType({"pocket-coder": "tiny_starcoder_py
 
 def introduce(built_in: str, notes: Notes) -> None:
     """Name the model and the way to a larger one, once a day and only on a terminal."""
-    if not notes.has_listener or not is_first_use_today(built_in):
+    if not notes.has_listener:
+        return
+    from bigcode_cli.models.first_use import is_first_use_today
+
+    if not is_first_use_today(built_in):
         return
     larger = LARGER.get(built_in)
     way = "another: bigcode models pull OWNER/NAME, then -m OWNER/NAME"

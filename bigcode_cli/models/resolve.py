@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from bigcode_cli.framework.errors import Failure, UsageFailure
 from bigcode_cli.framework.settings import (
@@ -14,16 +15,9 @@ from bigcode_cli.framework.settings import (
     config_path,
     environment_name,
 )
-from bigcode_cli.hub.cache_reader import (
-    BRANCH,
-    LONGEST_NAME,
-    REPOSITORY,
-    CachedRepository,
-    cache_root,
-    repositories,
-    validate_revision,
-)
-from bigcode_cli.models.aliases import SHORT_NAMES, full_name, meant
+
+if TYPE_CHECKING:
+    from bigcode_cli.hub.cache_reader import CachedRepository
 
 BUILT_IN, BUILT_IN_CLASSIFIER, BUILT_IN_TAGGER = (
     "pocket-coder",
@@ -116,6 +110,9 @@ def find_source(name: str | None, *, option: str = "--model", built_in: str = BU
         raise UsageFailure(f"{option}: {name!r} is not a name")
     if name in (".", "..") or name.startswith(("/", "./", "../", "~")):
         return _folder(name)
+    from bigcode_cli.hub.cache_reader import CachedRepository, cache_root, validate_revision
+    from bigcode_cli.models.aliases import full_name
+
     repository, at, revision = name.partition("@")
     _validate(name, repository, option)
     asked = validate_revision(revision, option=option) if at else None
@@ -132,6 +129,9 @@ def find_source(name: str | None, *, option: str = "--model", built_in: str = BU
 
 def _missing(name: str, option: str) -> Failure:
     """Describe a model that is not here: what was meant, or how to get it."""
+    from bigcode_cli.hub.cache_reader import cache_root, repositories
+    from bigcode_cli.models.aliases import SHORT_NAMES, meant
+
     repository = name.partition("@")[0]
     known = [*BUILT_IN_PACKAGES, *(cached.name for cached in repositories(cache_root()))]
     published = [*SHORT_NAMES, *SHORT_NAMES.values()]
@@ -172,6 +172,8 @@ def _folder(name: str) -> Found:
 
 
 def _validate(name: str, repository: str, option: str) -> None:
+    from bigcode_cli.hub.cache_reader import LONGEST_NAME, REPOSITORY
+
     fits = REPOSITORY.fullmatch(repository) or repository.count("/") > 1
     if len(name) > LONGEST_NAME or name.startswith("-") or ".." in name or not fits:
         shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
@@ -179,7 +181,7 @@ def _validate(name: str, repository: str, option: str) -> None:
         raise UsageFailure(f"{option}: {shown!r} is not a model's name", hint=hint)
 
 
-def find_cached(repository: CachedRepository, revision: str | None) -> Found | None:
+def find_cached(repository: "CachedRepository", revision: str | None) -> Found | None:
     """Find a model of the cache, by the same facts for every command.
 
     Args:
@@ -194,6 +196,8 @@ def find_cached(repository: CachedRepository, revision: str | None) -> Found | N
         Failure: `model-corrupt`: a damaged reference or snapshot; `model-missing`: the cache has
             other commits of it, which are named.
     """
+    from bigcode_cli.hub.cache_reader import BRANCH
+
     commit = repository.commit(revision or BRANCH)
     directory = None if commit is None else repository.snapshot(commit)
     if directory is not None:
@@ -212,7 +216,7 @@ def find_cached(repository: CachedRepository, revision: str | None) -> Found | N
     raise Failure("model-missing", message, hint=hint)
 
 
-def _is_whole(repository: CachedRepository, commit: str) -> bool:
+def _is_whole(repository: "CachedRepository", commit: str) -> bool:
     from bigcode_cli.conversion import folders
     from bigcode_cli.models.describe import describe_if_whole
 

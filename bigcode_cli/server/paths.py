@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.framework.settings import state_folder
 
 if TYPE_CHECKING:
     from bigcode_cli.framework.options import ComputeOptions, ModelOptions
@@ -73,13 +74,6 @@ def runtime_folder() -> Path:
     if named.startswith("/") and _is_private(Path(named)):
         return Path(named) / "bigcode"
     return state_folder() / "run"
-
-
-def state_folder() -> Path:
-    """Return the folder for the log of a server in the background."""
-    import platformdirs
-
-    return Path(platformdirs.user_state_dir("bigcode", appauthor=False))
 
 
 def socket_path() -> Path:

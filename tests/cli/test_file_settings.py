@@ -10,7 +10,7 @@ from bigcode_cli.app import app
 from bigcode_cli.app import options as all_options
 from bigcode_cli.commands.score.options import Window
 from bigcode_cli.commands.tag.options import TagFormat
-from bigcode_cli.files.options import TableFormat
+from bigcode_cli.framework.options import TableFormat
 from bigcode_cli.framework.settings import Settings, environment_name
 from program import Run
 from scripted_taggers import write_tagger

@@ -11,7 +11,9 @@ import pytest
 
 from bigcode_cli.files import progress as module
 from bigcode_cli.files.progress import Progress
+from bigcode_cli.files.results import open_progress
 from bigcode_cli.files.sources import Source
+from bigcode_cli.framework import output
 
 Said = Callable[[], str]
 COLUMNS = 100
@@ -35,6 +37,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[Said]:
 
     with os.fdopen(slave, "w") as stream:
         monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=stream))
+        monkeypatch.setattr(output, "sys", SimpleNamespace(stderr=stream))
         yield read
     os.close(master)
 
@@ -52,8 +55,14 @@ def _texts(*sizes: int) -> list[Source]:
     return [Source(path=name, open=BytesIO, size=size) for name, size in pairs]
 
 
+def _opened(texts: list[Source], work: str = "scoring") -> Progress:
+    progress = open_progress(texts, work, quiet=False)
+    assert progress is not None
+    return progress
+
+
 def test_the_line_says_what_a_person_wants_to_know(said: Said, clock: list[float]) -> None:
-    progress = Progress(_texts(10**6, 3 * 10**6), quiet=False)
+    progress = _opened(_texts(10**6, 3 * 10**6))
     progress.advance(10**5)
     assert said() == ""  # short work shows nothing
     clock[0] += 1
@@ -77,7 +86,7 @@ def test_it_fits_into_one_line(
     text = Source(path="deep/" * 100 + "\x1b[31m\n.py", open=BytesIO, size=10**6)
     for columns in (100, 30, 5):
         monkeypatch.setenv("COLUMNS", str(columns))
-        progress = Progress([text], quiet=False)
+        progress = _opened([text])
         clock[0] += 1
         progress.advance(10)
         line = said().removeprefix("\r").removesuffix("\x1b[K")
@@ -87,19 +96,16 @@ def test_it_fits_into_one_line(
 
 
 def test_more_than_was_known_has_no_share(said: Said, clock: list[float]) -> None:
-    progress = Progress(_texts(0), quiet=False, work="tagging")
+    progress = _opened(_texts(0), "tagging")
     clock[0] += 1
     progress.advance(2 * 10**6)
     assert said() == "\rtagging: 2.0 MB src/0.py\x1b[K"
 
 
 def test_quiet_and_simple_terminals_show_nothing(
-    said: Said, clock: list[float], monkeypatch: pytest.MonkeyPatch
+    said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quiet = Progress(_texts(10), quiet=True)
+    assert open_progress(_texts(10), "scoring", quiet=True) is None
     monkeypatch.setenv("TERM", "dumb")
-    for progress in (quiet, Progress(_texts(10), quiet=False)):
-        clock[0] += 1
-        progress.advance(5)
-        progress.finish_file()
+    assert open_progress(_texts(10), "scoring", quiet=False) is None
     assert said() == ""

@@ -70,7 +70,8 @@ def clear_caches(
     """
     from bigcode_cli.framework.confirm import confirm
     from bigcode_cli.framework.output import shown_bytes, write_document, write_facts
-    from bigcode_cli.io.caches import CACHES, cache_folder, open_cache
+    from bigcode_cli.framework.settings import cache_folder
+    from bigcode_cli.io.caches import CACHES, open_cache
 
     names = [name for name in CACHES if not kinds or name in kinds]
     size = sum(_described(name)["bytes"] for name in names)
@@ -89,7 +90,8 @@ def clear_caches(
 
 
 def _described(name: str) -> dict[str, Any]:
-    from bigcode_cli.io.caches import CACHES, cache_folder, open_cache
+    from bigcode_cli.framework.settings import cache_folder
+    from bigcode_cli.io.caches import CACHES, open_cache
 
     folder = cache_folder(name)
     entries = open_cache(name).entries() if folder.is_absolute() else []

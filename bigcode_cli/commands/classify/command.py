@@ -11,10 +11,9 @@ from bigcode_cli.commands.classify.options import (
     LabelGateOptions,
 )
 from bigcode_cli.commands.classify.run import ClassifyRun
-from bigcode_cli.files.options import InputPaths, KeepingOptions
 from bigcode_cli.files.sources import find_texts
 from bigcode_cli.framework.errors import ExitStatus
-from bigcode_cli.framework.options import ComputeOptions, ServerOptions
+from bigcode_cli.framework.options import ComputeOptions, InputPaths, KeepingOptions, ServerOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import introduce, load_text_classifier, set_numpy_threads
 from bigcode_cli.models.resolve import BUILT_IN_CLASSIFIER, find_model

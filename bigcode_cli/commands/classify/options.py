@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from bigcode_cli.files.options import Strict
 from bigcode_cli.framework import option_types
 from bigcode_cli.framework.option_types import number, switch, whole, words
-from bigcode_cli.framework.options import COMMON, GATES, MODEL_METAVAR, ExitZero
+from bigcode_cli.framework.options import COMMON, GATES, MODEL_METAVAR, ExitZero, Strict
 
 ClassifierName: TypeAlias = Annotated[
     str | None,

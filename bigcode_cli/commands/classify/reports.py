@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.commands.classify.folder_counts import FolderCounts, shown_counts
 from bigcode_cli.commands.classify.gates import is_certain
-from bigcode_cli.files.options import TableFormat
 from bigcode_cli.files.results import Entry, Report
+from bigcode_cli.framework.options import TableFormat
 from bigcode_cli.framework.output import safe, write_table
 
 if TYPE_CHECKING:

@@ -9,18 +9,24 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli.commands.classify.gates import LabelGates
 from bigcode_cli.commands.classify.options import ClassifyingOptions
 from bigcode_cli.commands.classify.reports import LabelEntry, LabelReport
-from bigcode_cli.files.options import KeepingOptions
-from bigcode_cli.files.progress import Progress
 from bigcode_cli.files.result_cache import CachedResults, ResultCache, StoredForm, model_scope
-from bigcode_cli.files.results import Entry, FileError, Totals, report_all
+from bigcode_cli.files.results import (
+    Entry,
+    FileError,
+    Totals,
+    byte_counter,
+    open_progress,
+    report_all,
+)
 from bigcode_cli.files.sources import Source
 from bigcode_cli.framework.errors import UsageFailure
-from bigcode_cli.framework.options import ComputeOptions
+from bigcode_cli.framework.options import ComputeOptions, KeepingOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import describe_classifier
 from bigcode_cli.models.resolve import Found
 
 if TYPE_CHECKING:
+    from bigcode_cli.files.progress import Progress
     from gpt_bigcode.labeling.description import ClassifierDescription
     from gpt_bigcode.labeling.results import Classification
     from gpt_bigcode.labeling.text_classifier import TextClassifier
@@ -57,7 +63,7 @@ class ClassifyRun:
             Failure: the model does not classify whole texts.
             UsageFailure: options that make no sense with this model.
         """
-        progress = Progress(texts, quiet=self.table.quiet, work="classifying")
+        progress = open_progress(texts, "classifying", quiet=self.table.quiet)
         model = describe_classifier(self.found) if texts else None
         gates = self.gates if model is None else self._checked_gates(model)
         report = LabelReport(self.table.format, top=self.options.top, windows=self.options.windows)
@@ -80,7 +86,7 @@ class ClassifyRun:
         model: "ClassifierDescription | None",
         gates: LabelGates,
         load: Callable[[], "TextClassifier"],
-        progress: Progress,
+        progress: "Progress | None",
     ) -> Iterator[LabelEntry]:
         if model is None:
             return
@@ -102,7 +108,7 @@ class ClassifyRun:
         texts: Sequence[Source],
         model: "ClassifierDescription",
         load: Callable[[], "TextClassifier"],
-        progress: Progress,
+        progress: "Progress | None",
     ) -> "CachedResults[Classification]":
         now = model_scope(self.found.directory, self.compute)
         scope = {"job": "classify", "windows": self.options.windows, **now}
@@ -115,7 +121,7 @@ class ClassifyRun:
             return classifier.classify_many(documents, windows=self.options.windows)
 
         form = StoredForm(_pack, partial(_unpack, model))
-        return CachedResults(texts, cache, form, compute, progress.advance)
+        return CachedResults(texts, cache, form, compute, byte_counter(progress))
 
 
 def _pack(result: "Classification") -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """How far a run over a data set is: a line that moves on a terminal, else one every 30 seconds."""
 
 import contextlib
-import os
 import sys
 from time import monotonic
+
+from bigcode_cli.framework.output import can_redraw
 
 _SECONDS_ON_A_TERMINAL = 0.2
 _SECONDS_ELSEWHERE = 30.0
@@ -14,8 +15,7 @@ class RowProgress:
     """Counts rows and tokens and shows them on stderr."""
 
     def __init__(self, *, quiet: bool) -> None:
-        terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._terminal = terminal and os.environ.get("TERM") not in (None, "", "dumb")
+        self._terminal = can_redraw()
         self._quiet = quiet
         self._every = _SECONDS_ON_A_TERMINAL if self._terminal else _SECONDS_ELSEWHERE
         self._total = self._before = self._rows = self._tokens = self._failed = 0

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bigcode_cli.commands.complete.presenter import note_reuse, note_useless
-from bigcode_cli.commands.complete.warm import open_text_model
+from bigcode_cli.commands.complete.command import note_reuse, note_useless, open_text_model
 from bigcode_cli.commands.infill.cursor import Place, check_way, find_place
 from bigcode_cli.commands.infill.options import AnswerOptions, PlaceOptions, Shown
 from bigcode_cli.commands.infill.presenter import InfillPresenter

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bigcode_cli.commands.complete.presenter import Presenter
+from bigcode_cli.commands.complete.command import Presenter
 from bigcode_cli.commands.infill.cursor import Place
 from bigcode_cli.commands.infill.diff import difference
 from bigcode_cli.commands.infill.options import Shown

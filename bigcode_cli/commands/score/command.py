@@ -11,10 +11,15 @@ import typer
 from bigcode_cli.commands.score.gates import Gates
 from bigcode_cli.commands.score.options import GateOptions, ScoringOptions, ViewOptions, Window
 from bigcode_cli.commands.score.run import ScoreRun
-from bigcode_cli.files.options import InputPaths, Staged, TableFormat
 from bigcode_cli.files.sources import Source, find_texts
 from bigcode_cli.framework.errors import ExitStatus, UsageFailure
-from bigcode_cli.framework.options import KeptModelOptions, ServerOptions
+from bigcode_cli.framework.options import (
+    InputPaths,
+    KeptModelOptions,
+    ServerOptions,
+    Staged,
+    TableFormat,
+)
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import load_text_scorer, set_numpy_threads
 from bigcode_cli.models.resolve import find_model

@@ -5,10 +5,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from bigcode_cli.files.options import KeepingOptions, Strict
 from bigcode_cli.framework import option_types
 from bigcode_cli.framework.option_types import choice, number, switch, whole, words
-from bigcode_cli.framework.options import GATES, ExitZero
+from bigcode_cli.framework.options import GATES, ExitZero, KeepingOptions, Strict
 
 SCORING, VIEWS = "Scoring", "Views"
 DEFAULT_MAX_RISE = 0.05

@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli.commands.score.gates import Gates
 from bigcode_cli.commands.score.options import ScoringOptions, ViewOptions, Window
 from bigcode_cli.commands.score.reports import ScoreEntry, ScoreReport, nll_values
-from bigcode_cli.files.progress import Progress
 from bigcode_cli.files.result_cache import CachedResults, ResultCache, StoredForm, model_scope
-from bigcode_cli.files.results import Entry, FileError, Totals, report_all
+from bigcode_cli.files.results import (
+    Entry,
+    FileError,
+    Totals,
+    byte_counter,
+    open_progress,
+    report_all,
+)
 from bigcode_cli.files.sources import KeptSource, Source, keep_text, repository_top
 from bigcode_cli.framework.options import KeptModelOptions
 from bigcode_cli.framework.output import Notes
@@ -22,6 +28,7 @@ from bigcode_cli.models.resolve import Found
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.score.html_page import Page
+    from bigcode_cli.files.progress import Progress
     from gpt_bigcode.scoring.results import NllStats, Score
     from gpt_bigcode.scoring.text_scorer import TextScorer
 
@@ -60,7 +67,7 @@ class ScoreRun:
             load: loads the model; called if there is a text whose values are not known yet.
         """
         origin = self._origin()
-        progress = Progress(texts, quiet=self.table.quiet)
+        progress = open_progress(texts, "scoring", quiet=self.table.quiet)
         shown = [keep_text(text) for text in texts] if self._keeps_texts else list(texts)
         pasts = [text.past if self.gates.head else None for text in texts]
         # A file is scored right after its version in HEAD, if it is compared with that.
@@ -98,7 +105,7 @@ class ScoreRun:
         return self._shows_texts or self.table.worst is not None or listed
 
     def _outcomes(
-        self, texts: Sequence[Source], load: Callable[[], "TextScorer"], progress: Progress
+        self, texts: Sequence[Source], load: Callable[[], "TextScorer"], progress: "Progress | None"
     ) -> "CachedResults[Score]":
         # Values of lines and tokens cost nothing more: kept once, they serve every later view.
         shared = not self.table.no_cache and all(_is_small(text) for text in texts)
@@ -133,7 +140,7 @@ class ScoreRun:
             return model.score_many(documents, options)
 
         form = StoredForm(_pack, partial(_unpack, whole=self._shows_texts))
-        return CachedResults(texts, cache, form, compute, progress.advance)
+        return CachedResults(texts, cache, form, compute, byte_counter(progress))
 
     def _entry(
         self, text: Source, outcome: "Score | Exception", past: "Score | None", *, alone: bool

@@ -17,10 +17,9 @@ from bigcode_cli.commands.tag.options import (
     TagTableOptions,
 )
 from bigcode_cli.commands.tag.scrub_errors import scrub_errors
-from bigcode_cli.files.options import InputPaths, Staged
 from bigcode_cli.files.sources import Source, file_source, find_texts, refuse_terminal_for
 from bigcode_cli.framework.errors import ExitStatus, Failure, UsageFailure
-from bigcode_cli.framework.options import ServerOptions
+from bigcode_cli.framework.options import InputPaths, ServerOptions, Staged
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.io.standard_input import STANDARD_INPUT
 from bigcode_cli.models.load import introduce, load, set_numpy_threads

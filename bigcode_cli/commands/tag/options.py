@@ -5,7 +5,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from bigcode_cli.files.options import NoIgnore, Strict
 from bigcode_cli.framework import option_types
 from bigcode_cli.framework.option_types import choice, number, switch, words
 from bigcode_cli.framework.options import (
@@ -15,6 +14,8 @@ from bigcode_cli.framework.options import (
     ComputeOptions,
     ExitZero,
     MessageOptions,
+    NoIgnore,
+    Strict,
 )
 
 

@@ -17,8 +17,15 @@ from bigcode_cli.commands.tag.redact import redacted
 from bigcode_cli.commands.tag.reports import TagReport
 from bigcode_cli.commands.tag.suppressions import Allowances, Comments
 from bigcode_cli.files.encodings import AnyDecoder
-from bigcode_cli.files.progress import Progress
-from bigcode_cli.files.results import Entry, FileError, Totals, plural, report_all
+from bigcode_cli.files.results import (
+    Entry,
+    FileError,
+    Totals,
+    byte_counter,
+    open_progress,
+    plural,
+    report_all,
+)
 from bigcode_cli.files.sources import MAX_BYTES, KeptSource, Source, keep_text
 from bigcode_cli.framework import output
 from bigcode_cli.framework.errors import Failure
@@ -29,6 +36,7 @@ from gpt_bigcode.errors import GPTBigCodeError
 from gpt_bigcode.line_ends import without_line_end
 
 if TYPE_CHECKING:
+    from bigcode_cli.files.progress import Progress
     from gpt_bigcode.labeling.options import TagOptions
     from gpt_bigcode.labeling.results import Span, Tagging
     from gpt_bigcode.labeling.text_tagger import TextTagger
@@ -112,7 +120,7 @@ class TagRun:
         """
         model = load() if texts else None
         kept = [keep_text(text) for text in texts] if self.format is TagFormat.TEXT else texts
-        progress = Progress(texts, quiet=self.notes.quiet, work="tagging")
+        progress = open_progress(texts, "tagging", quiet=self.notes.quiet)
         entries = iter(()) if model is None else self._search(kept, model, progress)
         return self._report(texts, entries, model, progress)
 
@@ -120,7 +128,7 @@ class TagRun:
         """Redact files in place, and report how much was replaced."""
         model = load() if texts else None
         entries = iter(()) if model is None else self._rewrite(texts, model)
-        return self._report(texts, entries, model, Progress(texts, quiet=True))
+        return self._report(texts, entries, model, None)
 
     def filter(self, text: Source, load: Load) -> None:
         """Write one text to stdout, redacted."""
@@ -151,7 +159,7 @@ class TagRun:
         texts: Sequence[Source],
         entries: Iterator[TagEntry],
         model: "TextTagger | None",
-        progress: Progress,
+        progress: "Progress | None",
     ) -> TagTotals:
         report = TagReport(self.format)
         totals = TagTotals()
@@ -179,14 +187,14 @@ class TagRun:
             self.notes.note(line)
 
     def _search(
-        self, texts: Sequence[Source], model: "TextTagger", progress: Progress
+        self, texts: Sequence[Source], model: "TextTagger", progress: "Progress | None"
     ) -> Iterator[TagEntry]:
         from gpt_bigcode.labeling.options import TagOptions
 
-        comments = [Comments(text.path) for text in texts]
+        comments, advance = [Comments(text.path) for text in texts], byte_counter(progress)
         decoders = [AnyDecoder() for _ in texts]
         documents = (
-            _document(text, one.watch(replace(text, decoder=decoder).pieces(progress.advance)))
+            _document(text, one.watch(replace(text, decoder=decoder).pieces(advance)))
             for text, one, decoder in zip(texts, comments, decoders, strict=True)
         )
         # Every span is needed: what is not reported must not be shown either. Labels that are

@@ -8,9 +8,10 @@ from time import monotonic, sleep
 
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes
+from bigcode_cli.framework.settings import state_folder
 from bigcode_cli.server.client.connection import Connection
 from bigcode_cli.server.client.unusable import ServerUnusableError
-from bigcode_cli.server.paths import socket_path, state_folder
+from bigcode_cli.server.paths import socket_path
 
 START_SECONDS = 600.0
 _POLL_SECONDS = 0.02
