@@ -16,7 +16,7 @@ from bigcode_cli.framework import errors, signals
 from bigcode_cli.framework.help_page import help_text
 from bigcode_cli.framework.option_types import is_option
 from bigcode_cli.framework.settings import Settings
-from bigcode_cli.framework.typer_glue import Declaration, LazyGroup, command_of
+from bigcode_cli.framework.typer_glue import Declaration, LazyGroup, command_of, epilog_of
 
 SUMMARIES: Mapping[str, str] = MappingProxyType(
     {
@@ -47,87 +47,51 @@ GROUPS = MappingProxyType(
 )
 """The module below `commands` that has the commands of a group."""
 EXAMPLES = {
-    "complete": """
-    \b
-    Examples:
-    $ bigcode complete src/app.py
-    $ git show HEAD:setup.py | head -20 | bigcode complete --until function
-    $ bigcode complete --samples 3 --temperature 0.8 --seed 1 --format json src/app.py
-    """,
-    "infill": """
-    \b
-    Examples:
-    $ bigcode infill --at 12:5 src/app.py
-    $ bigcode infill --marker '<HERE>' --in-place src/app.py
-    $ bigcode infill --at 3:1 --until line --print diff src/app.py | patch -p0
-    """,
-    "score": """
-    \b
-    Examples:
-    $ bigcode score src/
-    $ bigcode score --staged --max-rise 3
-    $ bigcode score --worst 10 src/
-    """,
-    "classify": """
-    \b
-    Examples:
-    $ bigcode classify src/
-    $ bigcode classify --expect Python --min-score 0.8 scripts/
-    $ git show HEAD:Makefile | bigcode classify --top 3 --format json
-    """,
-    "tag": """
-    \b
-    Examples:
-    $ bigcode tag src/
-    $ bigcode tag --redact < server.log
-    $ bigcode tag --staged --labels KEY,PASSWORD
-    """,
-    "bench": """
-    \b
-    Examples:
-    $ bigcode bench
-    $ bigcode bench --shape santacoder --precision float32 --repeat 1
-    $ bigcode bench -m bigcode/tiny_starcoder_py --context 4000 --format json
-    """,
-    "serve": """
-    \b
-    Examples:
-    $ bigcode serve --background
-    $ bigcode serve --port 8012 -m bigcode/tiny_starcoder_py
-    $ bigcode serve --port 8012 --host 0.0.0.0 --api-key-file key.txt
-    """,
-    "ps": """
-    \b
-    Examples:
-    $ bigcode ps
-    $ bigcode ps --format json
-    """,
-    "stop": """
-    \b
-    Examples:
-    $ bigcode stop
-    $ bigcode stop bigcode/tiny_starcoder_py
-    """,
-    "lsp": """
-    \b
-    Examples:
-    $ bigcode lsp
-    $ bigcode lsp -m bigcode/tiny_starcoder_py --surprises
-    """,
+    "complete": (
+        "bigcode complete src/app.py",
+        "git show HEAD:setup.py | head -20 | bigcode complete --until function",
+        "bigcode complete --samples 3 --temperature 0.8 --seed 1 --format json src/app.py",
+    ),
+    "infill": (
+        "bigcode infill --at 12:5 src/app.py",
+        "bigcode infill --marker '<HERE>' --in-place src/app.py",
+        "bigcode infill --at 3:1 --until line --print diff src/app.py | patch -p0",
+    ),
+    "score": (
+        "bigcode score src/",
+        "bigcode score --staged --max-rise 3",
+        "bigcode score --worst 10 src/",
+    ),
+    "classify": (
+        "bigcode classify src/",
+        "bigcode classify --expect Python --min-score 0.8 scripts/",
+        "git show HEAD:Makefile | bigcode classify --top 3 --format json",
+    ),
+    "tag": (
+        "bigcode tag src/",
+        "bigcode tag --redact < server.log",
+        "bigcode tag --staged --labels KEY,PASSWORD",
+    ),
+    "bench": (
+        "bigcode bench",
+        "bigcode bench --shape santacoder --precision float32 --repeat 1",
+        "bigcode bench -m bigcode/tiny_starcoder_py --context 4000 --format json",
+    ),
+    "serve": (
+        "bigcode serve --background",
+        "bigcode serve --port 8012 -m bigcode/tiny_starcoder_py",
+        "bigcode serve --port 8012 --host 0.0.0.0 --api-key-file key.txt",
+    ),
+    "ps": ("bigcode ps", "bigcode ps --format json"),
+    "stop": ("bigcode stop", "bigcode stop bigcode/tiny_starcoder_py"),
+    "lsp": ("bigcode lsp", "bigcode lsp -m bigcode/tiny_starcoder_py --surprises"),
 }
-ROOT_EPILOG = """
-    \b
-    Examples:
-    $ bigcode complete --until function src/app.py
-    $ bigcode infill --at 12:5 src/app.py
-    $ bigcode tag --redact < server.log
-    $ bigcode models pull starcoderbase-1b
-
-    Options can also be set in the environment (BIGCODE_MAX_TOKENS=64) and in config.toml
-    (max-tokens = 64).
-
-    Manual: man bigcode, man bigcode-complete, ...
-"""
+ROOT_EXAMPLES = (
+    "bigcode complete --until function src/app.py",
+    "bigcode infill --at 12:5 src/app.py",
+    "bigcode tag --redact < server.log",
+    "bigcode models pull starcoderbase-1b",
+)
 
 
 def function_of(name: str) -> Callable[..., None]:
@@ -139,7 +103,7 @@ def function_of(name: str) -> Callable[..., None]:
 
 
 def _command(name: str) -> Any:
-    return command_of(function_of(name), name, epilog=EXAMPLES[name])
+    return command_of(function_of(name), name, examples=EXAMPLES[name])
 
 
 def _group(name: str) -> Any:
@@ -149,7 +113,7 @@ def _group(name: str) -> Any:
     module = import_module(f"bigcode_cli.commands.{GROUPS[name]}")
 
     def build(child: str) -> Any:
-        return command_of(grouped(module.COMMANDS[child]), child, epilog=module.EXAMPLES[child])
+        return command_of(grouped(module.COMMANDS[child]), child, examples=module.EXAMPLES[child])
 
     class Children(LazyGroup):
         declarations: ClassVar[Mapping[str, Declaration]] = {
@@ -161,6 +125,7 @@ def _group(name: str) -> Any:
         name=name,
         cls=Children,
         help=GROUP_SUMMARIES[name],
+        epilog=epilog_of([module.EXAMPLES[child][0] for child in [*module.COMMANDS][:3]]),
         invoke_without_command=True,
         add_completion=False,
         rich_markup_mode=None,
@@ -192,8 +157,12 @@ app = typer.Typer(
     name="bigcode",
     cls=Commands,
     help="Run code models of the GPTBigCode family (SantaCoder, StarCoder, Granite Code) on this"
-    " machine.",
-    epilog=ROOT_EPILOG,
+    " machine.\n\nMore models: https://huggingface.co/models?other=gpt_bigcode",
+    epilog=epilog_of(
+        ROOT_EXAMPLES,
+        "Options can also be set in the environment (BIGCODE_MAX_TOKENS=64) and in config.toml"
+        " (max-tokens = 64).",
+    ),
     invoke_without_command=True,
     add_completion=False,  # completions/ holds better ones
     rich_markup_mode=None,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-COMMANDS = "Commands"
+COMMANDS, GENERAL = "Commands", "Output and messages"
 _OPTIONS, _ARGUMENTS = "Options", "Arguments"
 _MOST_COLUMNS = 100
 _MOST_NAME_COLUMNS = 30
@@ -91,20 +91,18 @@ class HelpPage:
         return out.getvalue().rstrip("\n")
 
 
-_MARKS = ("\b", "Examples:")
-
-
 def page_of(command: Any, context: Any) -> HelpPage:
     """Collect what a command says about itself."""
     words = [context.command_path, *command.collect_usage_pieces(context)]
-    lines = [line.strip() for line in re.split(r"\n", command.epilog or "")]
-    closing = "\n".join(line for line in lines if line[:2] != "$ " and line not in _MARKS)
+    manual_page = context.command_path.replace(" ", "-")
+    lines = (command.epilog or "").split("\n")
+    closing = [*(line for line in lines if line[:2] != "$ "), "", f"Manual: man {manual_page}"]
     return HelpPage(
         usage=" ".join(["Usage:", *words]),
         paragraphs=_paragraphs(command.help or ""),
         examples=tuple(line.removeprefix("$ ") for line in lines if line.startswith("$ ")),
         panels=_panels(command, context),
-        closing=_paragraphs(closing),
+        closing=_paragraphs("\n".join(closing)),
     )
 
 
@@ -156,7 +154,6 @@ def _limits(parameter: Any) -> Iterator[str]:
 def _panels(command: Any, context: Any) -> dict[str, list[Row]]:
     """Sort a command's parameters into panels: arguments, commands, then options by appearance."""
     panels: dict[str, list[Row]] = {_ARGUMENTS: [], COMMANDS: []}
-    last = _OPTIONS
     for name, summary in getattr(command, "summaries", {}).items():
         panels[COMMANDS].append(Row(name, "", _paragraphs(summary)[0]))
     for parameter in command.get_params(context):
@@ -165,8 +162,11 @@ def _panels(command: Any, context: Any) -> dict[str, list[Row]]:
         if parameter.param_type_name == "argument":
             panels[_ARGUMENTS].append(row_of(parameter))
             continue
-        last = getattr(parameter, "rich_help_panel", None) or last  # --help has none, and is last
-        panels.setdefault(last, []).append(row_of(parameter))
+        title = getattr(parameter, "rich_help_panel", None)
+        if title is None:  # --help and --version
+            title = GENERAL if GENERAL in panels else _OPTIONS
+        panels.setdefault(title, []).append(row_of(parameter))
+    panels[GENERAL] = panels.pop(GENERAL, [])
     return {title: rows for title, rows in panels.items() if rows}
 
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from bigcode_cli.framework import option_types
+from bigcode_cli.framework import help_page, option_types
 from bigcode_cli.framework.option_types import argument, choice, number, switch, whole, words
 from gpt_bigcode.hardware import Precision
 from gpt_bigcode.stopping.scope import Scope
@@ -34,15 +34,15 @@ PROMPT = "Prompt"
 STOPPING = "When to stop"
 SAMPLING = "Sampling"
 MODEL = "Model and speed"
-GENERAL = "Output and messages"
 GATES = "Gates"
+GENERAL = help_page.GENERAL
 
 MODEL_METAVAR = "NAME|PATH|REPO[@REVISION]"
 
 InputFile: TypeAlias = Annotated[
     Path | None,
     argument(
-        "The file to work on; standard input if it is - or missing.",
+        "File to read; standard input if omitted or -.",
         option_types.path,
         metavar="FILE",
     ),
@@ -50,7 +50,7 @@ InputFile: TypeAlias = Annotated[
 InputPaths: TypeAlias = Annotated[
     list[Path] | None,
     argument(
-        "Files and folders; standard input if it is - or missing.",
+        "Files and folders to read; standard input if omitted or -.",
         option_types.path,
         metavar="PATH",
     ),
@@ -62,18 +62,19 @@ Staged: TypeAlias = Annotated[
 Strict: TypeAlias = Annotated[
     bool,
     switch(
-        "Exit with status 3 if a file was skipped, or if there was nothing to compare.",
+        "Exit with status 3 if a file was skipped or nothing was compared.",
         "--strict",
         panel=GATES,
     ),
 ]
 NoIgnore: TypeAlias = Annotated[
     bool,
-    switch("Search files that git ignores, too.", "--no-ignore", panel=COMMON),
+    switch("Also search files that git ignores.", "--no-ignore", panel=COMMON),
 ]
 Format: TypeAlias = Annotated[OutputFormat, choice("Output format.", OutputFormat, panel=GENERAL)]
 Yes: TypeAlias = Annotated[
-    bool, switch("Do not ask.", "--yes", "-y", panel=GENERAL, command_line_only=True)
+    bool,
+    switch("Do not ask for confirmation.", "--yes", "-y", panel=GENERAL, command_line_only=True),
 ]
 Echo: TypeAlias = Annotated[
     bool, switch("Print the prompt before the completion.", "--echo", panel=PROMPT)
@@ -162,12 +163,13 @@ class ServerOptions:
     server: Annotated[
         str | None,
         words(
-            "Use a running server (default), start one if needed (auto), none (off), or this one. A"
-            " URL names an engine with OpenAI's API, such as vLLM.",
+            "Server to use: auto starts one if needed, off never uses one. A URL names an engine"
+            " with OpenAI's API, such as vLLM.",
             option_types.text,
             panel=MODEL,
             metavar="auto|off|unix:PATH|URL",
             flags=("--server",),
+            shown_default="one that is running",
         ),
     ] = None
 
@@ -230,7 +232,7 @@ class GenerationOptions:
     context: Annotated[
         list[Path] | None,
         words(
-            "Put another file of the repository before the prompt; repeatable.",
+            "Put another file of the repository before the prompt, as context. Repeatable.",
             option_types.path,
             panel=COMMON,
             metavar="FILE",
@@ -249,7 +251,7 @@ class GenerationOptions:
     top_k: Annotated[
         int,
         whole(
-            "Sample from the K most likely tokens; 0 is all of them.",
+            "Sample from the K most likely tokens only; 0 is no limit.",
             0,
             1_000_000,
             panel=SAMPLING,
@@ -280,7 +282,7 @@ class GenerationOptions:
     repetition_penalty: Annotated[
         float,
         number(
-            "Make tokens that have occurred less likely, if above 1.",
+            "Penalize tokens that have already occurred; 1 is off.",
             0,
             100,
             panel=SAMPLING,
@@ -291,7 +293,7 @@ class GenerationOptions:
     stop: Annotated[
         list[str] | None,
         words(
-            "Stop before this text, which is not printed; repeatable.",
+            "Stop before this text, which is not printed. Repeatable.",
             option_types.stop_text,
             panel=STOPPING,
             metavar="TEXT",

@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, ClassVar, get_type_hints
 
@@ -76,10 +76,15 @@ class Declaration:
     build: Callable[[], Any]
 
 
-def command_of(function: Callable[..., None], name: str, *, epilog: str) -> Any:
-    """Typer's command of a function whose signature is the command line."""
+def epilog_of(examples: Sequence[str], *paragraphs: str) -> str:
+    """Write what follows a help text in the form in which the help page and man pages read it."""
+    return "\n\n".join(["\n".join(f"$ {line}" for line in examples), *paragraphs])
+
+
+def command_of(function: Callable[..., None], name: str, *, examples: Sequence[str]) -> Any:
+    """Make Typer's command of a function whose signature is the command line."""
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(name, cls=Command, epilog=epilog)(function)
+    alone.command(name, cls=Command, epilog=epilog_of(examples))(function)
     return get_command(alone)
 
 

@@ -27,8 +27,8 @@ def bench(
 ) -> None:
     """Measure how fast a model runs on this machine, in every precision.
 
-    Prefills a prompt of random tokens, then decodes 32 tokens of one row without speculation.
-    Decoding reads all weights for every token, so its limit is the memory bandwidth.
+    Prefills a prompt of random tokens, then decodes 32 tokens of one sequence without speculation.
+    Decoding reads all weights for every token, so memory bandwidth limits it.
     """
     set_numpy_threads(model.threads)
     if measurement.shape is not None and model.model is not None:

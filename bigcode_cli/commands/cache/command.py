@@ -122,17 +122,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
 )
 EXAMPLES = MappingProxyType(
     {
-        "list": """
-    \b
-    Examples:
-    $ bigcode cache list
-    $ bigcode cache list --format json
-    """,
-        "clear": """
-    \b
-    Examples:
-    $ bigcode cache clear
-    $ bigcode cache clear --yes prefixes
-    """,
+        "list": ("bigcode cache list", "bigcode cache list --format json"),
+        "clear": ("bigcode cache clear", "bigcode cache clear --yes prefixes"),
     }
 )

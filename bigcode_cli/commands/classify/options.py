@@ -32,12 +32,12 @@ class ClassifyingOptions:
             1,
             10_000,
             panel=COMMON,
-            shown_default="the predicted ones; in JSON all",
+            shown_default="the predicted ones, or all in JSON",
         ),
     ] = None
     windows: Annotated[
         bool,
-        switch("Report each window of a long file as well.", "--windows", panel=COMMON),
+        switch("Also report each window of a long file.", "--windows", panel=COMMON),
     ] = False
 
 
@@ -49,7 +49,7 @@ class LabelGateOptions:
         list[str] | None,
         words(
             "Exit with status 1 if a file has another label. Repeatable: any of them passes."
-            " `bigcode models show` lists the labels; upper and lower case are alike.",
+            " `bigcode models show` lists the labels; case is ignored.",
             option_types.text,
             panel=GATES,
             metavar="LABEL",

@@ -216,33 +216,23 @@ COMMANDS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 )
 EXAMPLES = MappingProxyType(
     {
-        "score": """
-    \b
-    Examples:
-    $ bigcode corpus score data/ --output scored/ --where 'bits_per_byte < 2'
-    $ bigcode corpus score s3://bucket/code/ -o s3://bucket/scored/ --address auto
-    """,
-        "classify": """
-    \b
-    Examples:
-    $ bigcode corpus classify data/ --output labelled/
-    $ bigcode corpus classify src/ -o labels/ --format jsonl --summary labels.json
-    """,
-        "tag": """
-    \b
-    Examples:
-    $ bigcode corpus tag data/ --output tagged/
-    $ bigcode corpus tag data/ --output clean/ --redact --labels EMAIL,KEY
-    """,
-        "complete": """
-    \b
-    Examples:
-    $ bigcode corpus complete prompts.jsonl --text-column prompt -o done/ --max-tokens 64
-    """,
-        "infill": """
-    \b
-    Examples:
-    $ bigcode corpus infill gaps.parquet --text-column prefix --suffix-column suffix -o filled/
-    """,
+        "score": (
+            "bigcode corpus score data/ --output scored/ --where 'bits_per_byte < 2'",
+            "bigcode corpus score s3://bucket/code/ -o s3://bucket/scored/ --address auto",
+        ),
+        "classify": (
+            "bigcode corpus classify data/ --output labelled/",
+            "bigcode corpus classify src/ -o labels/ --format jsonl --summary labels.json",
+        ),
+        "tag": (
+            "bigcode corpus tag data/ --output tagged/",
+            "bigcode corpus tag data/ --output clean/ --redact --labels EMAIL,KEY",
+        ),
+        "complete": (
+            "bigcode corpus complete prompts.jsonl --text-column prompt -o done/ --max-tokens 64",
+        ),
+        "infill": (
+            "bigcode corpus infill gaps.parquet --text-column before --suffix-column after -o out/",
+        ),
     }
 )

@@ -68,8 +68,8 @@ class PlaceOptions:
     at: Annotated[
         str | None,
         words(
-            "Fill in before this character, at the end of LINE, or at the END of the file. Numbers"
-            " count from 1.",
+            "Fill in before this character, at the end of LINE, or at the END of the file. LINE and"
+            " COLUMN count from 1.",
             line_and_column,
             panel=PLACE,
             metavar="LINE[:COLUMN]|END",
@@ -99,7 +99,7 @@ class PlaceOptions:
     prefix_file: Annotated[
         Path | None,
         words(
-            "The text before the gap, with --suffix-file instead of FILE.",
+            "Text before the gap; with --suffix-file, instead of FILE.",
             option_types.path,
             panel=PLACE,
             metavar="FILE",
@@ -109,7 +109,7 @@ class PlaceOptions:
     suffix_file: Annotated[
         Path | None,
         words(
-            "The text after the gap, with --prefix-file.",
+            "Text after the gap; with --prefix-file, instead of FILE.",
             option_types.path,
             panel=PLACE,
             metavar="FILE",
@@ -134,7 +134,7 @@ class AnswerOptions:
     print: Annotated[
         Shown | None,
         choice(
-            "Print the answer alone, the whole file, or a unified diff.",
+            "What to print: the generated text, the whole file, or a unified diff.",
             Shown,
             panel=INFILLING,
             shown_default="middle",
@@ -144,7 +144,7 @@ class AnswerOptions:
     in_place: Annotated[
         bool,
         switch(
-            "Write the answer into FILE; text output prints nothing.",
+            "Write the generated text into FILE; text output prints nothing.",
             "--in-place",
             panel=INFILLING,
             command_line_only=True,
@@ -152,14 +152,12 @@ class AnswerOptions:
     ] = False
     no_trim: Annotated[
         bool,
-        switch(
-            "Do not cut the answer where it repeats what follows.", "--no-trim", panel=INFILLING
-        ),
+        switch("Keep what repeats the text after the gap.", "--no-trim", panel=INFILLING),
     ] = False
     order: Annotated[
         Order | None,
         choice(
-            "What the model reads first: the text before the gap (psm) or after it (spm).",
+            "Order of the prompt: prefix first (psm) or suffix first (spm).",
             Order,
             panel=INFILLING,
             shown_default="chosen per model",

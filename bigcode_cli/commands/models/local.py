@@ -238,64 +238,35 @@ COMMANDS: Mapping[str, Callable[..., None]] = MappingProxyType(
 )
 EXAMPLES = MappingProxyType(
     {
-        "list": """
-    \b
-    Examples:
-    $ bigcode models list
-    $ bigcode models list --available
-    $ bigcode models list --format json
-    """,
-        "pull": """
-    \b
-    Examples:
-    $ bigcode models pull tiny_starcoder_py
-    $ bigcode models pull ibm-granite/granite-20b-code-base --revision main
-    $ bigcode models pull --convert bigcode/santacoder
-    """,
-        "update": """
-    \b
-    Examples:
-    $ bigcode models update
-    $ bigcode models update tiny_starcoder_py --format json
-    """,
-        "convert": """
-    \b
-    Examples:
-    $ bigcode models convert bigcode/starcoder
-    $ bigcode models convert ./my-finetune ./my-finetune-safetensors
-    """,
-        "show": """
-    \b
-    Examples:
-    $ bigcode models show pocket-coder
-    $ bigcode models show bigcode/tiny_starcoder_py --format json
-    """,
-        "verify": """
-    \b
-    Examples:
-    $ bigcode models verify tiny_starcoder_py
-    """,
-        "remove": """
-    \b
-    Examples:
-    $ bigcode models remove tiny_starcoder_py
-    $ bigcode models remove --yes tiny_starcoder_py@main
-    """,
-        "prune": """
-    \b
-    Examples:
-    $ bigcode models prune
-    """,
-        "default": """
-    \b
-    Examples:
-    $ bigcode models default
-    $ bigcode models default tiny_starcoder_py
-    """,
-        "path": """
-    \b
-    Examples:
-    $ bigcode models path tiny_starcoder_py
-    """,
+        "list": (
+            "bigcode models list",
+            "bigcode models list --available",
+            "bigcode models list --format json",
+        ),
+        "pull": (
+            "bigcode models pull tiny_starcoder_py",
+            "bigcode models pull ibm-granite/granite-20b-code-base --revision main",
+            "bigcode models pull --convert bigcode/santacoder",
+        ),
+        "update": (
+            "bigcode models update",
+            "bigcode models update tiny_starcoder_py --format json",
+        ),
+        "convert": (
+            "bigcode models convert bigcode/starcoder",
+            "bigcode models convert ./my-finetune ./my-finetune-safetensors",
+        ),
+        "show": (
+            "bigcode models show pocket-coder",
+            "bigcode models show bigcode/tiny_starcoder_py --format json",
+        ),
+        "verify": ("bigcode models verify tiny_starcoder_py",),
+        "remove": (
+            "bigcode models remove tiny_starcoder_py",
+            "bigcode models remove --yes tiny_starcoder_py@main",
+        ),
+        "prune": ("bigcode models prune",),
+        "default": ("bigcode models default", "bigcode models default tiny_starcoder_py"),
+        "path": ("bigcode models path tiny_starcoder_py",),
     }
 )

@@ -42,8 +42,8 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
     """Score how predictable files are to a model, in bits per byte (higher = more surprising).
 
     Every token is scored exactly once; an end-of-text token is prepended as context and not scored.
-    Folders are searched without hidden files and files that git ignores. Non-text files are
-    skipped, unless given alone. With --staged, git's index is read and only added lines are judged:
+    In folders, hidden files and files that git ignores are skipped. Non-text files are skipped,
+    unless given alone. With --staged, git's index is read and only added lines are judged:
     `--staged --max-rise 3` compares them with the same file in HEAD.
     """
     _refuse_contradictions(scoring, table)

@@ -34,8 +34,7 @@ class GateOptions:
     baseline: Annotated[
         Path | None,
         words(
-            "Compare with an earlier report (JSON or JSONL); exit with status 1 if a file got"
-            " worse.",
+            "Compare with an earlier JSON or JSONL report; exit with status 1 if a file got worse.",
             option_types.path,
             panel=GATES,
             metavar="FILE",
@@ -66,18 +65,27 @@ class ViewOptions(KeepingOptions):
 
     worst: Annotated[
         int | None,
-        whole("Show the N most surprising lines of all files, with text.", 1, 10_000, panel=VIEWS),
+        whole(
+            "Show the N most surprising lines of all files, with their text.",
+            1,
+            10_000,
+            panel=VIEWS,
+        ),
     ] = None
     sort: Annotated[
         bool,
-        switch("Show the most surprising files and --lines first.", "--sort", panel=VIEWS),
+        switch(
+            "Sort files, and lines with --lines, with the most surprising first.",
+            "--sort",
+            panel=VIEWS,
+        ),
     ] = False
     heatmap: Annotated[
         bool,
         switch(
-            "Print the source with surprising tokens coloured. Without colours (NO_COLOR,"
-            " TERM=dumb, no terminal), digits 1 to 4 below a token mark at least 3, 6, 9 and 12"
-            " bits.",
+            "Print the source with surprising tokens highlighted. Without colours (NO_COLOR,"
+            " TERM=dumb, not a terminal), the digits 1 to 4 below a token mean at least 3, 6, 9"
+            " and 12 bits.",
             "--heatmap",
             panel=VIEWS,
         ),
@@ -85,7 +93,7 @@ class ViewOptions(KeepingOptions):
     html: Annotated[
         Path | None,
         words(
-            "Also write a page with the coloured source and the most surprising lines.",
+            "Also write a web page with the highlighted source and the most surprising lines.",
             option_types.path,
             panel=VIEWS,
             metavar="FILE",
@@ -98,13 +106,13 @@ class ViewOptions(KeepingOptions):
 class ScoringOptions:
     """How files are scored."""
 
-    lines: Annotated[bool, switch("Report every line as well.", "--lines", panel=VIEWS)] = False
-    tokens: Annotated[bool, switch("Report every token as well.", "--tokens", panel=VIEWS)] = False
+    lines: Annotated[bool, switch("Also report every line.", "--lines", panel=VIEWS)] = False
+    tokens: Annotated[bool, switch("Also report every token.", "--tokens", panel=VIEWS)] = False
     window: Annotated[
         Window,
         choice(
-            "How a long file is cut: overlapping windows, adjacent windows (as lm-eval does), or"
-            " not at all.",
+            "How to split a file longer than the context: overlapping windows, adjacent windows (as"
+            " lm-eval does), or not at all.",
             Window,
             panel=SCORING,
         ),

@@ -45,13 +45,13 @@ def tag(  # noqa: PLR0913  # one dataclass for each group of options
 ) -> None:
     """Find personal data and secrets in files, or redact them.
 
-    A finding is reported with its line, masked, and a fingerprint, never with its text; the exit
-    status is then 1. To ignore a false positive, add a comment to its line: `bigcode: allow`,
-    `pragma: allowlist secret` or `gitleaks:allow`; or on the line before, `bigcode:
-    allow-next-line` or `pragma: allowlist nextline secret`. Names and addresses of authors who are
-    named as such are ignored, unless --labels asks for them. Folders are searched including hidden
-    files, without files that git ignores. With --redact, one text is written to standard output;
-    comments do not count there.
+    Findings are reported with their masked line and a fingerprint, never with their text, and make
+    the exit status 1. To ignore a false positive, add a comment to its line: `bigcode: allow`,
+    `pragma: allowlist secret` or `gitleaks:allow`; or to the line before: `bigcode:
+    allow-next-line` or `pragma: allowlist nextline secret`. Declared authors, as in a copyright
+    line, are ignored unless --labels asks for them. Folders are searched with hidden files and
+    without files that git ignores. --redact writes one text to standard output, where comments have
+    no effect.
     """
     _refuse_contradictions(paths or [], silencing, redaction, staged=staged, table=table)
     set_numpy_threads(1)  # the threads take one row each

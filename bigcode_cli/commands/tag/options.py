@@ -57,12 +57,12 @@ class FindingOptions:
     labels: Annotated[
         list[str] | None,
         words(
-            "Report only these labels, separated by commas; KEY=0.8 sets a minimum score for one of"
-            " them. Repeatable.",
+            "Report only these labels, separated by commas; KEY=0.8 sets a minimum score for one"
+            " label. Repeatable.",
             option_types.text,
             panel=COMMON,
             metavar="LABEL[=P]",
-            shown_default="all, without authors who are named as such",
+            shown_default="all, except for declared authors",
         ),
     ] = None
     min_score: Annotated[
