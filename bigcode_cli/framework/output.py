@@ -7,7 +7,7 @@ import select
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from bigcode_cli.framework.options import OutputFormat
@@ -56,15 +56,19 @@ def write_message(line: str, *, error: str = "") -> None:
         return
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
-        shown = f"{_ERROR_STYLE}{safe(error)}{_PLAIN}" if error and _has_colours() else safe(error)
+        shown = (
+            f"{_ERROR_STYLE}{safe(error)}{_PLAIN}"
+            if error and has_colours(sys.stderr)
+            else safe(error)
+        )
         sys.stderr.buffer.write(f"{shown}{safe(line)}\n".encode())
         sys.stderr.buffer.flush()
 
 
-def _has_colours() -> bool:
-    """Whether stderr is a terminal on which colours are wanted."""
-    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in (None, "dumb")
-    return wanted and sys.stderr.isatty()
+def has_colours(stream: TextIO) -> bool:
+    """Whether stdout or stderr is a terminal on which colours are wanted (NO_COLOR, TERM)."""
+    wanted = not os.environ.get("NO_COLOR")
+    return wanted and os.environ.get("TERM") not in (None, "", "dumb") and stream.isatty()
 
 
 def can_redraw() -> bool:
@@ -148,9 +152,9 @@ class Result:
         else:
             self._emit(data)
 
-    def write_styled(self, text: str, style: str) -> None:
-        """Write text of one line in a style of ECMA-48, such as 4 for underlined."""
-        self._emit(f"\x1b[{style}m{safe(text)}\x1b[0m".encode())
+    def write_rendered(self, text: str) -> None:
+        """Write text that was made safe and then rendered by rich, colours included."""
+        self._emit(text.encode())
 
     def write_json(self, document: dict[str, Any], *, indent: int | None) -> None:
         """Write one JSON document in ASCII: safe for every terminal, and strict."""

@@ -1,28 +1,31 @@
 """Shows the source of a file on a terminal, coloured by surprise, or marked by digits.
 
-The terminal gets only printable characters, whatever is in the file: control characters are
-spelled, tabs become spaces, and every colour ends with its line.
+The terminal gets only printable characters, whatever is in the file: control characters are spelled
+out and tabs become spaces.
 """
 
-import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.commands.score.views import LEVEL_BITS, Run, ShownLine, shown_lines
-from bigcode_cli.framework.output import Result, safe
+from bigcode_cli.framework.output import Result, has_colours, safe
 
 if TYPE_CHECKING:
     from gpt_bigcode.scoring.results import Score
 
-# Marks of the levels 1 to 4. Hues that can be read on a dark and on a light background alike; the
-# two upper levels bring their own. Underlines tell them apart where hues do not.
-_STYLES_OF_256 = ("38;5;136", "4;38;5;166", "38;5;16;48;5;214", "1;4;38;5;231;48;5;160")
-_STYLES_OF_8 = ("33", "4;33", "30;43", "1;4;37;41")
-_FAINT = "2"
+# Styles of the levels 1 to 4, readable on dark and light backgrounds: the upper two set their own.
+# Underlines tell levels apart where hues do not.
+_STYLES_OF_256 = (
+    "color(136)",
+    "underline color(166)",
+    "color(16) on color(214)",
+    "bold underline color(231) on color(160)",
+)
+_STYLES_OF_8 = ("yellow", "underline yellow", "black on yellow", "bold underline white on red")
 _TAB_COLUMNS = 8
 _MARGIN = 14  # columns of the line's number and value
 _LEAST_COLUMNS = 20
@@ -33,13 +36,13 @@ Cell = tuple[str, int, int]  # what is shown for a character, its width in colum
 class Heatmap:
     """Writes the lines of files, each with its number and its bits per byte.
 
-    With colours where standard output is a terminal that has them and NO_COLOR is not set. Anywhere
-    else a second line marks the characters of surprising tokens by the digits of their levels.
+    In colour where standard output is a terminal that has them. Anywhere else a second line marks
+    the characters of surprising tokens with the digits of their levels.
     """
 
     def __init__(self, result: Result) -> None:
         self._result = result
-        self._styles = _terminal_styles()
+        self._console, self._styles = _colours()
         terminal = sys.stdout.isatty()
         columns = shutil.get_terminal_size().columns if terminal else sys.maxsize
         self._columns = max(columns - _MARGIN, _LEAST_COLUMNS)
@@ -66,22 +69,22 @@ class Heatmap:
             self._result.write(f"    ... {hidden} more lines are not shown\n")
 
     def _explain(self) -> None:
-        self._result.write("tokens of at least ")
-        for level, bits in enumerate(LEVEL_BITS, 1):
-            self._result.write(", " if level > 1 else "")
-            if self._styles:
-                self._result.write_styled(f"{bits} bits", self._styles[level - 1])
-            else:
-                self._result.write(f"{bits} bits ({level})")
-        self._result.write("\n")
+        if self._console is None:
+            shown = ", ".join(f"{bits} bits ({level})" for level, bits in enumerate(LEVEL_BITS, 1))
+            self._result.write(f"tokens of at least {shown}\n")
+            return
+        parts: list[str | tuple[str, str]] = ["tokens of at least "]
+        for bits, style in zip(LEVEL_BITS, self._styles, strict=True):
+            parts += [(f"{bits} bits", style), ", "]
+        self._print(parts[:-1])
 
     def _write_line(self, line: ShownLine) -> None:
         margin = f"{line.score.line:>6} {line.bits_per_byte:>5.2f}  "
-        if self._styles:
-            self._result.write_styled(margin, _FAINT)
-            for level, text in _joined(_cells(line.runs)):
-                self._write_run(text, level)
-            self._result.write("\n")
+        if self._console is not None:
+            joined = groupby(_cells(line.runs), key=itemgetter(2))
+            parts = [("".join(cell[0] for cell in cells), level) for level, cells in joined]
+            styled = [(text, self._styles[level - 1] if level else "") for text, level in parts]
+            self._print([(margin, "dim"), *styled])
             return
         for part in _folded(list(_cells(line.runs)), self._columns):
             digits = "".join((str(level) if level else " ") * width for _, width, level in part)
@@ -90,20 +93,23 @@ class Heatmap:
             if digits.strip():
                 self._result.write(f"{margin}{digits.rstrip()}\n")
 
-    def _write_run(self, text: str, level: int) -> None:
-        if level:
-            self._result.write_styled(text, self._styles[level - 1])
-        else:
-            self._result.write(text)
+    def _print(self, parts: Sequence[str | tuple[str, str]]) -> None:
+        """Write one line of parts in their styles."""
+        from rich.text import Text
+
+        with self._console.capture() as captured:
+            self._console.print(Text.assemble(*parts), soft_wrap=True)
+        self._result.write_rendered(captured.get())
 
 
-def _terminal_styles() -> tuple[str, ...]:
-    """What selects the colours of the levels; nothing if there are none."""
-    term = os.environ.get("TERM", "")
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or term in ("", "dumb"):
-        return ()
-    many = "256" in term or os.environ.get("COLORTERM") in ("truecolor", "24bit")
-    return _STYLES_OF_256 if many else _STYLES_OF_8
+def _colours() -> tuple[Any, tuple[str, ...]]:
+    """Return rich's console and the styles of the levels; None where there are no colours."""
+    if not has_colours(sys.stdout):
+        return None, ()
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    return console, _STYLES_OF_8 if console.color_system == "standard" else _STYLES_OF_256
 
 
 def _cells(runs: Iterable[Run]) -> Iterator[Cell]:
@@ -118,11 +124,6 @@ def _cells(runs: Iterable[Run]) -> Iterator[Cell]:
             width = get_character_cell_size(shown) if single else len(shown)
             column += width
             yield shown, width, run.level
-
-
-def _joined(cells: Iterable[Cell]) -> Iterator[tuple[int, str]]:
-    for level, group in groupby(cells, key=itemgetter(2)):
-        yield level, "".join(map(itemgetter(0), group))
 
 
 def _folded(cells: list[Cell], columns: int) -> Iterator[list[Cell]]:
