@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,15 @@ class Shape:
 for number in range(2024):
     print(number, "größer", "日本語", "😀", sep=", ")
 """
+
+
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], int]]:
+    """`umask(0o022)` sets the umask of this test; the next one gets back what it was before."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield os.umask
+    os.umask(before)
 
 
 def train_tokenizer(

@@ -57,7 +57,10 @@ def leftovers(folder: Path) -> list[Path]:
     return list(folder.glob(".*.partial"))
 
 
-def test_numbers_and_types_stay(plain: Path, run: Run, tmp_path: Path) -> None:
+def test_numbers_and_types_stay(
+    plain: Path, run: Run, tmp_path: Path, umask: Callable[[int], int]
+) -> None:
+    umask(0o022)
     tensors = as_pickle(plain, tmp_path / "old", shards=3)
     target = tmp_path / "new"
     done = run("models", "convert", tmp_path / "old", target)

@@ -1,7 +1,6 @@
 """`bigcode score --html`: the page as a file, and as a real Chromium shows it."""
 
 import html
-import os
 import re
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -137,9 +136,11 @@ def test_text_of_a_file_stays_text(page: Page, run: Run) -> None:
     assert outline.texts["f1"] == "a<b>&<U+202E>'\".py"
 
 
-def test_the_page_is_written_as_a_whole_or_not_at_all(page: Page, run: Run, model: Path) -> None:
+def test_the_page_is_written_as_a_whole_or_not_at_all(
+    page: Page, run: Run, model: Path, umask: Callable[[int], int]
+) -> None:
     _write(run, good=GOOD, bad=BAD)
-    os.umask(0o027)
+    umask(0o027)
     assert page("good.py").status == 0
     target = run.folder / "page.html"
     assert target.stat().st_mode & 0o777 == 0o640

@@ -146,7 +146,8 @@ def test_what_belongs_to_another_user_is_ignored(tmp_path: Path, what: str) -> N
 
 def test_a_link_is_never_followed(tmp_path: Path) -> None:
     victim = tmp_path / "home"
-    victim.mkdir(mode=0o755)
+    victim.mkdir()
+    victim.chmod(0o755)  # whatever the umask is
     (victim / ".bashrc").write_text("precious")
     (victim / f".{NAME}.kv.partial").write_text("precious")
     os.utime(victim / ".bashrc", (1, 1))

@@ -36,7 +36,8 @@ def test_104_a_runtime_folder_that_is_not_private_is_not_used(
 ) -> None:
     from bigcode_cli.server import paths
 
-    (folder / "open").mkdir(mode=0o755)
+    (folder / "open").mkdir()
+    (folder / "open").chmod(0o755)  # whatever the umask is
     named = str(folder / value) if value in ("open", "missing") else value
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", named)
