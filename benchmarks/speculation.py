@@ -34,13 +34,13 @@ from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
 from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.generation import loop, speculative
-from gpt_bigcode.stopping.scope import Scope
+from gpt_bigcode.stopping.text_stop import Scope
 from speculation_texts import KINDS, Gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gpt_bigcode.completion.results import Completion
+    from gpt_bigcode.completion.options import Completion
 
 BUILT_IN = Path(pocket_coder.__path__[0])
 TOKENS, LEAST_TOKENS = 64, 16

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 from bigcode_cli.framework import help_page, option_types
 from bigcode_cli.framework.option_types import argument, choice, number, switch, whole, words
 from gpt_bigcode.hardware import Precision
-from gpt_bigcode.stopping.scope import Scope
+from gpt_bigcode.stopping.text_stop import Scope
 
 
 class OutputFormat(StrEnum):

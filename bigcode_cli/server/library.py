@@ -147,14 +147,14 @@ class Writer:
             GPTBigCodeError: an option out of range, a text that does not fit, a model that cannot
                 fill gaps.
         """
-        from gpt_bigcode.completion.fim import Gap
-        from gpt_bigcode.completion.run import CompletionRun
+        from gpt_bigcode.completion.text_model import CompletionRun
 
         wanted = self._without_sentinels(wanted)
         options = _options(wanted)
         if wanted.prompt is None:
-            gap = Gap(prefix=wanted.prefix, suffix=wanted.suffix)
-            run = self._model._prepare_infill(gap, options)  # noqa: SLF001  # see the module
+            run = self._model._prepare_infill(  # noqa: SLF001  # see the module
+                wanted.prefix, wanted.suffix, options
+            )
         elif isinstance(wanted.prompt, str):
             run = self._model._prepare(wanted.prompt, options)  # noqa: SLF001  # see the module
         else:

@@ -97,7 +97,7 @@ class _Shown:
 
     def token(self, token: int, logits: "NDArray[np.float32] | None") -> dict[str, Any]:
         """A token, and the logits that it was expected by; None: it was not."""
-        from gpt_bigcode.generation.sampling import log_probability
+        from gpt_bigcode.generation.loop import log_probability
 
         offset = self.offset
         data = self._tokenizer.token_bytes(token)
@@ -109,7 +109,7 @@ class _Shown:
         return {"id": token, "text": text, "logprob": logprob, "top": top, "offset": offset}
 
     def _likeliest(self, logits: "NDArray[np.float32]") -> dict[str, float]:
-        from gpt_bigcode.generation.sampling import log_probability
+        from gpt_bigcode.generation.loop import log_probability
 
         best = [int(one) for one in (-logits).argsort(kind="stable")[: self._top]]
         named = ((self._tokenizer.token_bytes(one).decode("utf-8", "replace"), one) for one in best)
@@ -127,12 +127,13 @@ def _write(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """One answer."""
+    from gpt_bigcode.completion.options import CompletionOptions
     from gpt_bigcode.generation.loop import choose_token, row_generators
-    from gpt_bigcode.generation.sampling import Sampler
-    from gpt_bigcode.stopping.watcher import TextStop
+    from gpt_bigcode.stopping.text_stop import TextStop
 
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-    sampler = Sampler.build(**{name: options[name] for name in names if name in options})
+    sampling = CompletionOptions(**{name: options[name] for name in names if name in options})
+    sampler = sampling.sampler
     number = options["number"]
     generator = row_generators(options.get("seed"), number + 1)[number]
     stop = TextStop(options.get("stop", ()))

@@ -21,8 +21,7 @@ from gpt_bigcode.backends.numpy_heads import NumpyScorer
 from gpt_bigcode.completion.options import CompletionOptions, InfillOptions, InfillOrder
 from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.scoring.text_scorer import TextScorer
-from gpt_bigcode.stopping.finish_reason import FinishReason
-from gpt_bigcode.stopping.scope import Scope
+from gpt_bigcode.stopping.text_stop import FinishReason, Scope
 from training.answers import SHOWN, difference, judge
 from training.baselines import LineCopier, NgramWriter
 from training.documents import END, read_records

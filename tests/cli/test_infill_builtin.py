@@ -7,8 +7,7 @@ import pytest
 from bigcode_cli.models.resolve import find_model
 from gpt_bigcode.completion.options import InfillOptions
 from gpt_bigcode.completion.text_model import TextModel
-from gpt_bigcode.stopping.finish_reason import FinishReason
-from gpt_bigcode.stopping.scope import Scope
+from gpt_bigcode.stopping.text_stop import FinishReason, Scope
 from infill_program import Infill
 from program import BIGCODE, Run
 

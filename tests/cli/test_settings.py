@@ -17,7 +17,7 @@ from bigcode_cli.framework.option_types import is_setting
 from bigcode_cli.framework.options import OutputFormat
 from bigcode_cli.framework.settings import Settings, SettingsError, config_path, environment_name
 from gpt_bigcode.hardware import Precision
-from gpt_bigcode.stopping.scope import Scope
+from gpt_bigcode.stopping.text_stop import Scope
 from program import Run
 
 # Option: default, then what a flag, the environment and the file say and what comes of it.

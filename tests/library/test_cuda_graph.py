@@ -11,9 +11,8 @@ from gpt_bigcode.backends.cuda_graph import GraphedDecoder
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.errors import ContextError, InputError
-from gpt_bigcode.generation.limits import Limits
-from gpt_bigcode.generation.loop import Generation
-from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.generation.loop import Generation, Limits, Sampler
+from gpt_bigcode.generation.sampling import build_sampler
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 
 CLOSE = 2e-5
@@ -109,8 +108,8 @@ def test_rows_of_different_length_and_rows_that_end(model: GPTBigCodeForCausalLM
     "sampler",
     [
         pytest.param(Sampler(), id="greedy"),
-        pytest.param(Sampler.build(temperature=1.0), id="sampled"),
-        pytest.param(Sampler.build(temperature=0.0, repetition_penalty=1.5), id="with-a-rule"),
+        pytest.param(build_sampler(temperature=1.0), id="sampled"),
+        pytest.param(build_sampler(temperature=0.0, repetition_penalty=1.5), id="with-a-rule"),
     ],
 )
 def test_texts_are_those_of_plain_decoding(model: GPTBigCodeForCausalLM, sampler: Sampler) -> None:

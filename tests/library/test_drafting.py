@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from gpt_bigcode.generation.drafters import Acceptance, Draft, ModelDrafter, PromptLookup
+from gpt_bigcode.generation.draft_model import ModelDrafter
+from gpt_bigcode.generation.speculative import Acceptance, Draft, PromptLookup
 
 
 def look_up(text: Sequence[int], most: int = 4) -> tuple[tuple[int, ...], tuple[int, ...]]:

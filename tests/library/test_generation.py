@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpt_bigcode.completion.options import CompletionOptions
 from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionError
 from gpt_bigcode.generation import loop
-from gpt_bigcode.generation.limits import Limits
-from gpt_bigcode.generation.loop import Generation, naive_generate, row_generators
-from gpt_bigcode.generation.sampling import Sampler
-from gpt_bigcode.stopping.finish_reason import FinishReason
+from gpt_bigcode.generation.loop import Generation, Limits, Sampler, row_generators
+from gpt_bigcode.generation.sampling import build_sampler
+from gpt_bigcode.stopping.text_stop import FinishReason
+from naive_decoding import naive_generate
 
 VOCABULARY = 11
 END = 10
@@ -89,7 +90,7 @@ def run(run_: Generation, rows: int) -> list[list[int]]:
 def test_a_batch_is_the_naive_twin_of_each_row() -> None:
     prompts = [[1], [2, 3, 4, 5, 6, 7], [8, 9], [1, 1, 1, 1]]
     for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
-        for sampler in (Sampler(), Sampler.build(temperature=0.8, top_k=6)):
+        for sampler in (Sampler(), build_sampler(temperature=0.8, top_k=6)):
             batch = [prompts[index] for index in order]
             options: dict[str, Any] = {"sampler": sampler, "limits": Limits(20), "seed": 4}
             together = run(Generation(TextDecoder(), batch, end_ids=[END], **options), 4)
@@ -102,7 +103,7 @@ def test_a_batch_is_the_naive_twin_of_each_row() -> None:
 
 
 def test_a_sample_does_not_depend_on_the_number_of_samples() -> None:
-    options: dict[str, Any] = {"sampler": Sampler.build(temperature=1.0), "limits": Limits(30)}
+    options: dict[str, Any] = {"sampler": build_sampler(temperature=1.0), "limits": Limits(30)}
     many = run(Generation(TextDecoder(), [[1, 2]] * 5, seed=9, **options), 5)
     for count in (1, 2, 4):
         assert (
@@ -121,7 +122,7 @@ def test_a_row_draws_from_numpys_generator_of_its_seed_and_place() -> None:
 
 
 def test_without_a_seed_runs_differ() -> None:
-    sampler = Sampler.build(temperature=2.0)
+    sampler = build_sampler(temperature=2.0)
     runs = [run(Generation(TextDecoder(), [[1]], sampler=sampler), 1)[0] for _ in range(3)]
     assert len({tuple(ids) for ids in runs}) == 3
 
@@ -202,7 +203,7 @@ def test_a_budget_that_is_already_spent_still_gives_one_token() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("sampler", [Sampler(), Sampler.build(temperature=1.0)])
+@pytest.mark.parametrize("sampler", [Sampler(), build_sampler(temperature=1.0)])
 def test_numbers_that_are_none_are_an_error(bad: float, sampler: Sampler) -> None:
     class Broken(TextDecoder):
         def _logits(self) -> np.ndarray:
@@ -215,7 +216,7 @@ def test_numbers_that_are_none_are_an_error(bad: float, sampler: Sampler) -> Non
 
 
 def test_log_probabilities_are_the_model_s_own() -> None:
-    sampler = Sampler.build(temperature=0.3, top_k=2, repetition_penalty=1.5)
+    sampler = build_sampler(temperature=0.3, top_k=2, repetition_penalty=1.5)
     text = [4, 2]
     for (token,) in Generation(TextDecoder(), [text], sampler=sampler, seed=1, limits=Limits(12)):
         logits = hashed_logits(text).astype(np.float64)
@@ -230,7 +231,7 @@ def test_the_repetition_penalty_leaves_the_prompt_alone() -> None:
             logits = np.tile(np.linspace(1.0, 2.0, VOCABULARY), (len(self.rows), 1))
             return logits.astype(np.float32)
 
-    sampler = Sampler.build(repetition_penalty=1.2)
+    sampler = build_sampler(repetition_penalty=1.2)
     written = run(Generation(Flat(), [[10, 10, 9]], sampler=sampler, limits=Limits(3)), 1)
     assert written == [[10, 9, 8]]
 
@@ -252,7 +253,7 @@ def test_times_are_measured() -> None:
 )
 def test_limits_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionError):
-        Limits(**options)  # type: ignore[arg-type]
+        CompletionOptions(**options)  # type: ignore[arg-type]
 
 
 def test_a_negative_seed_is_refused() -> None:

@@ -8,8 +8,7 @@ import torch
 from gpt_bigcode.backends.cuda_graph import GraphedDecoder, StaticStep
 from gpt_bigcode.backends.devices import choose_device, choose_precision
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
-from gpt_bigcode.generation.limits import Limits
-from gpt_bigcode.generation.loop import Generation
+from gpt_bigcode.generation.loop import Generation, Limits
 from gpt_bigcode.modeling.kv_cache import KeyValueCache
 from reference_models import deviation, make_ours, tiny_fields, token_ids
 

@@ -9,7 +9,7 @@ import pytest
 
 from gpt_bigcode.completion.options import CompletionOptions
 from gpt_bigcode.completion.text_model import TextModel
-from gpt_bigcode.generation.token_healing import Healing
+from gpt_bigcode.generation.token_masks import Healing
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 SAMPLE = """\

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gpt_bigcode.generation.loop_rule import LoopRule
+from gpt_bigcode.generation.token_masks import LoopRule
 
 PIECES = [b"None", b", ", b"0", b"\n", b"x = 1", b"-", b"a very long name of a thing", b"]", b"yy"]
 RULE = LoopRule(PIECES)

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from gpt_bigcode.completion.options import CompletionOptions, ContextFile
-from gpt_bigcode.completion.results import Completion
+from gpt_bigcode.completion.options import Completion, CompletionOptions, ContextFile
 from gpt_bigcode.completion.text_model import CompletionStream, TextModel
 from gpt_bigcode.errors import (
     ConfigError,
@@ -21,8 +20,7 @@ from gpt_bigcode.errors import (
     OptionError,
 )
 from gpt_bigcode.scoring.text_scorer import TextScorer
-from gpt_bigcode.stopping.finish_reason import FinishReason
-from gpt_bigcode.stopping.scope import Scope
+from gpt_bigcode.stopping.text_stop import FinishReason, Scope
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 

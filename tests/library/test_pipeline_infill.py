@@ -13,8 +13,7 @@ import pytest
 from gpt_bigcode.completion.options import InfillOptions, InfillOrder
 from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.errors import ConfigError, ContextError, InfillUnsupportedError, OptionError
-from gpt_bigcode.stopping.finish_reason import FinishReason
-from gpt_bigcode.stopping.scope import Scope
+from gpt_bigcode.stopping.text_stop import FinishReason, Scope
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 

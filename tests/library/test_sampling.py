@@ -9,17 +9,16 @@ import pytest
 import torch
 from transformers.generation import logits_process as reference
 
+from gpt_bigcode.completion.options import CompletionOptions
 from gpt_bigcode.errors import OptionError
+from gpt_bigcode.generation.loop import Rule, Sampler, log_probability, probabilities
 from gpt_bigcode.generation.sampling import (
     MinP,
     RepetitionPenalty,
-    Rule,
-    Sampler,
     Temperature,
     TopK,
     TopP,
-    log_probability,
-    probabilities,
+    build_sampler,
 )
 
 # Probabilities 1/2, 1/4, 1/8, 1/16, 1/16, out of order.
@@ -104,7 +103,7 @@ def test_top_p_is_the_same_for_a_large_vocabulary(p: float) -> None:
 
 
 def test_rules_compose_in_the_order_of_the_reference() -> None:
-    sampler = Sampler.build(
+    sampler = build_sampler(
         temperature=1.7, top_k=30, top_p=0.8, min_p=0.02, repetition_penalty=1.2
     )
     kinds = [type(rule) for rule in sampler.rules]
@@ -130,9 +129,9 @@ def test_rules_compose_in_the_order_of_the_reference() -> None:
 
 
 def test_the_defaults_are_greedy_and_change_nothing() -> None:
-    sampler = Sampler.build()
+    sampler = build_sampler()
     assert sampler == Sampler() == Sampler(rules=(), greedy=True)
-    assert Sampler.build(temperature=1.0) == Sampler(rules=(), greedy=False)
+    assert build_sampler(temperature=1.0) == Sampler(rules=(), greedy=False)
     assert sampler.choose(LOGITS, [], np.random.default_rng()) == 1
 
 
@@ -140,33 +139,33 @@ def test_the_defaults_are_greedy_and_change_nothing() -> None:
 def test_top_1_is_greedy_even_where_tokens_tie(seed: int) -> None:
     # Rounding to halves makes many ties, as bfloat16 logits do.
     logits = np.round(random_logits(seed) * 0.5) * 2
-    greedy = Sampler.build().choose(logits, [], np.random.default_rng(0))
+    greedy = build_sampler().choose(logits, [], np.random.default_rng(0))
     for rules in ({"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-300, "top_k": 1}):
-        sampler = Sampler.build(**{"temperature": 0.9, **rules})  # type: ignore[arg-type]
+        sampler = build_sampler(**{"temperature": 0.9, **rules})  # type: ignore[arg-type]
         assert sampler.choose(logits, [], np.random.default_rng(seed)) == greedy
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-30, 1e-3])
 def test_a_tiny_temperature_is_greedy(temperature: float) -> None:
-    assert draws(Sampler.build(temperature=temperature), LOGITS, 50) == {1: 50}
+    assert draws(build_sampler(temperature=temperature), LOGITS, 50) == {1: 50}
 
 
 def test_greedy_ignores_the_filters_but_not_the_penalty() -> None:
-    assert Sampler.build(top_k=3, top_p=0.5, min_p=0.5).rules == ()
-    sampler = Sampler.build(repetition_penalty=2.0)
+    assert build_sampler(top_k=3, top_p=0.5, min_p=0.5).rules == ()
+    sampler = build_sampler(repetition_penalty=2.0)
     logits = np.array([2.0, 1.5])
     assert sampler.choose(logits, [0], np.random.default_rng()) == 1
 
 
 def test_draws_follow_the_distribution() -> None:
-    counts = draws(Sampler.build(temperature=1.0), LOGITS, 8000)
+    counts = draws(build_sampler(temperature=1.0), LOGITS, 8000)
     expected = 8000 * probabilities(LOGITS)
     chi_square = sum((counts[i] - expected[i]) ** 2 / expected[i] for i in range(5))
     assert chi_square < 18.5  # 4 degrees of freedom: once in a thousand
 
 
 def test_what_is_filtered_out_is_never_drawn() -> None:
-    assert set(draws(Sampler.build(temperature=5.0, top_k=2), LOGITS, 2000)) == {1, 3}
+    assert set(draws(build_sampler(temperature=5.0, top_k=2), LOGITS, 2000)) == {1, 3}
 
 
 def test_the_highest_draw_still_has_probability() -> None:
@@ -176,11 +175,11 @@ def test_the_highest_draw_still_has_probability() -> None:
 
     generator = Highest(np.random.PCG64(0))
     logits = np.array([0.0, 1.0, -np.inf, -np.inf])
-    assert Sampler.build(temperature=1.0).choose(logits, [], generator) == 1
+    assert build_sampler(temperature=1.0).choose(logits, [], generator) == 1
 
 
 def test_a_seed_repeats_the_draws() -> None:
-    sampler = Sampler.build(temperature=1.0)
+    sampler = build_sampler(temperature=1.0)
     first, again, other = (
         [sampler.choose(LOGITS, [], generator) for _ in range(40)]
         for generator in map(np.random.default_rng, (5, 5, 6))
@@ -218,4 +217,4 @@ def test_log_probability_is_that_of_softmax() -> None:
 )
 def test_a_value_out_of_range_is_named(option: str, value: float) -> None:
     with pytest.raises(OptionError, match=option.replace("_", "-")):
-        Sampler.build(**{option: value})  # type: ignore[arg-type]
+        CompletionOptions(**{option: value})  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ import pytest
 
 from gpt_bigcode.errors import OptionError
 from gpt_bigcode.stopping.brackets import BracketReader, Syntax, guess_syntax
-from gpt_bigcode.stopping.scope import Scope, ScopeRule
-from gpt_bigcode.stopping.watcher import TextStop
+from gpt_bigcode.stopping.scope import ScopeRule
+from gpt_bigcode.stopping.text_stop import Scope, TextStop
 
 # Scope, prompt, what the model writes. "§" is where the scope ends; without it all of it is inside.
 CASES = [

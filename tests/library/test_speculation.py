@@ -4,25 +4,24 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import product
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from gpt_bigcode.generation import speculative
-from gpt_bigcode.generation.drafters import (
+from gpt_bigcode.generation.draft_model import ModelDrafter
+from gpt_bigcode.generation.loop import Generation, Limits, Sampler, probabilities
+from gpt_bigcode.generation.sampling import build_sampler
+from gpt_bigcode.generation.speculative import (
     LONGEST_DRAFT,
     Draft,
     Drafter,
-    ModelDrafter,
     PromptLookup,
+    SpeculationBudget,
+    SpeculativeDecoder,
+    look_ahead,
 )
-from gpt_bigcode.generation.limits import Limits
-from gpt_bigcode.generation.loop import Generation
-from gpt_bigcode.generation.sampling import Sampler, probabilities
-from gpt_bigcode.generation.speculation_budget import SpeculationBudget
-from gpt_bigcode.generation.speculative import SpeculativeDecoder, look_ahead
 from written_texts import write
 
 VOCABULARY = 6
@@ -108,10 +107,10 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SAMPLERS = {
     "greedy": Sampler(),
-    "penalty": Sampler.build(repetition_penalty=1.3),
-    "free": Sampler.build(temperature=1.0),
-    "filtered": Sampler.build(temperature=0.7, top_k=4, top_p=0.9, min_p=0.02),
-    "filtered-penalty": Sampler.build(temperature=1.2, top_p=0.95, repetition_penalty=1.2),
+    "penalty": build_sampler(repetition_penalty=1.3),
+    "free": build_sampler(temperature=1.0),
+    "filtered": build_sampler(temperature=0.7, top_k=4, top_p=0.9, min_p=0.02),
+    "filtered-penalty": build_sampler(temperature=1.2, top_p=0.95, repetition_penalty=1.2),
 }
 
 
@@ -260,7 +259,7 @@ def test_draws_have_the_sampler_s_distribution(name: str, drafter: Callable[[], 
 
 def test_so_many_draws_tell_other_distributions_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = distribution(DRAWN_BEHIND, SAMPLERS["free"], 3)
-    warmer = Sampler.build(temperature=1.2)
+    warmer = build_sampler(temperature=1.2)
     assert surprise(drawn(warmer, PromptLookup, 0.0), shares) > 1
 
     def trusting(self: SpeculativeDecoder, token: int) -> Any:  # believes guesses a bit too much
@@ -283,8 +282,8 @@ def test_where_draws_would_depend_on_guesses_none_are_made() -> None:
         (1e-5, Sampler(), True),
         (1e-5, SAMPLERS["free"], False),
     ]:
-        model = SimpleNamespace(decoder=TextDecoder(noise=noise), draft=None)
-        assert (look_ahead(model, sampler, 50) is not None) == looks
+        ahead = look_ahead(TextDecoder(noise=noise), sampler, 50)
+        assert (ahead is not None) == looks
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-5])

@@ -4,7 +4,6 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +12,8 @@ from gpt_bigcode.backends.interfaces import StepDecoder
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.checkpoint.loading import load_model
-from gpt_bigcode.generation.drafters import Draft
-from gpt_bigcode.generation.limits import Limits
-from gpt_bigcode.generation.loop import Generation
-from gpt_bigcode.generation.sampling import Sampler
-from gpt_bigcode.generation.speculative import SpeculativeDecoder, look_ahead
+from gpt_bigcode.generation.loop import Generation, Limits, Sampler
+from gpt_bigcode.generation.speculative import Draft, SpeculativeDecoder, look_ahead
 
 COSTS = {"int8 on a processor": 0.25, "NumPy": 0.45, "a GPU": 0.05, "nothing saved": 1.0}
 
@@ -110,8 +106,7 @@ def test_right_guesses_pay(cost: float, gain: float) -> None:
 def test_a_named_draft_may_guess_before_it_has_earned_that() -> None:
     first_guess = []
     for draft in (None, CountingDecoder(0.25)):
-        model = SimpleNamespace(decoder=CountingDecoder(0.25), draft=draft)
-        ahead = look_ahead(model, Sampler(), 50)
+        ahead = look_ahead(CountingDecoder(0.25), Sampler(), 50, draft=draft)
         assert ahead is not None
         ahead.prefill([[0, 0]])
         tokens = 0

@@ -12,10 +12,8 @@ from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.checkpoint.loading import load_model, save_model
 from gpt_bigcode.config import ACTIVATIONS
-from gpt_bigcode.generation.drafters import LONGEST_DRAFT
-from gpt_bigcode.generation.sampling import Sampler
-from gpt_bigcode.generation.speculation_budget import SpeculationBudget
-from gpt_bigcode.generation.speculative import SpeculativeDecoder
+from gpt_bigcode.generation.loop import Sampler
+from gpt_bigcode.generation.speculative import LONGEST_DRAFT, SpeculationBudget, SpeculativeDecoder
 from reference_models import make_ours, tiny_fields
 from written_texts import write
 

@@ -7,10 +7,8 @@ from subprocess import run
 
 import pytest
 
-from gpt_bigcode.stopping.finish_reason import FinishReason
-from gpt_bigcode.stopping.scope import Scope, ScopeRule
-from gpt_bigcode.stopping.text_stream import Utf8Stream
-from gpt_bigcode.stopping.watcher import StopMatcher, TextStop
+from gpt_bigcode.stopping.scope import ScopeRule
+from gpt_bigcode.stopping.text_stop import FinishReason, Scope, StopMatcher, TextStop, Utf8Stream
 
 
 def play(stop: TextStop, pieces: list[bytes]) -> tuple[str, FinishReason | None]:
@@ -265,8 +263,8 @@ def test_no_text_ends_between_cr_and_lf(
 def test_light_modules_import_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "huggingface_hub", "rich")
     for module, more in [
-        ("stopping.watcher", ("numpy", "tokenizers", "safetensors")),
-        ("completion.results", ("numpy", "tokenizers", "safetensors")),
+        ("stopping.text_stop", ("numpy", "tokenizers", "safetensors")),
+        ("completion.options", ("numpy", "tokenizers", "safetensors")),
         ("tokenization.tokenizer", ("numpy", "safetensors")),
         ("generation.sampling", ("tokenizers", "safetensors")),
         ("generation.loop", ("tokenizers", "safetensors")),

@@ -9,10 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from gpt_bigcode.stopping.finish_reason import FinishReason
-from gpt_bigcode.stopping.scope import Scope, ScopeRule
+from gpt_bigcode.stopping.scope import ScopeRule
 from gpt_bigcode.stopping.suffix import GapSides, SuffixOverlap
-from gpt_bigcode.stopping.watcher import TextStop
+from gpt_bigcode.stopping.text_stop import FinishReason, Scope, TextStop
 
 # name: the text with | at the gap, what the model writes, what stays of it.
 TRIMMED = {

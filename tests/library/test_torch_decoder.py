@@ -13,11 +13,11 @@ from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.errors import NonFiniteError
-from gpt_bigcode.generation.limits import Limits
-from gpt_bigcode.generation.loop import Generation, naive_generate
-from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.generation.loop import Generation, Limits, Sampler
+from gpt_bigcode.generation.sampling import build_sampler
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
-from gpt_bigcode.stopping.finish_reason import FinishReason
+from gpt_bigcode.stopping.text_stop import FinishReason
+from naive_decoding import naive_generate
 
 KINDS = ("tiny_checkpoint", "tiny_plain_checkpoint")  # multi-query, multi-head
 
@@ -86,7 +86,7 @@ def test_cached_is_uncached_token_by_token(model: GPTBigCodeForCausalLM, length:
 
 
 def test_a_sampled_text_is_the_naive_twin_s(model: GPTBigCodeForCausalLM) -> None:
-    sampler = Sampler.build(temperature=1.0, top_k=50, repetition_penalty=1.1)
+    sampler = build_sampler(temperature=1.0, top_k=50, repetition_penalty=1.1)
     options = {"sampler": sampler, "seed": 8}
     cached = generate(TorchDecoder(model), [prompt(9)], limits=Limits(60), **options)[0]
     naive = naive_generate(uncached(model), prompt(9), sampler=sampler, seed=8, max_tokens=60)
@@ -214,7 +214,7 @@ def test_a_padded_batch_is_the_reference_s_padded_batch(
 def test_the_numpy_engine_writes_the_same(
     folder: Path, model: GPTBigCodeForCausalLM, options: dict[str, float]
 ) -> None:
-    sampler = Sampler.build(**options)  # type: ignore[arg-type]
+    sampler = build_sampler(**options)  # type: ignore[arg-type]
     rows = [prompt(3), prompt(40), prompt(40), prompt(11)]
     ours, theirs = (
         generate(decoder, rows, sampler=sampler, limits=Limits(30), seed=2)
@@ -223,7 +223,7 @@ def test_the_numpy_engine_writes_the_same(
     assert ours == theirs
 
 
-@pytest.mark.parametrize("sampler", [Sampler(), Sampler.build(temperature=1.0)])
+@pytest.mark.parametrize("sampler", [Sampler(), build_sampler(temperature=1.0)])
 def test_damaged_weights_are_an_error(model: GPTBigCodeForCausalLM, sampler: Sampler) -> None:
     with torch.no_grad():
         model.get_parameter("transformer.h.1.mlp.c_fc.bias")[3] = float("nan")

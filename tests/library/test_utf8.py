@@ -8,10 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpt_bigcode.generation.sampling import Sampler
-from gpt_bigcode.generation.utf8_rule import Utf8Rule
+from gpt_bigcode.generation.loop import Sampler
+from gpt_bigcode.generation.token_masks import (
+    STATES,
+    State,
+    Utf8Rule,
+    Utf8Tokens,
+    advance,
+    state_after,
+)
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
-from gpt_bigcode.tokenization.utf8 import STATES, State, Utf8Tokens, advance, state_after
 
 # One of these finishes any beginning of a character.
 ENDINGS = [
@@ -120,7 +126,7 @@ def test_what_is_ascii_changes_no_logits() -> None:
 
 def test_real_vocabularies_can_always_go_on(tiny_checkpoint: Path) -> None:
     tokenizer = CodeTokenizer.from_file(tiny_checkpoint / "tokenizer.json")
-    rule = Utf8Rule(tokenizer.spellings, tokenizer.utf8)
+    rule = Utf8Rule(tokenizer.spellings, Utf8Tokens.of(tokenizer.spellings))
     sampler = Sampler(rules=(rule,), greedy=False)
     generator = np.random.default_rng(3)
     for _ in range(20):

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpt_bigcode.backends.interfaces import StepDecoder
-from gpt_bigcode.generation.limits import Limits
-from gpt_bigcode.generation.loop import Generation
-from gpt_bigcode.generation.sampling import Sampler
+from gpt_bigcode.generation.loop import Generation, Limits, Sampler
 from gpt_bigcode.generation.speculative import SpeculativeDecoder
-from gpt_bigcode.stopping.finish_reason import FinishReason
+from gpt_bigcode.stopping.text_stop import FinishReason
 
 
 def write(

@@ -30,8 +30,7 @@ from bigcode_cli.server.paths import SCHEMES, ServedModel, allowed_server, is_se
 if TYPE_CHECKING:
     from bigcode_cli.io.text_input import InputText
     from bigcode_cli.server.client.writing import WarmStream
-    from gpt_bigcode.completion.options import CompletionOptions
-    from gpt_bigcode.completion.results import Completion
+    from gpt_bigcode.completion.options import Completion, CompletionOptions
     from gpt_bigcode.completion.text_model import CompletionStream, TextModel
 
 

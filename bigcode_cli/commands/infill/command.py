@@ -29,8 +29,7 @@ from bigcode_cli.models.resolve import find_model
 from bigcode_cli.server.paths import allowed_server
 
 if TYPE_CHECKING:
-    from gpt_bigcode.completion.options import InfillOptions
-    from gpt_bigcode.completion.results import Choice
+    from gpt_bigcode.completion.options import Choice, InfillOptions
     from gpt_bigcode.completion.text_model import TextModel
 
 

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gpt_bigcode.backends.interfaces import Row
-    from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
+    from gpt_bigcode.completion.options import Completion, CompletionOptions, InfillOptions
     from gpt_bigcode.completion.prompt import Prompt
-    from gpt_bigcode.completion.results import Completion
     from gpt_bigcode.scoring.text_scorer import TextScorer
 
 _PARALLEL = 8
@@ -150,7 +149,7 @@ class RemoteStream:
             Failure: there is no answer.
         """
         from gpt_bigcode.completion.options import InfillOptions
-        from gpt_bigcode.completion.run import SampleText
+        from gpt_bigcode.completion.text_model import SampleText
         from gpt_bigcode.stopping.suffix import GapSides
 
         self.prompt = prompt
@@ -172,8 +171,8 @@ class RemoteStream:
     @property
     def completion(self) -> "Completion":
         """The whole answer."""
-        from gpt_bigcode.completion.results import Choice, Completion, Timings
-        from gpt_bigcode.stopping.finish_reason import FinishReason
+        from gpt_bigcode.completion.options import Choice, Completion, Timings
+        from gpt_bigcode.stopping.text_stop import FinishReason
 
         for _ in self._pieces:
             pass

@@ -9,8 +9,7 @@ from bigcode_cli.server.client.unusable import ServerUnusableError
 from bigcode_cli.server.client.warm import Warm
 
 if TYPE_CHECKING:
-    from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
-    from gpt_bigcode.completion.results import Completion
+    from gpt_bigcode.completion.options import Completion, CompletionOptions, InfillOptions
     from gpt_bigcode.completion.text_model import CompletionStream, TextModel
 
 
@@ -146,8 +145,8 @@ class WarmStream:
 
 
 def _completion(answer: dict[str, Any]) -> "Completion":
-    from gpt_bigcode.completion.results import Choice, Completion, Timings
-    from gpt_bigcode.stopping.finish_reason import FinishReason
+    from gpt_bigcode.completion.options import Choice, Completion, Timings
+    from gpt_bigcode.stopping.text_stop import FinishReason
 
     class Served(Completion):
         """An answer of a server."""

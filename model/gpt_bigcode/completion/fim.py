@@ -6,7 +6,7 @@ and middle were tokenized apart, so they are here, and every control token comes
 In SPM order nothing but an unusual token tells where the prefix ended in training, and the same
 tells where the middle ended. A prompt that ends with one invites the end token at once: the
 built-in model then left 57 of 60 gaps empty. So the prefix's last token is regenerated there (see
-`token_healing`); in PSM order a control token marks the border, and none is needed.
+`token_masks.Healing`); in PSM order a control token marks the border, and none is needed.
 
 A checkpoint that is better in one of the orders says so in config.json:
 `"infilling": {"order": "spm"}`.
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK
 from gpt_bigcode.completion.options import InfillOptions, InfillOrder
-from gpt_bigcode.completion.prompt import ModelSpace, Prompt, before_text, lay_out_files
+from gpt_bigcode.completion.prompt import ModelSpace, Prompt, before_text, lay_out_context
 from gpt_bigcode.errors import ContextError
 from gpt_bigcode.line_ends import has_crlf, to_lf
-from gpt_bigcode.stopping.scope import Scope
+from gpt_bigcode.stopping.text_stop import Scope
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer, InfillTokens
 
 SENTINELS = 3
@@ -88,7 +88,7 @@ def build_infill_prompt(
             f"for {room} beside {space.context_length - whole} new ones"
         )
     left = 0 if any(dropped) else min(whole // 2, room - len(before) - len(after))
-    files, dropped_files = lay_out_files(tokenizer, options, left)
+    files, dropped_files = lay_out_context(tokenizer, options, left)
     heal = options.heal and order is InfillOrder.SPM and bool(before)
     healed = tokenizer.token_bytes(before.pop()) if heal else b""
     return Prompt(

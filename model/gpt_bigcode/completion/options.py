@@ -1,22 +1,26 @@
-"""What callers may ask of a completion: one frozen dataclass that the whole library reads."""
+"""What callers ask of a completion (`CompletionOptions`) and what they get back (`Completion`).
+
+The ranges of all options are checked here, once. Imports nothing heavy: a client of a server reads
+these types without loading NumPy.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from math import isfinite
-from typing import TYPE_CHECKING, Self, TypedDict
+from math import exp, inf
+from typing import TYPE_CHECKING, Any, Self
 
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, OptionError
-from gpt_bigcode.generation.limits import Limits, check_sampling
-from gpt_bigcode.stopping.scope import Scope
+from gpt_bigcode.stopping.text_stop import FinishReason, Scope
 
 if TYPE_CHECKING:
-    from gpt_bigcode.generation.sampling import Sampler
+    from gpt_bigcode.generation.loop import Limits, Sampler
 
 MAX_STOPS = 16
 MAX_STOP_BYTES = 256
 MAX_SAMPLES = 128
+MAX_TEMPERATURE = MAX_PENALTY = 100.0
 FIELD = "infilling"
 """The object in config.json."""
 
@@ -57,16 +61,6 @@ class InfillOrder(StrEnum):
         return cls(name)
 
 
-class _Sampling(TypedDict):
-    """The arguments of `Sampler.build`."""
-
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
-    repetition_penalty: float
-
-
 @dataclass(frozen=True)
 class ContextFile:
     """Another file of the repository: its path relative to it, and its text."""
@@ -95,7 +89,7 @@ class CompletionOptions:
         min_confidence: 0 to 1; a completion whose tokens' geometric mean probability
             (exp(logprob / tokens)) is below it comes back with an empty text.
         truncate: keep the text nearest the cursor when the prompt is too long; False: ContextError.
-        heal: let the model write the prompt's last token again (see `token_healing`).
+        heal: let the model write the prompt's last token again (see `token_masks.Healing`).
         context_files: other files of the repository, put before the prompt; the last one is nearest
             to it.
         path: where the prompt's own text comes from, relative to the repository; read only together
@@ -125,17 +119,9 @@ class CompletionOptions:
     speculate: bool = True
 
     def __post_init__(self) -> None:
-        _ = self.limits
-        check_sampling(**self._sampling)
+        self._check_ranges()
         if self.until is not None:
             object.__setattr__(self, "until", Scope.parse(self.until))
-        if not 1 <= self.samples <= MAX_SAMPLES:
-            raise OptionError(f"samples: {self.samples} is not 1 to {MAX_SAMPLES}")
-        if self.seed is not None and self.seed < 0:
-            raise OptionError(f"seed: {self.seed} is not 0 or more")
-        floor = self.min_confidence
-        if floor is not None and not (isfinite(floor) and 0 <= floor <= 1):
-            raise OptionError(f"min-confidence: {floor} is not 0 to 1")
         if len(self.stop) > MAX_STOPS:
             raise OptionError(f"stop: {len(self.stop)} texts, at most {MAX_STOPS} are allowed")
         for text in self.stop:
@@ -143,27 +129,48 @@ class CompletionOptions:
             if not 1 <= size <= MAX_STOP_BYTES:
                 raise OptionError(f"stop: a text of {size} bytes is not 1 to {MAX_STOP_BYTES}")
 
+    def _check_ranges(self) -> None:
+        budget, seed, floor = self.time_budget_seconds, self.seed, self.min_confidence
+        penalty, seconds = self.repetition_penalty, "a number of seconds above 0"
+        allowed = {
+            "max-tokens": (self.max_tokens, self.max_tokens >= 1, "1 or more"),
+            "time-budget": (budget, budget is None or 0 < budget < inf, seconds),
+            "temperature": (self.temperature, 0 <= self.temperature <= MAX_TEMPERATURE, "0 to 100"),
+            "top-k": (self.top_k, self.top_k >= 0, "0 or more"),
+            "top-p": (self.top_p, 0 < self.top_p <= 1, "above 0, at most 1"),
+            "min-p": (self.min_p, 0 <= self.min_p <= 1, "0 to 1"),
+            "repetition-penalty": (penalty, 0 < penalty <= MAX_PENALTY, "above 0, at most 100"),
+            "samples": (self.samples, 1 <= self.samples <= MAX_SAMPLES, f"1 to {MAX_SAMPLES}"),
+            "seed": (seed, seed is None or seed >= 0, "0 or more"),
+            "min-confidence": (floor, floor is None or 0 <= floor <= 1, "0 to 1"),
+        }
+        for name, (value, fits, values) in allowed.items():
+            if not fits:
+                raise OptionError(f"{name}: {value} is not {values}")
+
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> "Limits":
         """The limits that `Generation` keeps."""
+        from gpt_bigcode.generation.loop import Limits  # NumPy is needed for no option
+
         return Limits(self.max_tokens, self.time_budget_seconds)
 
     @property
     def sampler(self) -> "Sampler":
         """How tokens are chosen."""
-        from gpt_bigcode.generation.sampling import Sampler  # NumPy is needed for no option
+        from gpt_bigcode.generation.loop import Sampler
 
-        return Sampler.build(**self._sampling)
+        if self.temperature == 0 and self.repetition_penalty == 1:
+            return Sampler()
+        from gpt_bigcode.generation.sampling import build_sampler
 
-    @property
-    def _sampling(self) -> "_Sampling":
-        return {
-            "temperature": self.temperature,
-            "top_k": self.top_k,
-            "top_p": self.top_p,
-            "min_p": self.min_p,
-            "repetition_penalty": self.repetition_penalty,
-        }
+        return build_sampler(
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            repetition_penalty=self.repetition_penalty,
+        )
 
     @property
     def samples_are_alike(self) -> bool:
@@ -204,3 +211,76 @@ class InfillOptions(CompletionOptions):
         super().__post_init__()
         if self.order is not None:
             object.__setattr__(self, "order", InfillOrder.parse(self.order))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One completion.
+
+    Attributes:
+        index: which sample.
+        text: the text, without stop texts and end tokens; empty is a valid answer.
+        finish_reason: why it ended.
+        completion_tokens: what the model wrote, cut text included, the end token not.
+        logprob: natural log of the probability of these tokens under the model's own distribution
+            (temperature and filters left aside).
+    """
+
+    index: int
+    text: str
+    finish_reason: FinishReason
+    completion_tokens: int
+    logprob: float
+
+    @property
+    def confidence(self) -> float:
+        """The geometric mean of the tokens' probabilities; 1 if there are none."""
+        return exp(self.logprob / self.completion_tokens) if self.completion_tokens else 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timings:
+    """Wall-clock times, in seconds, and how many guesses were checked and right.
+
+    Loading counts once per model. Guesses save time and change no text (see `speculative`).
+    """
+
+    load_seconds: float
+    prefill_seconds: float
+    decode_seconds: float
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """The answer to one prompt; `to_dict` has the form of the tool's JSON.
+
+    Attributes:
+        model: the model's name.
+        revision: its revision, if it has one.
+        prompt_tokens: tokens that the model read, control tokens and context files included.
+        dropped_prefix_tokens: tokens of the prompt that did not fit. Counted exactly for prompts of
+            up to 256 Ki characters, beyond that estimated from the part that was tokenized.
+        dropped_suffix_tokens: the same for the text after the cursor.
+        dropped_context_tokens: the same for context files.
+        choices: one for every sample, in order.
+        timings: see `Timings`.
+    """
+
+    model: str
+    revision: str | None = None
+    prompt_tokens: int
+    dropped_prefix_tokens: int = 0
+    dropped_suffix_tokens: int = 0
+    dropped_context_tokens: int = 0
+    choices: tuple[Choice, ...]
+    timings: Timings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and text, in the order of the fields."""
+        values = asdict(self)
+        values["choices"] = [
+            choice | {"finish_reason": str(choice["finish_reason"])} for choice in values["choices"]
+        ]
+        return values

@@ -1,4 +1,4 @@
-"""From text and files to the ids that a model reads, within its context.
+"""From text to the ids that a model reads, within its context.
 
 `<|endoftext|>` goes in front of a prompt that begins a document: the family was trained on
 documents joined by it, so the first tokens of a document were always read after it. A prompt whose
@@ -6,22 +6,12 @@ beginning did not fit has none, as the windows of training that begin inside a d
 """
 
 from dataclasses import dataclass
-from itertools import chain
-from pathlib import PurePosixPath, PureWindowsPath
 
 from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK
 from gpt_bigcode.completion.options import CompletionOptions
 from gpt_bigcode.errors import ContextError
 from gpt_bigcode.line_ends import has_crlf, to_lf
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
-
-_SLASHES = frozenset(
-    {
-        *("c", "cc", "cpp", "cs", "cu", "dart", "go", "h", "hpp", "java", "js", "jsx", "kt", "m"),
-        *("php", "rs", "scala", "swift", "ts", "tsx"),
-    }
-)
-_DASHES = frozenset({"ada", "elm", "hs", "lua", "sql", "vhdl"})
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,7 @@ class Prompt:
         before: the last bytes of text before the first new token; they may end inside a character
             if a token was taken off.
         suffix: the text after the cursor in the same form, when infilling.
-        dropped_tokens: tokens of the prompt that did not fit (see `results.Completion`).
+        dropped_tokens: tokens of the prompt that did not fit (see `options.Completion`).
         dropped_suffix_tokens: the same for the text after the cursor.
         dropped_context_tokens: the same for the files.
     """
@@ -94,7 +84,7 @@ def build_prompt(
             f"beside {space.context_length - most} new ones"
         )
     room = 0 if dropped else min(most // 2, most - 1 - len(ids))
-    context, dropped_context = lay_out_files(tokenizer, options, room)
+    context, dropped_context = lay_out_context(tokenizer, options, room)
     start = [] if dropped and ids else [space.start_id]
     whole = [*start, *context, *ids]
     heal = options.heal and bool(ids) and len(whole) > 1
@@ -116,52 +106,12 @@ def before_text(text: str, healed: bytes) -> bytes:
     return tail[: len(tail) - len(healed)][-4:]
 
 
-def lay_out_files(
+def lay_out_context(
     tokenizer: CodeTokenizer, options: CompletionOptions, room: int
 ) -> tuple[list[int], int]:
-    """Ids of the files' part in front of the prompt, and the number of tokens left out.
-
-    With `<filename>` in the vocabulary: `<filename>path LF text` for each file, `<filename>path LF`
-    before the prompt itself (an unknown path is left empty). Else each file under a comment that
-    names it. A file that does not fit keeps its beginning; of several, the last ones are kept.
-    """
+    """Ids of the files in front of the prompt, and the number of tokens left out."""
     if not options.context_files:
         return [], 0
-    own = _header(tokenizer, options.path or "") if tokenizer.repository else []
-    left, dropped = room - len(own), 0
-    parts: list[list[int]] = []
-    for file in reversed(options.context_files):
-        header = _header(tokenizer, file.path)
-        body = to_lf(file.text.removeprefix(BYTE_ORDER_MARK)).rstrip("\n")
-        ids, missing = tokenizer.encode_head(body + "\n", max(left - len(header), 0))
-        dropped += missing
-        if ids:
-            parts.append(header + ids)
-            left -= len(header) + len(ids)
-    if not parts:
-        return [], dropped
-    return list(chain(*reversed(parts), own)), dropped
+    from gpt_bigcode.completion.context_files import lay_out_files
 
-
-def _header(tokenizer: CodeTokenizer, path: str) -> list[int]:
-    """What comes before a file's text."""
-    name = relative_path(path)
-    if tokenizer.repository is not None:
-        return [tokenizer.repository.file, *tokenizer.encode(name + "\n")]
-    return tokenizer.encode(f"{_comment_mark(name)} {name}\n")
-
-
-def relative_path(path: str) -> str:
-    """A path that says nothing of the machine: only the name if it is absolute or goes up."""
-    pure = PureWindowsPath(path) if "\\" in path else PurePosixPath(path)
-    if pure.is_absolute() or pure.drive or ".." in pure.parts or "~" in path[:1]:
-        return pure.name
-    return pure.as_posix() if path else ""
-
-
-def _comment_mark(name: str) -> str:
-    """What begins a comment in a file of that name."""
-    extension = PurePosixPath(name).suffix[1:].lower()
-    if extension in _SLASHES:
-        return "//"
-    return "--" if extension in _DASHES else "#"
+    return lay_out_files(tokenizer, options, room)

@@ -1,23 +1,35 @@
 """TextModel: a checkpoint and its tokenizer, text in, completions out."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from math import exp
 from os import PathLike
 from pathlib import Path
-from typing import Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 from gpt_bigcode.backends.interfaces import BlockDecoder, Decoder, StepDecoder
 from gpt_bigcode.backends.select import open_decoder
-from gpt_bigcode.completion.fim import Gap, build_infill_prompt
-from gpt_bigcode.completion.options import CompletionOptions, InfillOptions, InfillOrder
+from gpt_bigcode.completion.options import (
+    Choice,
+    Completion,
+    CompletionOptions,
+    InfillOptions,
+    InfillOrder,
+    Timings,
+)
 from gpt_bigcode.completion.prompt import ModelSpace, Prompt, build_prompt
-from gpt_bigcode.completion.results import Completion
-from gpt_bigcode.completion.run import CompletionRun
 from gpt_bigcode.errors import DraftMismatchError, InfillUnsupportedError, OptionError
-from gpt_bigcode.generation.prefix_cache import PrefixDecoder
-from gpt_bigcode.loading import LoadOptions, load_parts
-from gpt_bigcode.tokenization.end_tokens import end_token_ids
+from gpt_bigcode.generation.loop import GeneratedToken, Generation, Rule, Sampler
+from gpt_bigcode.generation.speculative import look_ahead
+from gpt_bigcode.generation.token_masks import FirstToken, Healing, LoopRule, Utf8Rule, Utf8Tokens
+from gpt_bigcode.line_ends import NewlineRestorer, to_lf
+from gpt_bigcode.loading import LoadOptions, end_token_ids, load_parts
+from gpt_bigcode.stopping.text_stop import FinishReason, Scope, TextStop
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+
+if TYPE_CHECKING:
+    from gpt_bigcode.generation.prefix_cache import PrefixDecoder
+    from gpt_bigcode.stopping.suffix import GapSides
 
 
 class TextModel:
@@ -35,6 +47,7 @@ class TextModel:
     ) -> None:
         self.decoder = decoder
         self.tokenizer = tokenizer
+        self.utf8_tokens = Utf8Tokens.of(tokenizer.spellings)
         self.name = name
         self.revision = revision
         self.start_id = tokenizer.end_of_text_id if start_id is None else start_id
@@ -42,6 +55,9 @@ class TextModel:
         self.end_ids: Collection[int] = tokenizer.control_ids  # any of them ends a text
         self.draft: StepDecoder | None = None  # a smaller model with the same tokenizer
         self.infill_order = InfillOrder.PSM  # what `InfillOptions` without an order mean
+        self._prefix_folders: tuple[Path, Path] | None = None  # of the cache and the checkpoint
+        self._prefix_decoder: PrefixDecoder | None = None
+        self._used_prefix: PrefixDecoder | None = None  # by the last prompt
 
     @classmethod
     def load(
@@ -69,11 +85,8 @@ class TextModel:
             MemoryLimitError: the weights do not fit.
         """
         parts = load_parts(model, open_decoder, options)
-        decoder: Decoder = parts.engine
-        if prefix_cache is not None and isinstance(decoder, BlockDecoder):
-            decoder = PrefixDecoder.open(decoder, Path(prefix_cache), parts.folder)
         loaded = cls(
-            decoder,
+            parts.engine,
             parts.tokenizer,
             name=parts.name,
             revision=parts.revision,
@@ -82,6 +95,8 @@ class TextModel:
         )
         loaded.infill_order = InfillOrder.of(parts.config)
         loaded.end_ids = end_token_ids(parts.tokenizer, parts.config, parts.folder)
+        if prefix_cache is not None:
+            loaded._prefix_folders = Path(prefix_cache), parts.folder
         if draft is not None:
             loaded._use_draft(draft)
         return loaded
@@ -89,7 +104,20 @@ class TextModel:
     @property
     def reused_tokens(self) -> int:
         """How many tokens of the last prompt came from the prefix cache."""
-        return self.decoder.reused_tokens if isinstance(self.decoder, PrefixDecoder) else 0
+        return self._used_prefix.reused_tokens if self._used_prefix is not None else 0
+
+    def open_prefix(self, ids: Sequence[int]) -> "PrefixDecoder | None":
+        """The decoder with the prefix cache, if a prompt is long enough to have a block there."""
+        self._used_prefix, decoder = None, self.decoder
+        if self._prefix_folders is None or not isinstance(decoder, BlockDecoder):
+            return None
+        if len(ids) > decoder.block_tokens:
+            if self._prefix_decoder is None:
+                from gpt_bigcode.generation.prefix_cache import PrefixDecoder
+
+                self._prefix_decoder = PrefixDecoder.open(decoder, *self._prefix_folders)
+            self._used_prefix = self._prefix_decoder
+        return self._used_prefix
 
     def _use_draft(self, draft: "TextModel") -> None:
         ours, theirs = self.tokenizer, draft.tokenizer
@@ -137,26 +165,27 @@ class TextModel:
             InfillUnsupportedError: the model has no sentinels for infilling.
             ContextError, InputError, NonFiniteError: as for `complete`.
         """
-        gap = Gap(prefix=prefix, suffix=suffix)
-        return self._prepare_infill(gap, options or InfillOptions()).finish()
+        return self._prepare_infill(prefix, suffix, options or InfillOptions()).finish()
 
     def stream_infill(
         self, prefix: str, suffix: str, options: InfillOptions | None = None
     ) -> "CompletionStream":
         """The same piece by piece; see `stream`."""
-        gap = Gap(prefix=prefix, suffix=suffix)
-        return CompletionStream(self._prepare_infill(gap, options or InfillOptions()))
+        return CompletionStream(self._prepare_infill(prefix, suffix, options or InfillOptions()))
 
-    def _prepare(self, prompt: str, options: CompletionOptions) -> CompletionRun:
+    def _prepare(self, prompt: str, options: CompletionOptions) -> "CompletionRun":
         built = build_prompt(self.tokenizer, prompt, options, self._space)
         return CompletionRun(self, built, options)
 
-    def _prepare_infill(self, gap: Gap, options: InfillOptions) -> CompletionRun:
+    def _prepare_infill(self, prefix: str, suffix: str, options: InfillOptions) -> "CompletionRun":
+        from gpt_bigcode.completion.fim import Gap, build_infill_prompt
+
         if self.tokenizer.infill is None:
             raise InfillUnsupportedError(
                 f"{self.name}: cannot infill: its tokenizer has no sentinel tokens",
                 hint="use a model that was trained to infill, such as SantaCoder or StarCoder",
             )
+        gap = Gap(prefix=prefix, suffix=suffix)
         if options.until is None:
             options = replace(options, until=gap.scope)
         order = InfillOrder.parse(options.order or self.infill_order)
@@ -171,7 +200,7 @@ class TextModel:
 class CompletionStream:
     """An iterator over the text; `completion` is there when it has ended."""
 
-    def __init__(self, run: CompletionRun) -> None:
+    def __init__(self, run: "CompletionRun") -> None:
         if run.options.samples != 1:
             raise OptionError(f"samples: {run.options.samples} cannot be streamed, only 1")
         self._run = run
@@ -197,3 +226,142 @@ class CompletionStream:
     def completion(self) -> Completion:
         """The whole answer; before the end, what there is so far (its reason then is `time`)."""
         return self._run.completion()
+
+
+class CompletionRun:
+    """One request; iterate over `pieces`, then ask for the `completion`."""
+
+    def __init__(self, model: TextModel, prompt: Prompt, options: CompletionOptions) -> None:
+        self.model, self.prompt, self.options = model, prompt, options
+        sampler = self._sampler()
+        self._prefix = model.open_prefix(prompt.ids)
+        decoder: Decoder = self._prefix or model.decoder
+        self._ahead = None
+        if options.speculate and options.samples == 1:
+            self._ahead = look_ahead(decoder, sampler, options.max_tokens, draft=model.draft)
+        self._generation = Generation(
+            self._ahead or decoder,
+            [prompt.ids] * options.samples,
+            sampler=sampler,
+            limits=options.limits,
+            end_ids=model.end_ids,
+            seed=options.seed,
+        )
+        gap = None
+        if isinstance(options, InfillOptions) and options.trim:
+            from gpt_bigcode.stopping.suffix import GapSides
+
+            gap = GapSides.of(prompt.text, prompt.suffix)
+        self._rows = [SampleText(prompt, options, gap) for _ in range(options.samples)]
+
+    def finish(self) -> Completion:
+        """The whole answer."""
+        for _ in self.pieces():
+            pass
+        return self.completion()
+
+    def _sampler(self) -> Sampler:
+        prompt, sampler = self.prompt, self.options.sampler
+        spellings = self.model.tokenizer.spellings
+        rules: list[Rule] = [Utf8Rule(spellings, self.model.utf8_tokens, prompt.before)]
+        rules.append(LoopRule(spellings))
+        if not prompt.text and not prompt.suffix:
+            rules.append(FirstToken(self.model.end_ids))
+        if prompt.healed:
+            rules.append(Healing(prompt.healed, spellings))
+        return replace(sampler, rules=(*rules, *sampler.rules))
+
+    def pieces(self) -> Iterator[tuple[int, str]]:
+        """(row, text that may be shown now); ends with what was held back."""
+        for step in self._generation:
+            for token in step:
+                row = self._rows[token.row]
+                piece = row.add(token, self.model.tokenizer.token_bytes(token.id))
+                if row.reason is not None:
+                    self._generation.finish(token.row, row.reason)
+                if piece:
+                    yield token.row, piece
+        for index, row in enumerate(self._rows):
+            piece = row.close()
+            if piece:
+                yield index, piece
+        if self._prefix is not None:
+            self._prefix.save()  # now that all has been shown
+
+    def completion(self) -> Completion:
+        """What the rows hold."""
+        generation = self._generation
+        choices = tuple(self._choice(index, row) for index, row in enumerate(self._rows))
+        return Completion(
+            model=self.model.name,
+            revision=self.model.revision,
+            prompt_tokens=len(self.prompt.ids),
+            dropped_prefix_tokens=self.prompt.dropped_tokens,
+            dropped_suffix_tokens=self.prompt.dropped_suffix_tokens,
+            dropped_context_tokens=self.prompt.dropped_context_tokens,
+            choices=choices,
+            timings=Timings(
+                load_seconds=self.model.load_seconds,
+                prefill_seconds=generation.prefill_seconds,
+                decode_seconds=generation.decode_seconds,
+                **(self._ahead.counts if self._ahead else {}),
+            ),
+        )
+
+    def _choice(self, index: int, row: "SampleText") -> Choice:
+        floor = self.options.min_confidence
+        unsure = floor is not None and row.tokens > 0 and exp(row.logprob / row.tokens) < floor
+        return Choice(
+            index=index,
+            text="" if unsure else "".join(row.shown),
+            finish_reason=row.reason or self._generation.reasons[index] or FinishReason.TIME,
+            completion_tokens=row.tokens,
+            logprob=row.logprob,
+        )
+
+
+class SampleText:
+    """The text of one sample."""
+
+    def __init__(self, prompt: Prompt, options: CompletionOptions, gap: "GapSides | None") -> None:
+        stops: Sequence[str] = options.stop
+        if prompt.crlf:
+            stops = [to_lf(text) for text in stops]
+        until = Scope.parse(options.until or Scope.FILE)
+        scope = overlap = None
+        if until is not Scope.FILE:
+            from gpt_bigcode.stopping.scope import ScopeRule
+
+            scope = ScopeRule(until, prompt.text)
+        if gap is not None:
+            from gpt_bigcode.stopping.suffix import SuffixOverlap
+
+            overlap = SuffixOverlap(gap)
+        self._text = TextStop(stops, scope, overlap)
+        self._newlines = NewlineRestorer(crlf=prompt.crlf)
+        self._known_bytes = len(prompt.healed)
+        self.shown: list[str] = []
+        self.tokens = 0
+        self.logprob = 0.0
+
+    @property
+    def reason(self) -> FinishReason | None:
+        """Why the text ended, if the text itself ended it."""
+        return self._text.reason
+
+    def add(self, token: GeneratedToken, data: bytes) -> str:
+        """Count a token; returns what may be shown now."""
+        self.tokens += 1
+        self.logprob += token.logprob
+        known = min(self._known_bytes, len(data))
+        self._known_bytes -= known
+        return self._show(self._newlines.feed(self._text.feed(data[known:])))
+
+    def close(self) -> str:
+        """The text is over; returns what was held back."""
+        return self._show(self._newlines.feed(self._text.close()) + self._newlines.close())
+
+    def _show(self, piece: str) -> str:
+        if piece:
+            self.shown.append(piece)
+        return piece

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from time import perf_counter
+from typing import Self
 
 import numpy as np
 
-from gpt_bigcode.backends.interfaces import BlockDecoder, Logits, StepDecoder
+from gpt_bigcode.backends.interfaces import BlockDecoder, Logits
 from gpt_bigcode.checkpoint.tensor_index import weights_id
 from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.storage.disk_cache import DiskCache
@@ -56,12 +57,12 @@ class PrefixDecoder:
         self._new: list[tuple[int, str]] = []  # blocks that are not kept yet
 
     @classmethod
-    def open(cls, decoder: BlockDecoder, folder: Path, checkpoint: Path) -> StepDecoder:
-        """Wrap the decoder of a checkpoint; it stays alone if its files cannot be identified."""
+    def open(cls, decoder: BlockDecoder, folder: Path, checkpoint: Path) -> Self | None:
+        """Wrap the decoder of a checkpoint; None if its files cannot be identified."""
         try:
             return cls(decoder, prefix_cache(folder), weights_id(checkpoint))
         except UnreadableFileError:
-            return decoder
+            return None
 
     @property
     def context_length(self) -> int:

@@ -5,10 +5,8 @@ Works character by character, so that it does not matter how the text is cut int
 
 import re
 from dataclasses import dataclass
-from enum import Enum, StrEnum
-from typing import Self
+from enum import Enum
 
-from gpt_bigcode.errors import OptionError
 from gpt_bigcode.stopping.brackets import (
     BracketReader,
     Syntax,
@@ -16,7 +14,7 @@ from gpt_bigcode.stopping.brackets import (
     is_function_header,
     tail_window,
 )
-from gpt_bigcode.stopping.finish_reason import FinishReason
+from gpt_bigcode.stopping.text_stop import Cut, FinishReason, Scope
 
 _CLOSERS = frozenset({"}", ")", "]", "fi", "done", "esac", "end"})
 _GOES_ON = frozenset(
@@ -28,45 +26,6 @@ _AFTER_BRACKET = frozenset(")];,")
 _OPENER = re.compile(r"(?::|\b(?:then|do|else|in|begin))[ \t]*(?:#.*|//.*)?$")
 _COMMENT = re.compile(r"[ \t]*(?:#|//|--)")
 _TAB_COLUMNS = 8
-
-
-class Scope(StrEnum):
-    """How far to complete.
-
-    LINE: to the end of the first line with something on it; a line break before it does not count.
-    BLOCK: while lines are indented like the cursor's, or more than the header that opened the block
-        there. At the top level: to a blank line, or to the end of the first indented part.
-    FUNCTION: to the end of the function around the cursor, else of the first one that is written.
-    FILE: to the end of the text.
-
-    A bracket or word that closes the scope (`}`, `)`, `fi`, `done`, `end`) belongs to it, the line
-    break after its last line does not.
-    """
-
-    LINE = "line"
-    BLOCK = "block"
-    FUNCTION = "function"
-    FILE = "file"
-
-    @classmethod
-    def parse(cls, name: str) -> Self:
-        """The scope of that name.
-
-        Raises:
-            OptionError: there is none.
-        """
-        try:
-            return cls(name)
-        except ValueError:
-            raise OptionError(f"until: {name!r} is not one of {', '.join(cls)}") from None
-
-
-@dataclass(frozen=True)
-class Cut:
-    """A text has to end: known after `seen` characters, of which `keep` stay."""
-
-    seen: int
-    keep: int
 
 
 @dataclass(frozen=True)
@@ -93,7 +52,7 @@ class _Place(Enum):
 
 
 class ScopeRule:
-    """Watches a text grow (see `watcher.Watcher`) and cuts it where its scope ends."""
+    """Watches a text grow (see `text_stop.Watcher`) and cuts it where its scope ends."""
 
     reason = FinishReason.STOP
 
@@ -113,7 +72,7 @@ class ScopeRule:
         self._content = self._blank = self._deeper = self._last = False
 
     def feed(self, text: str) -> Cut | None:
-        """See `watcher.Watcher`."""
+        """See `text_stop.Watcher`."""
         if self._scope is Scope.FILE:
             self._seen = self.safe = self._seen + len(text)
             return None
@@ -127,7 +86,7 @@ class ScopeRule:
         return None
 
     def close(self) -> Cut | None:
-        """See `watcher.Watcher`; a line's first word is judged though nothing follows it."""
+        """See `text_stop.Watcher`; a line's first word is judged though nothing follows it."""
         ends = self._place is _Place.CLOSED or (bool(self._word) and not self._enters_line())
         return Cut(self._seen, self._keep) if ends and self._scope is not Scope.LINE else None
 

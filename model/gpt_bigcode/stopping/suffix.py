@@ -13,8 +13,7 @@ from gpt_bigcode.stopping.brackets import (
     guess_syntax,
     tail_window,
 )
-from gpt_bigcode.stopping.finish_reason import FinishReason
-from gpt_bigcode.stopping.scope import Cut
+from gpt_bigcode.stopping.text_stop import Cut, FinishReason
 
 _OPENERS, _CLOSERS = frozenset("([{"), frozenset(")]}")
 _CLOSING_WORDS = frozenset({"fi", "done", "esac", "end"})
@@ -92,7 +91,7 @@ class GapSides:
 
 
 class SuffixOverlap:
-    """Watches a text grow (see `watcher.Watcher`) and cuts it where the suffix begins.
+    """Watches a text grow (see `text_stop.Watcher`) and cuts it where the suffix begins.
 
     Blanks at the end of a line never count. The rules:
 
@@ -128,7 +127,7 @@ class SuffixOverlap:
         self._pending: int | None = None  # where a line that tells little begins
 
     def feed(self, text: str) -> Cut | None:
-        """See `watcher.Watcher`."""
+        """See `text_stop.Watcher`."""
         for char in text:
             place = self._end_line() if char == "\n" else None
             if place is not None:
@@ -138,7 +137,7 @@ class SuffixOverlap:
         return None
 
     def close(self) -> Cut | None:
-        """See `watcher.Watcher`."""
+        """See `text_stop.Watcher`."""
         line = self._text[self._line :].rstrip()
         # The suffix's second line may break off where the text does.
         known = self._pending is not None and self._gap.second.startswith(line)

@@ -20,7 +20,6 @@ from gpt_bigcode.tokenization.tokenizer_json import (
     INFILL_SPELLINGS,
     TokenizerDefinition,
 )
-from gpt_bigcode.tokenization.utf8 import Utf8Tokens
 
 # Longer texts are not tokenized whole where only one end is needed.
 WHOLE_CHARACTERS = 1 << 18
@@ -199,11 +198,6 @@ class CodeTokenizer:
     def spellings(self) -> tuple[bytes, ...]:
         """The bytes of every id, in order."""
         return tuple(map(self.token_bytes, range(self.vocabulary_size)))
-
-    @cached_property
-    def utf8(self) -> Utf8Tokens:
-        """Which ids may follow so that a text stays well-formed UTF-8."""
-        return Utf8Tokens.of(self.spellings)
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes of one id; may end inside a character."""
