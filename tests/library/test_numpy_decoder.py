@@ -1,16 +1,21 @@
 """The forward pass in NumPy says what the one in PyTorch says, row by row."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from gpt_bigcode.backends.interfaces import Row
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.backends.numpy_heads import NumpyScorer
 from gpt_bigcode.checkpoint.loading import save_model
+from gpt_bigcode.checkpoint.tensor_index import PREFIX
 from gpt_bigcode.config import ACTIVATIONS
-from gpt_bigcode.errors import CheckpointMismatchError, ContextError, InputError
+from gpt_bigcode.errors import CheckpointMismatchError, ContextError, InputError, NonFiniteError
 from reference_models import make_ours, tiny_fields, token_ids
 
 _TOLERANCE = 1e-5
@@ -55,6 +60,24 @@ def test_switches_agree(tmp_path: Path, changes: dict[str, Any]) -> None:
     decoder, model = _both(tmp_path, **changes)
     ids = token_ids(1, 9)[0].tolist()
     assert _close(decoder.prefill([ids])[0], _last_logits(model, ids))
+
+
+@pytest.mark.parametrize("value", [-3e38, 1e308, float("nan")])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_damaged_weights_give_no_warning(tmp_path: Path, activation: str, value: float) -> None:
+    """Python's warnings are errors in this test; the values themselves say what is wrong."""
+    model = make_ours(tiny_fields(activation_function=activation), seed=3).double()
+    save_model(model, tmp_path)
+    whole = load_file(tmp_path / "model.safetensors")
+    for name in ("wte.weight", "h.0.ln_1.bias", "h.0.mlp.c_fc.weight", "ln_f.weight"):
+        damaged = {key: tensor.clone() for key, tensor in whole.items()}
+        damaged[PREFIX + name].view(-1)[::7] = value
+        save_file(damaged, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        decoder = NumpyDecoder.load(tmp_path)
+        decoder.prefill([[1, 2, 3]])
+        decoder.append([4, 5])
+        with suppress(NonFiniteError):
+            NumpyScorer(decoder).log_probabilities([Row([0, 1, 2, 8], 1)])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

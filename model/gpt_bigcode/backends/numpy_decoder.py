@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_bigcode.backends.numpy_rows import BLOCK_TOKENS, Row, half_blocks, read_parts
-from gpt_bigcode.backends.numpy_weights import read_weights, same_numbers
+from gpt_bigcode.backends.numpy_weights import read_weights, same_numbers, unwarned
 from gpt_bigcode.checkpoint.tensor_index import (
     CONFIG_FILE,
     HEAD,
@@ -50,8 +50,7 @@ def _gelu_tanh(x: Floats) -> Floats:
     power *= _GELU_CUBIC
     power += _GELU_LINEAR
     power *= x
-    with np.errstate(over="ignore"):  # exp(-2y) is infinite where the result is 0
-        np.exp(power, out=power)
+    np.exp(power, out=power)  # infinite where the result is 0
     power += np.float32(1)
     np.divide(x, power, out=power)
     return power
@@ -261,10 +260,12 @@ class NumpyDecoder:
             state = self._read([row], [chunk], last=True)
         return state
 
+    @unwarned
     def head(self, states: Floats) -> Floats:
         """Logits: [T, E] -> [T, V]."""
         return self._product(self.normalized(states), self._weights[HEAD])
 
+    @unwarned
     def normalized(self, states: Floats) -> Floats:
         """The input of every head: [T, E] -> [T, E]."""
         return self._norm(states, "ln_f")
@@ -282,6 +283,7 @@ class NumpyDecoder:
         parts = half_blocks(prompt, row.length)
         return self.head(read_parts(read, row, parts, self._threads)[-1])
 
+    @unwarned
     def _read(
         self, rows: Sequence[Row], new: Sequence[Sequence[int]], *, last: bool = False
     ) -> Floats:

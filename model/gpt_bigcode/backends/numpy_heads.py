@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gpt_bigcode.backends.interfaces import Logits, LogProbabilities, Row
 from gpt_bigcode.backends.numpy_decoder import Floats, NumpyDecoder
+from gpt_bigcode.backends.numpy_weights import unwarned
 from gpt_bigcode.backends.numpy_rows import compute_rows
 from gpt_bigcode.checkpoint.tensor_index import HEADS, Task
 from gpt_bigcode.errors import (
@@ -79,6 +80,7 @@ def _pieces(length: int, vocabulary: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, length)) for start in range(0, length, size)]
 
 
+@unwarned
 def _log_softmax(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> LogProbabilities:
     """[T, V] and [T] -> [T]; sums in float64, so that equal logits give exactly 1 / V.
 
@@ -92,7 +94,7 @@ def _log_softmax(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> Log
 
 def _finite(scored: LogProbabilities) -> LogProbabilities:
     if not np.isfinite(scored).all():
-        raise NonFiniteError("the model computed NaN or infinity")
+        raise NonFiniteError.computed()
     return scored
 
 
@@ -153,6 +155,7 @@ class NumpyLabeler:
         parts = self._decoder.map_states(row, lambda _, states: self._head(states))
         return finite(np.concatenate(parts))
 
+    @unwarned
     def _head(self, states: Floats) -> Logits:
         """[T, E] -> [T, C]."""
         return np.asarray(self._decoder.normalized(states) @ self._weight.T + self._bias)

@@ -17,6 +17,8 @@ from gpt_bigcode.checkpoint.tensor_index import (
 from gpt_bigcode.errors import CheckpointMismatchError
 
 Floats = NDArray[np.float32]
+# Numbers that leave float32 are found in the results (NonFiniteError): no step warns of them.
+unwarned = np.errstate(all="ignore")
 
 
 def read_weights(stored: Mapping[str, StoredTensor]) -> dict[str, Floats]:
@@ -31,6 +33,7 @@ def read_weights(stored: Mapping[str, StoredTensor]) -> dict[str, Floats]:
     return weights
 
 
+@unwarned
 def _floats(name: str, raw: RawTensor) -> Floats:
     """A tensor's numbers, copied: its file may change later."""
     if raw.kind == "BF16":
