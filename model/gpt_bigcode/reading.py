@@ -6,14 +6,18 @@ NaN, no number of a thousand digits, no nesting that a `repr` would break on, no
 """
 
 import errno
+import io
 import json
 import math
 import os
 import re
 import stat
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gpt_bigcode.errors import MissingFileError, UnreadableFileError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 MAX_DEPTH = 64
 """How deep lists and objects may be nested; real files need less than ten levels."""
@@ -64,11 +68,32 @@ def open_checked(
         _refuse_special(path, descriptor, pipes=pipes)
         if within is not None:
             _refuse_outside(path, descriptor, within)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return io.BufferedReader(_EndedFile(descriptor))
         os.set_blocking(descriptor, True)
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
+
+
+class _EndedFile(io.FileIO):
+    """A file that is never waited for: some of the kernel's look regular and have no end."""
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        """See `io.RawIOBase`; raises OSError where a read would block."""
+        size = super().readinto(buffer)
+        if size is None:
+            raise OSError(errno.EAGAIN, "has no end: more may come later")
+        return size
+
+    def readall(self) -> bytes:
+        """See `io.RawIOBase`."""
+        data = bytearray()
+        part = bytearray(io.DEFAULT_BUFFER_SIZE)
+        while size := self.readinto(part):
+            data += part[:size]
+        return bytes(data)
 
 
 def read_checked(

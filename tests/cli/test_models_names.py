@@ -77,6 +77,10 @@ def test_show_names_labels(run: Run) -> None:
     assert "\nlabels " in shown
     assert "Python" in shown
     assert "infill tokens" not in shown
+    document = run("models", "show", "pocket-languages", "--format=json").json
+    assert document["label_aliases"]["C++"] == ["cplusplus", "cpp"]
+    assert set(document["label_aliases"]) <= set(document["labels"])
+    assert "; py = Python; " in shown
     assert run("models", "show", "pocket-coder", "--format=json").json["labels"] == []
 
 

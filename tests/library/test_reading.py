@@ -53,6 +53,25 @@ def test_only_regular_files_are_read_and_nothing_is_waited_for(kind: str, tmp_pa
         TokenizerDefinition.from_file(path)
 
 
+def test_a_file_without_an_end_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/proc/kmsg and trace_pipe look like regular files; a pipe plays one here."""
+    path = tmp_path / "kmsg"
+    os.mkfifo(path)
+    monkeypatch.setattr(reading.stat, "S_ISREG", lambda _: True)
+    writer = os.open(path, os.O_RDWR)
+    try:
+        for sent in (b"", b"some lines\n"):
+            os.write(writer, sent)
+            with pytest.raises(UnreadableFileError, match="has no end"):
+                reading.read_checked(path, max_bytes=100)
+            with reading.open_checked(path) as stream, pytest.raises(OSError, match="has no end"):
+                stream.read()
+    finally:
+        os.close(writer)
+
+
 @pytest.mark.parametrize("name", ["nothing", "file/below", "x\0y"])
 def test_a_name_of_nothing(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()

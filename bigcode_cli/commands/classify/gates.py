@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bigcode_cli.commands.classify.options import LabelGateOptions
 from bigcode_cli.files.results import Judgement, Verdict
 from bigcode_cli.framework.errors import UsageFailure
+from bigcode_cli.models.label_names import LABEL_ALIASES
 
 if TYPE_CHECKING:
     from gpt_bigcode.labeling.description import ClassifierDescription
@@ -20,38 +21,6 @@ CERTAIN_FROM = 0.5
 Measured on 25 lines of 117 files in known languages and 52 in others: of 97 right answers 95 stay,
 of 20 wrong ones 14; of the others 24 become unknown. At 0.7 it is 88, 7 and 32.
 """
-# Names of languages and their file types that people use instead of a label.
-_ALIASES = {
-    "bash": "Shell",
-    "sh": "Shell",
-    "zsh": "Shell",
-    "cmd": "Batch",
-    "cplusplus": "C++",
-    "cpp": "C++",
-    "cs": "C#",
-    "csharp": "C#",
-    "golang": "Go",
-    "hs": "Haskell",
-    "js": "JavaScript",
-    "kt": "Kotlin",
-    "make": "Makefile",
-    "md": "Markdown",
-    "ml": "OCaml",
-    "objc": "Objective-C",
-    "patch": "Diff",
-    "pl": "Perl",
-    "proto": "Protocol Buffers",
-    "protobuf": "Protocol Buffers",
-    "ps1": "PowerShell",
-    "py": "Python",
-    "rb": "Ruby",
-    "rs": "Rust",
-    "rst": "reStructuredText",
-    "text": "Plain text",
-    "ts": "TypeScript",
-    "txt": "Plain text",
-    "yml": "YAML",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +93,7 @@ def _spelled(label: str, name: str, model: "ClassifierDescription") -> str:
         return label
     folded = {_folded(known): known for known in model.names}
     wanted = _folded(label)
-    found = folded.get(_folded(_ALIASES.get(wanted, ""))) or folded.get(wanted)
+    found = folded.get(_folded(LABEL_ALIASES.get(wanted, ""))) or folded.get(wanted)
     if found is None:
         hint = _hint(label, model.names)
         raise UsageFailure(f"--expect: {label!r} is not a label of {name}", hint=hint)

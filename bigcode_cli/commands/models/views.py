@@ -8,6 +8,7 @@ from bigcode_cli.hub.cache_reader import CachedRepository, cache_root
 from bigcode_cli.models.aliases import PublishedModel
 from bigcode_cli.models.describe import BYTES_PER_NUMBER, Description
 from bigcode_cli.models.inventory import Installed, source_of, total_bytes
+from bigcode_cli.models.label_names import aliases_of
 from bigcode_cli.models.resolve import Found
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def facts_of(found: Found, facts: Description) -> dict[str, Any]:
         "tasks": list(facts.tasks),
         "infill_tokens": list(facts.infill_tokens),
         "labels": list(facts.labels),
+        "label_aliases": aliases_of(facts.labels),
         "cache_bytes_per_token": {p: facts.cache_bytes_per_token(p) for p in BYTES_PER_NUMBER},
         "memory_bytes": {p: facts.memory_bytes(p) for p in BYTES_PER_NUMBER},
     }
@@ -184,7 +186,10 @@ def shown_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
 def _known(document: dict[str, Any]) -> list[tuple[str, str]]:
     """What a model knows besides text: labels, or the tokens for gaps."""
     if document["labels"]:
-        return [("labels", ", ".join(document["labels"]))]
+        labels, aliases = document["labels"], document["label_aliases"]
+        known = [f"{', '.join(aliases[label])} = {label}" for label in labels if label in aliases]
+        also = [("label aliases", "; ".join(known))] if known else []
+        return [("labels", ", ".join(labels)), *also]
     return [("infill tokens", " ".join(document["infill_tokens"]) or "none")]
 
 
