@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gpt_bigcode.backends.interfaces import Logits, LogProbabilities, Row
 from gpt_bigcode.backends.numpy_decoder import Floats, NumpyDecoder
-from gpt_bigcode.backends.numpy_weights import unwarned
 from gpt_bigcode.backends.numpy_rows import compute_rows
+from gpt_bigcode.backends.numpy_weights import unwarned
 from gpt_bigcode.checkpoint.tensor_index import HEADS, Task
 from gpt_bigcode.errors import (
     CheckpointMismatchError,
