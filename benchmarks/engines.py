@@ -30,9 +30,9 @@ class Bigcode(Engine):
     """This project's own decoder."""
 
     def __init__(self, folder: Path, precision: str, threads: int) -> None:
-        from gpt_bigcode.backends.select import open_decoder
         from gpt_bigcode.config import GPTBigCodeConfig
         from gpt_bigcode.hardware import Precision
+        from gpt_bigcode.loading import open_decoder
 
         config = GPTBigCodeConfig.from_json_file(folder / "config.json")
         self._decoder = open_decoder(

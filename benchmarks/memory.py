@@ -9,9 +9,9 @@ import resource
 import time
 from pathlib import Path
 
-from gpt_bigcode.backends.select import open_decoder
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.hardware import LoadingPolicy
+from gpt_bigcode.loading import open_decoder
 
 NEW_TOKENS = 8
 

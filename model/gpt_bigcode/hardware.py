@@ -229,6 +229,17 @@ def choose_threads(threads: int | None = None) -> int:
     return max(1, min(_cores(), _quota()))
 
 
+def row_threads(threads: int | None) -> int:
+    """How many rows, or parts of a prompt, NumPy computes at once.
+
+    Args:
+        threads: as for `choose_threads`. One, where the BLAS itself was given, or left,
+            more than one thread (OPENBLAS_NUM_THREADS): together they would be too many.
+    """
+    alone = os.environ.get("OPENBLAS_NUM_THREADS") == "1"
+    return choose_threads(threads) if alone else 1
+
+
 def processor_model() -> str:
     """The processor's model as the system names it; where it does not, its architecture."""
     lines = (line.partition(":") for line in _read(_CPU_INFO).splitlines())

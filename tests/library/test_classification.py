@@ -67,7 +67,7 @@ def model(
     request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> TextClassifier:
     if request.param == "torch":
-        monkeypatch.setattr("gpt_bigcode.backends.select.MAX_INSTANT_BYTES", 0)
+        monkeypatch.setattr("gpt_bigcode.loading.MAX_INSTANT_BYTES", 0)
     loaded = TextClassifier.load(folder)
     assert isinstance(loaded.labeler, NumpyLabeler) is (request.param == "numpy")
     return loaded
@@ -130,7 +130,7 @@ def test_both_engines_say_the_same_of_many_files(
     draw = random.Random(9)
     texts = ["".join(draw.sample(SAMPLE * 12, draw.randint(1, 400))) for _ in range(80)]
     first = list(TextClassifier.load(folder, threads=2).classify_many([text] for text in texts))
-    monkeypatch.setattr("gpt_bigcode.backends.select.MAX_INSTANT_BYTES", 0)
+    monkeypatch.setattr("gpt_bigcode.loading.MAX_INSTANT_BYTES", 0)
     other = TextClassifier.load(folder)
     assert not isinstance(other.labeler, NumpyLabeler)
     second = list(other.classify_many([text] for text in texts))

@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 
 from gpt_bigcode.backends.interfaces import Labeler, Logits
 from gpt_bigcode.backends.numpy_heads import NumpyLabeler
-from gpt_bigcode.backends.select import MAX_INSTANT_BYTES, open_labeler
 from gpt_bigcode.backends.torch_heads import TorchLabeler
 from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.config import GPTBigCodeConfig
@@ -24,6 +23,7 @@ from gpt_bigcode.errors import (
     NonFiniteError,
     OptionError,
 )
+from gpt_bigcode.loading import MAX_INSTANT_BYTES, open_labeler
 from reference_models import make_reference, tiny_fields, token_ids
 
 SEQUENCE, TOKEN = Task.SEQUENCE_CLASSIFICATION, Task.TOKEN_CLASSIFICATION
@@ -54,7 +54,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> t
     """Which engine the next labeler must be made of."""
     if request.param == "numpy":
         return NumpyLabeler
-    monkeypatch.setattr("gpt_bigcode.backends.select.MAX_INSTANT_BYTES", 0)
+    monkeypatch.setattr("gpt_bigcode.loading.MAX_INSTANT_BYTES", 0)
     return TorchLabeler
 
 

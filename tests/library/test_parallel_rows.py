@@ -9,7 +9,7 @@ import pytest
 from gpt_bigcode.backends.interfaces import Row
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.numpy_heads import NumpyScorer
-from gpt_bigcode.backends.numpy_rows import compute_rows
+from gpt_bigcode.backends.numpy_threads import compute_rows
 
 
 def test_scores_do_not_depend_on_the_threads(tiny_checkpoint: Path) -> None:

@@ -9,11 +9,11 @@ import pytest
 from gpt_bigcode import hardware
 from gpt_bigcode.backends import torch_loading as loading
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
-from gpt_bigcode.backends.select import open_decoder
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import DeviceError
 from gpt_bigcode.hardware import Job, LoadingPolicy, Precision, Processor, choose_for_processor
+from gpt_bigcode.loading import open_decoder
 from gpt_bigcode.quantization.linear import Int8Linear
 
 P = Precision
@@ -154,7 +154,7 @@ def test_auto_on_a_checkpoint_that_is_not_small(
 ) -> None:
     config = GPTBigCodeConfig.from_json_file(tiny_checkpoint / "config.json")
     assert isinstance(open_decoder(tiny_checkpoint, config), NumpyDecoder)
-    monkeypatch.setattr("gpt_bigcode.backends.select.MAX_INSTANT_BYTES", 0)
+    monkeypatch.setattr("gpt_bigcode.loading.MAX_INSTANT_BYTES", 0)
     monkeypatch.setattr(loading, "cpu_flags", lambda: frozenset({"avx2"}))
     monkeypatch.setattr(loading, "available_memory_bytes", lambda: 1 << 60)
     assert isinstance(opened(tiny_checkpoint, "auto", LoadingPolicy()), Int8Linear)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from gpt_bigcode.backends.interfaces import BlockDecoder
-from gpt_bigcode.backends.select import open_decoder
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.hardware import Precision
+from gpt_bigcode.loading import open_decoder
 
 PROMPTS = ([1, 2, 3], [7] * 40, [9, 8, 7, 6, 5], list(range(20)))
 NEW = ([4], [5, 6, 7], [2], [30, 31])

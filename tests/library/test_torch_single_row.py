@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from gpt_bigcode.backends.select import open_decoder
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.backends.torch_single_row import MOST_TOKENS, RowTrunk
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ContextError, InputError
 from gpt_bigcode.hardware import Precision
+from gpt_bigcode.loading import open_decoder
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.modeling.kv_cache import KeyValueCache
 from gpt_bigcode.modeling.transformer import GPTBigCodeModel

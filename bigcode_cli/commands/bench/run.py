@@ -158,7 +158,7 @@ class Bench:
         return "slow without hardware for it; --precision float16 measures it"
 
     def _open(self, precision: str) -> "Decoder":
-        from gpt_bigcode.backends.select import open_decoder
+        from gpt_bigcode.loading import open_decoder
 
         return open_decoder(
             self.directory,

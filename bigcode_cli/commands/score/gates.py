@@ -11,7 +11,7 @@ from bigcode_cli.framework.errors import UsageFailure
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.score.baseline import ScoreBaseline
-    from gpt_bigcode.scoring.results import NllStats
+    from gpt_bigcode.scoring.options import NllStats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bigcode_cli.commands.score.html_page import Page
     from bigcode_cli.commands.score.views import ShownLine
-    from gpt_bigcode.scoring.results import LineScore, NllStats, Score, TokenScore
+    from gpt_bigcode.scoring.options import LineScore, NllStats, Score, TokenScore
 
 FILE_COLUMNS = (
     *("path", "status", "reason", "tokens", "bytes", "nll", "bits_per_byte", "perplexity"),

@@ -29,7 +29,7 @@ from bigcode_cli.models.resolve import Found
 if TYPE_CHECKING:
     from bigcode_cli.commands.score.html_page import Page
     from bigcode_cli.files.progress import Progress
-    from gpt_bigcode.scoring.results import NllStats, Score
+    from gpt_bigcode.scoring.options import NllStats, Score
     from gpt_bigcode.scoring.text_scorer import TextScorer
 
 
@@ -147,7 +147,7 @@ class ScoreRun:
     ) -> ScoreEntry:
         if isinstance(outcome, Exception):
             return ScoreEntry(path=text.path, fault=FileError.of(text, outcome, alone=alone))
-        from gpt_bigcode.scoring.results import NllStats
+        from gpt_bigcode.scoring.options import NllStats
 
         added, shown = None, outcome
         if text.added is not None:
@@ -212,7 +212,7 @@ def _unpack(values: dict[str, Any], *, whole: bool) -> "Score":
     Raises:
         LookupError: the values of its tokens are needed and were too many to be kept.
     """
-    from gpt_bigcode.scoring.results import LineScore, Score, TokenScore
+    from gpt_bigcode.scoring.options import LineScore, Score, TokenScore
 
     names = ("tokens", "bytes", "nll", "start", "end")
     lines = tuple(

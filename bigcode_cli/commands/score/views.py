@@ -11,7 +11,7 @@ from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK, BYTE_ORDER_MARK_UTF8
 from gpt_bigcode.line_ends import without_line_end
 
 if TYPE_CHECKING:
-    from gpt_bigcode.scoring.results import LineScore, Score, TokenScore
+    from gpt_bigcode.scoring.options import LineScore, Score, TokenScore
 
 LEVEL_BITS = (3, 6, 9, 12)
 """From how many bits on a token has level 1 to 4: a probability of 1 in 8, 64, 512, 4,096."""

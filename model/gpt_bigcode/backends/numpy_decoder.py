@@ -15,10 +15,16 @@ from types import MappingProxyType
 from typing import Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gpt_bigcode.backends.numpy_rows import BLOCK_TOKENS, Row, half_blocks, read_parts
-from gpt_bigcode.backends.numpy_weights import read_weights, same_numbers, unwarned
+from gpt_bigcode.backends.numpy_tensors import (
+    BLOCK_TOKENS,
+    Floats,
+    Row,
+    half_blocks,
+    read_weights,
+    same_numbers,
+    unwarned,
+)
 from gpt_bigcode.checkpoint.tensor_index import (
     CONFIG_FILE,
     HEAD,
@@ -29,7 +35,6 @@ from gpt_bigcode.config import ACTIVATIONS, GPTBigCodeConfig
 from gpt_bigcode.errors import ContextError, InputError
 from gpt_bigcode.hardware import processor_name
 
-Floats = NDArray[np.float32]
 Result = TypeVar("Result")
 _CHUNK_TOKENS = 512  # of a row by itself: threads that share Python's lock do more without it
 _SCORES_AT_ONCE = 1 << 18  # 1 MiB: few calls, and scores that stay near the core
@@ -250,7 +255,7 @@ class NumpyDecoder:
             return use(part.length, self._read([part], [tokens]))
 
         parts = [ids[at : at + _CHUNK_TOKENS] for at in range(0, len(ids), _CHUNK_TOKENS)]
-        return read_parts(read, self._empty_row(), parts, threads)
+        return _read_parts(read, self._empty_row(), parts, threads)
 
     def last_state(self, ids: Sequence[int]) -> Floats:
         """The last state that `map_states` would make, [1, E]; of two layers it computes one."""
@@ -281,7 +286,7 @@ class NumpyDecoder:
             return self._read([part], [tokens], last=True)
 
         parts = half_blocks(prompt, row.length)
-        return self.head(read_parts(read, row, parts, self._threads)[-1])
+        return self.head(_read_parts(read, row, parts, self._threads)[-1])
 
     @unwarned
     def _read(
@@ -378,3 +383,17 @@ class NumpyDecoder:
         normed *= self._weights[f"{name}.weight"]
         normed += self._weights[f"{name}.bias"]
         return np.asarray(normed, np.float32)
+
+
+def _read_parts(
+    read: Callable[[Row, Sequence[int]], Result],
+    row: Row,
+    parts: Sequence[Sequence[int]],
+    threads: int,
+) -> list[Result]:
+    """See `numpy_threads.read_parts`; a single part or thread needs none of it."""
+    if min(threads, len(parts)) <= 1:
+        return [read(row, tokens) for tokens in parts]
+    from gpt_bigcode.backends.numpy_threads import read_parts
+
+    return read_parts(read, row, parts, threads)

@@ -4,15 +4,15 @@ Logits are made for a few positions at a time, so that memory does not grow with
 length, and only for positions that are scored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt_bigcode.backends.interfaces import Logits, LogProbabilities, Row
-from gpt_bigcode.backends.numpy_decoder import Floats, NumpyDecoder
-from gpt_bigcode.backends.numpy_rows import compute_rows
-from gpt_bigcode.backends.numpy_weights import unwarned
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.backends.numpy_tensors import Floats, unwarned
 from gpt_bigcode.checkpoint.tensor_index import HEADS, Task
 from gpt_bigcode.errors import (
     CheckpointMismatchError,
@@ -21,6 +21,8 @@ from gpt_bigcode.errors import (
     NonFiniteError,
 )
 
+Input = TypeVar("Input")
+Result = TypeVar("Result")
 # 16 MiB of float32: about what a processor's last cache holds, 80 positions of StarCoder's head.
 _LOGITS_AT_ONCE = 1 << 22
 _ROWS_A_THREAD = 2  # of the longest; where they are shorter, no thread waits for another
@@ -55,7 +57,7 @@ class NumpyScorer:
         """See `Scorer`."""
         if len(rows) == 1:  # nothing else to do for the other threads
             return [self._score(rows[0], self._threads)]
-        return compute_rows(self._score, rows, self._threads)
+        return _compute_rows(self._score, rows, self._threads)
 
     def _score(self, row: Row, threads: int = 1) -> LogProbabilities:
         targets = np.asarray(row.ids[row.first :], np.int64)
@@ -139,12 +141,12 @@ class NumpyLabeler:
     def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
         """See `Labeler`."""
         check_rows(rows, self.context_length)
-        return compute_rows(self._sequence, rows, self._threads)
+        return _compute_rows(self._sequence, rows, self._threads)
 
     def token_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
         """See `Labeler`."""
         check_rows(rows, self.context_length)
-        return compute_rows(self._tokens, rows, self._threads)
+        return _compute_rows(self._tokens, rows, self._threads)
 
     def _sequence(self, row: Sequence[int]) -> Logits:
         """[C]."""
@@ -159,6 +161,17 @@ class NumpyLabeler:
     def _head(self, states: Floats) -> Logits:
         """[T, E] -> [T, C]."""
         return np.asarray(self._decoder.normalized(states) @ self._weight.T + self._bias)
+
+
+def _compute_rows(
+    compute: Callable[[Input], Result], rows: Sequence[Input], threads: int
+) -> list[Result]:
+    """See `numpy_threads.compute_rows`; a single row or thread needs none of it."""
+    if min(threads, len(rows)) <= 1:
+        return [compute(row) for row in rows]
+    from gpt_bigcode.backends.numpy_threads import compute_rows
+
+    return compute_rows(compute, rows, threads)
 
 
 def check_rows(rows: Sequence[Sequence[int]], context_length: int) -> None:

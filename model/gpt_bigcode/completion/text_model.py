@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, Unpack
 
 from gpt_bigcode.backends.interfaces import BlockDecoder, Decoder, StepDecoder
-from gpt_bigcode.backends.select import open_decoder
 from gpt_bigcode.completion.options import (
     Choice,
     Completion,
@@ -23,7 +22,7 @@ from gpt_bigcode.generation.loop import GeneratedToken, Generation, Rule, Sample
 from gpt_bigcode.generation.speculative import look_ahead
 from gpt_bigcode.generation.token_masks import FirstToken, Healing, LoopRule, Utf8Rule, Utf8Tokens
 from gpt_bigcode.line_ends import NewlineRestorer, to_lf
-from gpt_bigcode.loading import LoadOptions, end_token_ids, load_parts
+from gpt_bigcode.loading import LoadOptions, end_token_ids, load_parts, open_decoder
 from gpt_bigcode.stopping.text_stop import FinishReason, Scope, TextStop
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 

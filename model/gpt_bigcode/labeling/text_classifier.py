@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_bigcode.backends.interfaces import Labeler, Logits
-from gpt_bigcode.backends.select import open_labeler
 from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.labeling.description import label_names, problem_of, threshold_of
 from gpt_bigcode.labeling.results import Classification, Problem, WindowLabels
-from gpt_bigcode.loading import LoadOptions, load_parts
+from gpt_bigcode.loading import LoadOptions, load_parts, open_labeler
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from gpt_bigcode.windowing.classify_windows import ClassifyWindows
 from gpt_bigcode.windowing.document_stream import DocumentStream, WindowTokens

@@ -6,7 +6,6 @@ from os import PathLike
 from typing import Self, Unpack
 
 from gpt_bigcode.backends.interfaces import Labeler, Logits
-from gpt_bigcode.backends.select import open_labeler
 from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, OptionError
@@ -15,7 +14,7 @@ from gpt_bigcode.labeling.line_spans import LineSpans
 from gpt_bigcode.labeling.options import TagOptions
 from gpt_bigcode.labeling.results import Advance, Span, Tagging
 from gpt_bigcode.labeling.spans import SpanFinder
-from gpt_bigcode.loading import LoadOptions, load_parts
+from gpt_bigcode.loading import LoadOptions, load_parts, open_labeler
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from gpt_bigcode.windowing.document_stream import DocumentStream, WindowTokens
 from gpt_bigcode.windowing.tag_windows import TagWindows

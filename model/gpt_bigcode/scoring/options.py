@@ -1,6 +1,11 @@
-"""What callers may ask of scoring; imports nothing heavy."""
+"""What callers ask of scoring (`ScoreOptions`) and what they get back (`Score`).
 
+Imports nothing heavy.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import exp, log
 
 from gpt_bigcode.windowing.score_windows import WindowMode
 
@@ -20,3 +25,93 @@ class ScoreOptions:
     stride: int | None = None
     lines: bool = False
     tokens: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class NllStats:
+    """How unexpected some text is.
+
+    Attributes:
+        tokens: tokens that were scored.
+        bytes: their length.
+        nll: their negative log-likelihood in nats; 0.0 without tokens.
+    """
+
+    tokens: int
+    bytes: int
+    nll: float
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """The nll / (bytes * ln 2), which does not depend on the vocabulary; None without bytes."""
+        return self.nll / (self.bytes * log(2)) if self.bytes else None
+
+    @property
+    def perplexity(self) -> float | None:
+        """exp(nll / tokens); None without tokens, or beyond what a float holds."""
+        try:
+            return exp(self.nll / self.tokens) if self.tokens else None
+        except OverflowError:
+            return None
+
+    @staticmethod
+    def pooled(parts: Iterable["NllStats"]) -> "NllStats":
+        """The value of several texts together: sums, never means of means."""
+        listed = list(parts)
+        return NllStats(
+            tokens=sum(part.tokens for part in listed),
+            bytes=sum(part.bytes for part in listed),
+            nll=sum(part.nll for part in listed),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineScore(NllStats):
+    """A line, its line end included; `tokens` begin in it.
+
+    A token that reaches over a line end shares its surprise among the lines by its bytes, so that
+    the lines of a text add up to it.
+
+    Attributes:
+        line: its number, from 1.
+        start: its first byte in the file.
+        end: the byte after it.
+    """
+
+    line: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class TokenScore:
+    """A token.
+
+    Attributes:
+        id: its number in the vocabulary.
+        start: its first byte in the file; it may lie inside a character.
+        end: the byte after it.
+        line: the line that it begins in, from 1.
+        logprob: the natural logarithm of its probability.
+    """
+
+    id: int
+    start: int
+    end: int
+    line: int
+    logprob: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(NllStats):
+    """A text.
+
+    Attributes:
+        windows: how many the model read.
+        lines: one for each line, if they were asked for.
+        token_scores: one for each token that was scored, if they were asked for.
+    """
+
+    windows: int
+    lines: tuple[LineScore, ...] = ()
+    token_scores: tuple[TokenScore, ...] = ()

@@ -1,4 +1,4 @@
-"""What NumPy computes in parallel: rows, and the chunks of a long prompt.
+"""NumPy on several threads: rows, and the chunks of a long prompt.
 
 NumPy releases Python's lock inside its loops, so threads share the processor without sharing a
 product: the numbers are those of one thread. Waiting threads sleep, unlike those of a BLAS.
@@ -8,49 +8,16 @@ before it made there, and nothing else of them: so one thread may compute a chun
 few layers later, computes the next.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock, Thread
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from gpt_bigcode.backends.numpy_tensors import Floats, Row
 
-from gpt_bigcode.hardware import choose_threads
-
-Floats = NDArray[np.float32]
 Input = TypeVar("Input")
 Result = TypeVar("Result")
-BLOCK_TOKENS = 256  # what the prefix cache keeps at once, and by what a row grows
-_LEAST_TOKENS = 32  # fewer in a chunk would make too many calls
-
-
-class Row:
-    """One text's keys and values, [L, 2, K, capacity, D], and how many tokens they hold."""
-
-    def __init__(self, store: Floats, length: int = 0) -> None:
-        self.store, self.length = store, length
-
-    def copy(self) -> "Row":
-        """The same in memory of its own."""
-        return Row(self.store.copy(), self.length)
-
-    def reserve(self, tokens: int) -> None:
-        """Grow to at least `tokens` tokens."""
-        *shape, capacity, size = self.store.shape
-        if tokens > capacity:
-            blocks = -(-tokens // BLOCK_TOKENS)
-            grown = np.empty((*shape, blocks * BLOCK_TOKENS, size), np.float32)
-            grown[..., : self.length, :] = self.store[..., : self.length, :]
-            self.store = grown
-
-    def put(self, layer: int, both: Floats) -> None:
-        """Store the keys and values of the tokens after `length` in one layer, [2, K, T, D]."""
-        seen = self.length + both.shape[2]
-        self.reserve(seen)
-        self.store[layer, :, :, self.length : seen] = both
 
 
 class _StoppedError(Exception):
@@ -94,22 +61,6 @@ class _Chunk(Row):
                 lock.release()
 
 
-def half_blocks(ids: Sequence[int], start: int = 0) -> list[Sequence[int]]:
-    """The parts of a prompt that are computed at once, from a whole block on.
-
-    Small, so that two threads share a short prompt; none crosses a block, so that a block's numbers
-    do not depend on what follows it.
-    """
-    edges = [start]
-    for block in range(start, len(ids), BLOCK_TOKENS):
-        tokens = min(len(ids) - block, BLOCK_TOKENS)
-        half = -(-tokens // 2)
-        if tokens >= 2 * _LEAST_TOKENS:
-            edges.append(block + half)
-        edges.append(block + tokens)
-    return [ids[begin:end] for begin, end in pairwise(edges)]
-
-
 def read_parts(
     read: Callable[[Row, Sequence[int]], Result],
     row: Row,
@@ -128,9 +79,6 @@ def read_parts(
     Raises:
         Exception: what `read` raised.
     """
-    threads = min(threads, len(parts))
-    if threads <= 1:
-        return [read(row, tokens) for tokens in parts]
     end = row.length + sum(map(len, parts))
     row.reserve(end)
     before, chunks, start = None, [], row.length
@@ -138,7 +86,7 @@ def read_parts(
         before = _Chunk(row, start, before)
         chunks.append((before, tokens))
         start += len(tokens)
-    found = _read_side_by_side(read, chunks, threads)
+    found = _read_side_by_side(read, chunks, min(threads, len(parts)))
     row.length = end
     return found
 
@@ -193,25 +141,10 @@ def _started(work: Callable[[], None]) -> Thread | None:
     return thread
 
 
-def row_threads(threads: int | None) -> int:
-    """How many rows are computed at once.
-
-    Args:
-        threads: as for `hardware.choose_threads`. One, where the BLAS itself was given, or left,
-            more than one thread (OPENBLAS_NUM_THREADS): together they would be too many.
-    """
-    alone = os.environ.get("OPENBLAS_NUM_THREADS") == "1"
-    return choose_threads(threads) if alone else 1
-
-
 def compute_rows(
     compute: Callable[[Input], Result], rows: Sequence[Input], threads: int
 ) -> list[Result]:
     """The result of each row, in their order; the first error is raised at once, Ctrl-C too."""
-    if min(threads, len(rows)) <= 1:
-        return [compute(row) for row in rows]
-    from concurrent.futures import ThreadPoolExecutor
-
     pool = ThreadPoolExecutor(min(threads, len(rows)))
     try:
         return list(pool.map(compute, rows))

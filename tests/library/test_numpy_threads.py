@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpt_bigcode.backends import numpy_rows
+from gpt_bigcode.backends import numpy_threads
 from gpt_bigcode.backends.interfaces import Row as ScoredRow
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.numpy_heads import NumpyScorer
-from gpt_bigcode.backends.numpy_rows import BLOCK_TOKENS, Row, half_blocks, read_parts
+from gpt_bigcode.backends.numpy_tensors import BLOCK_TOKENS, Row, half_blocks
+from gpt_bigcode.backends.numpy_threads import read_parts
 from reference_models import make_ours, tiny_fields, token_ids
 
 SECONDS = 60  # until a test gives up on a thread
@@ -158,6 +159,6 @@ def test_fewer_threads_than_asked_for_are_enough(monkeypatch: pytest.MonkeyPatch
         def start(self) -> None:
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(numpy_rows, "Thread", Denied)
+    monkeypatch.setattr(numpy_threads, "Thread", Denied)
     parts = [range(start, start + 10) for start in range(0, 100, 10)]
     assert len(read_parts(Reader(), new_row(), parts, 4)) == 10
