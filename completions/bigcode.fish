@@ -172,7 +172,7 @@ complete -c bigcode -n '__fish_seen_subcommand_from classify' -l no-ignore -d 'A
 complete -c bigcode -n '__fish_seen_subcommand_from classify' -l no-cache -d 'Neither read nor write the result cache.'
 complete -c bigcode -n '__fish_seen_subcommand_from classify' -l help -s h -d 'Show this message and exit.'
 complete -c bigcode -n '__fish_seen_subcommand_from tag' -l staged -d 'Read git’s index instead of files; judge only added lines.'
-complete -c bigcode -n '__fish_seen_subcommand_from tag' -l labels -x -a 'EMAIL NAME USERNAME IP_ADDRESS KEY PASSWORD' -d 'Report only these labels, separated by commas; KEY=0.8 sets a minimum score for one label. Repeatable. [default: all, except for declared authors]'
+complete -c bigcode -n '__fish_seen_subcommand_from tag' -l labels -x -a 'EMAIL NAME USERNAME IP_ADDRESS KEY PASSWORD' -d 'Report only these labels, separated by commas; KEY=0.8 sets a minimum score for one of them. PHONE, CARD and IBAN are found only where named here. Repeatable. [default: all, except for declared authors]'
 complete -c bigcode -n '__fish_seen_subcommand_from tag' -l min-score -x -d 'Report only findings with at least this score. [default: 0.5; 0 to 1]'
 complete -c bigcode -n '__fish_seen_subcommand_from tag' -l strict -d 'Exit with status 3 if a file was skipped or nothing was compared.'
 complete -c bigcode -n '__fish_seen_subcommand_from tag' -l exit-zero -d 'Exit with status 0 even if there are findings.'

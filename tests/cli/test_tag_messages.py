@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bigcode_cli.commands.tag.advice import advice, allowing_comment
-from bigcode_cli.commands.tag.masking import masked_line, provider_of
+from bigcode_cli.commands.tag.masking import masked_line
 from gpt_bigcode.labeling.results import Span
 from program import Run
 from scripted_taggers import write_tagger
@@ -74,21 +74,6 @@ def test_of_a_long_line_the_part_with_the_finding_is_shown() -> None:
     assert len(masked) < 140
     assert masked.startswith("... ")
     assert masked.endswith(" ...")
-
-
-@pytest.mark.parametrize(
-    ("key", "provider"),
-    [
-        (AWS, "AWS access key"),
-        ("ghp_" + "a1" * 18, "GitHub token"),
-        ("sk-ant-" + "a1" * 18, "Anthropic key"),
-        ("sk-" + "a1" * 18, "OpenAI key"),
-        ("-----BEGIN RSA " + "PRIVATE KEY-----", "private key"),
-        ("a1" * 18, None),
-    ],
-)
-def test_the_provider_is_known_by_the_beginning_of_a_key(key: str, provider: str | None) -> None:
-    assert provider_of(key) == provider
 
 
 @pytest.mark.parametrize(

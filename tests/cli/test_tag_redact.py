@@ -61,6 +61,35 @@ def test_nothing_else_in_the_stream_changes(redact: Any, number: int) -> None:
     assert done.stdout == _expected(data)
 
 
+def test_g3_each_line_leaves_a_pipe_while_others_come(run: Run) -> None:
+    """The built-in model, a pipe that never rests for long, and the answers of the whole file."""
+    lines = [
+        f"12:30:0{n} login of anna.berg{n}@bluebox.io from 41.36.7{n}.22{n}\n" for n in range(8)
+    ]
+    whole = run("tag", "--redact", input="".join(lines).encode()).stdout.splitlines(keepends=True)
+    assert all(line.count(b"<EMAIL>") == line.count(b"<IP_ADDRESS>") == 1 for line in whole)
+    with subprocess.Popen(
+        [BIGCODE, "tag", "--redact"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=dict(run.environment),
+        cwd=run.folder,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        sent = 0
+        for number, expected in enumerate(whole, start=1):
+            # The beginning of the next line is there, too: what comes has no borders.
+            end = len("".join(lines[:number])) + 3
+            process.stdin.write("".join(lines)[sent:end].encode())
+            process.stdin.flush()
+            assert process.stdout.readline() == expected
+            sent = end
+        process.stdin.close()
+        assert process.stdout.read() == b""
+    assert process.returncode == 0
+
+
 def test_a_pipe_that_rests_gives_its_complete_lines(run: Run, model: Path) -> None:
     """As `tail -f log | bigcode tag --redact` needs it."""
     with subprocess.Popen(
@@ -147,6 +176,8 @@ def test_an_interrupt_leaves_nothing_unredacted(model: Path, run: Run) -> None:
 
 class _Nothing:
     """A tagger that is done with every piece at once and finds nothing."""
+
+    reads_lines = True
 
     def stream(self, pieces: Iterable[str], _options: TagOptions) -> Iterator[Advance]:
         offset = 0

@@ -80,7 +80,7 @@ def test_shape_size_and_labels() -> None:
     config = GPTBigCodeConfig.from_json_file(FOLDER / "config.json")
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= _MAX_BYTES
     assert [config.label(index) for index in range(config.label_count)] == list(TAGS)
-    assert config.extra["tagging"]["read"] in {"once", "twice"}
+    assert config.extra["tagging"]["read"] == "lines"
     assert f"{load_parameters():,}" in (FOLDER / "README.md").read_text("utf-8")
 
 

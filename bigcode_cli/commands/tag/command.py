@@ -63,7 +63,9 @@ def tag(  # noqa: PLR0913  # one dataclass for each group of options
         load = partial(judging_model, "tag", served, run.notes, here)
         if redaction.redact and not redaction.in_place:
             text = file_source(str(paths[0]) if paths else STANDARD_INPUT)
-            run.filter(text, load)
+            # A server answers at the end of the text, for which a pipe does not wait.
+            waits = text.repeatable or server.server is not None
+            run.filter(text, load if waits else here)
             return
         texts = _texts(paths or [], run, staged=staged, ignore=not table.no_ignore)
         act = run.rewrite if redaction.in_place else run.search

@@ -58,7 +58,7 @@ class FindingOptions:
         list[str] | None,
         words(
             "Report only these labels, separated by commas; KEY=0.8 sets a minimum score for one"
-            " label. Repeatable.",
+            " of them. PHONE, CARD and IBAN are found only where named here. Repeatable.",
             option_types.text,
             panel=COMMON,
             metavar="LABEL[=P]",

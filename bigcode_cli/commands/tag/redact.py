@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from gpt_bigcode.labeling.text_tagger import TextTagger
 
 _CHUNK_BYTES = 1 << 15
-_QUIET_SECONDS = 0.2  # of a pipe, after which its complete lines are given; no program that
-# merely copies a file rests so long, so that what it pipes is redacted as the file is
+_QUIET_SECONDS = 0.2  # of a pipe, after which its complete lines are given where a model's windows
+# depend on that; no program that merely copies a file rests so long, so that what it pipes is
+# redacted as the file is
 _ODD = re.compile(r"[^\w.-]")
 
 
@@ -37,7 +38,7 @@ def redacted(
         Failure: `binary`, `input`.
         GPTBigCodeError: see `TextTagger.stream`.
     """
-    feed = _Feed(stream)
+    feed = _Feed(stream, 0.0 if model.reads_lines else _QUIET_SECONDS)
     for advance in model.stream(feed.pieces(), options):
         for span in filter(wanted, advance.spans):
             yield feed.take(span.start)
@@ -55,8 +56,9 @@ def placeholder(label: str) -> str:
 class _Feed:
     """Reads a text, and keeps the bytes that were not written yet."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, quiet_seconds: float) -> None:
         self.end = 0
+        self._quiet_seconds = quiet_seconds
         self.decoder = AnyDecoder()
         self._stream = stream
         self._kept = bytearray()
@@ -80,7 +82,7 @@ class _Feed:
 
         for text in decode_any(self, self.decoder, lambda _: None):
             yield text
-            if text.endswith("\n") and self._is_quiet():
+            if "\n" in text and self._is_quiet():
                 yield PAUSE
 
     def _is_quiet(self) -> bool:
@@ -89,7 +91,7 @@ class _Feed:
             descriptor = self._stream.fileno()
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return False
-            return not select.select([descriptor], [], [], _QUIET_SECONDS)[0]
+            return not select.select([descriptor], [], [], self._quiet_seconds)[0]
         except (AttributeError, OSError, ValueError):  # no file, or one that cannot be asked
             return False
 

@@ -11,7 +11,7 @@ from bigcode_cli.commands.tag.advice import advice
 from bigcode_cli.commands.tag.baselines import Baseline
 from bigcode_cli.commands.tag.findings import Finding, TagEntry
 from bigcode_cli.commands.tag.fingerprints import Fingerprints
-from bigcode_cli.commands.tag.masking import masked_line, provider_of
+from bigcode_cli.commands.tag.masking import masked_line
 from bigcode_cli.commands.tag.options import TagFormat
 from bigcode_cli.commands.tag.redact import redacted
 from bigcode_cli.commands.tag.reports import TagReport
@@ -236,6 +236,8 @@ class TagRun:
         return attributed or comments.allow(span) or self.allowances.allow(span)
 
     def _finding(self, span: "Span", lines: Sequence[str], tagging: "Tagging") -> Finding:
+        from gpt_bigcode.labeling.rules.providers import provider_of
+
         masked = None
         if span.start_line < len(lines) + 1:
             masked = masked_line(without_line_end(lines[span.start_line - 1]), span, tagging.spans)

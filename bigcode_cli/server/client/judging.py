@@ -165,6 +165,8 @@ class WarmTagger(_WarmModel):
     """The twin of the library's `TextTagger`."""
 
     job = "tag"
+    reads_lines = False
+    """Nothing is given before the end of a text, whatever the model can do."""
 
     def tag_many(
         self, documents: Documents, options: "TagOptions"

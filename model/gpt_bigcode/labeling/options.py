@@ -29,6 +29,11 @@ class TagOptions:
             if not 0 <= score <= 1:
                 raise OptionError(f"min_score: {score} is not 0 to 1")
 
+    @property
+    def named(self) -> frozenset[str]:
+        """The labels that are asked for by name."""
+        return (self.labels or frozenset()) | frozenset(self.min_scores)
+
     def accept(self, span: Span) -> bool:
         """Whether a span is to be given."""
         wanted = self.labels is None or span.label in self.labels

@@ -5,46 +5,20 @@ address has a grammar, so its borders are taken from the text and not from the m
 none, but look-ups, calls, versions and dates have, and are refused.
 """
 
-import ipaddress
-import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 from gpt_bigcode.labeling.results import Span
-from gpt_bigcode.labeling.spans import EMAIL, IP_ADDRESS, Suspicion
+from gpt_bigcode.labeling.rules.addresses import EMAIL, IP_ADDRESS, addresses, is_public
+from gpt_bigcode.labeling.rules.secret_shapes import KEY, PASSWORD, refused
+from gpt_bigcode.labeling.spans import Suspicion
 
-KEY, PASSWORD = "KEY", "PASSWORD"
 ADDRESS_LABELS = (EMAIL, IP_ADDRESS)
 WIDEST_LINE = 1 << 14
 """Of a longer line, parts are judged by themselves."""
 _SURE = 0.5  # the score of an address that the model only suspected
-
-_EMAIL = re.compile(r"[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
-_IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)")
-_IPV6 = re.compile(
-    r"(?<![\w:.])(?=[0-9A-Fa-f]*:[0-9A-Fa-f:]*:)[0-9A-Fa-f:]{2,39}(?:\.\d{1,3}){0,3}"
-)
-_EMAIL_MARK, _IP_MARK = "@", re.compile(r"[.:]")
-
-_NAME = r"[A-Za-z_$][\w$]*(?:(?:\.|::|->)[A-Za-z_$][\w$]*)*"
-_CODE = re.compile(
-    rf"{_NAME}(?=[(\[])"  # a call or a look-up
-    r"|(?:process\.env|os\.environ|import\.meta\.env)\b.*"
-    r"|!(?i:vault|secret|ref|sub|getatt|importvalue|env\w*)\b"  # tags of YAML
-    r"|\$\{[^}]*\}?|\$\([^)]*\)?|\$[A-Z_][A-Z0-9_]*\b",  # variables of shells
-)
-_REACH = 64  # characters after a span that may belong to its name
-_NO_SECRET = re.compile(
-    r"\d{1,5}\s?[-\u2013]\s?\d{1,5}"  # a range of pages
-    r"|[-+]?\d+\.\d*(?:[eE][-+]?\d+)?"  # a number
-    r"|(?:[\w./@-]+@)?[\^~=<>v ]*\d+(?:\.\d+){1,3}(?:[-+][\w.]+)?"  # a version
-    r"|\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?.{0,10})?"  # a date
-    r"|\d\d?/\w{2,9}/\d{2,4}(?::\d\d){0,3}|\d\d?:\d\d(?::\d\d)?(?:[.,]\d+)?"
-)
-_FIELD, _VALUE = re.compile(r"[a-z_]{2,32}"), re.compile(r"=[\w\"']")  # user=anna
-_FEWEST = 2  # letters and digits of a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +30,37 @@ class Line:
         byte: its first byte in the file.
         number: from 1.
         column: of its first character, from 1.
+        feed: bytes of its line feed; 0: it is a piece, or the text ends in it.
     """
 
     text: str
     byte: int
     number: int
     column: int = 1
+    feed: int = 0
+
+    @property
+    def end(self) -> int:
+        """The byte after it and its line feed."""
+        return self.byte_of(len(self.text)) + self.feed
+
+    def byte_of(self, place: int) -> int:
+        """The byte of the file at a character."""
+        return self.byte + len(self.text[:place].encode())
 
     def place(self, byte: int) -> int:
         """The character at a byte of the file."""
         return len(self.text.encode()[: max(byte - self.byte, 0)].decode(errors="ignore"))
 
+    def part(self, start: int, end: int | None = None) -> "Line":
+        """The characters start .. end - 1 as a line of their own."""
+        feed = self.feed if end is None else 0
+        column = self.column + start
+        return Line(self.text[start:end], self.byte_of(start), self.number, column, feed)
+
     def span(self, label: str, start: int, end: int, score: float) -> Span:
         """The span of the characters start .. end - 1."""
-        before, text = self.text[:start], self.text[start:end]
-        first = self.byte + len(before.encode())
+        first, text = self.byte_of(start), self.text[start:end]
         return Span(
             label=label,
             start=first,
@@ -106,52 +96,6 @@ def shaped(
     ]
     others = [span for span in spans if _stays(line, span)]
     return list(_apart(sorted(addresses, key=_begin), others))
-
-
-def addresses(label: str, text: str) -> Iterator[tuple[int, int]]:
-    """Where a text holds whole addresses of a kind."""
-    if label == EMAIL:
-        for match in _EMAIL.finditer(text) if "@" in text else ():
-            start = match.start() + len(match[0]) - len(match[0].lstrip(".%+-"))
-            if text[start] != "@":
-                yield start, match.end()
-        return
-    end = 0
-    for match in sorted(chain(_IPV6.finditer(text), _IPV4.finditer(text)), key=re.Match.start):
-        stop = match.end() - (match[0].endswith(":") and not match[0].endswith("::"))
-        if match.start() >= end and _is_ip(text[match.start() : stop]):
-            end = stop
-            yield match.start(), end
-
-
-def _is_ip(text: str) -> bool:
-    """Whether a text is an address; one without a digit is a name of two parts."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return any(map(str.isdigit, text))
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is one of the public internet, and no version such as 1.2.3.4."""
-    return len(address) > len("1.2.3.4") and ipaddress.ip_address(address).is_global
-
-
-def refused(text: str, after: str) -> bool:
-    """Whether something that was called a secret is code, a number, a version or a date.
-
-    Args:
-        text: what was found.
-        after: what follows it on its line.
-    """
-    if sum(map(str.isalnum, text)) < _FEWEST or _NO_SECRET.fullmatch(text):
-        return True
-    if _FIELD.fullmatch(text) and _VALUE.match(after):
-        return True
-    found = _CODE.match(text + after[:_REACH])
-    # The whole of it must be code: `getpass(` is, `hunter2(!` begins as a name does.
-    return found is not None and found.end() >= len(text.rstrip(".([ "))
 
 
 def _found(line: Line, label: str, suspicions: Sequence[Suspicion]) -> Iterator[Span]:

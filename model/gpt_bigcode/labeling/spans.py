@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gpt_bigcode.labeling.bio_labels import NO_KIND, LabelScheme, TokenLabels
 from gpt_bigcode.labeling.results import Span
+from gpt_bigcode.labeling.rules.addresses import EMAIL, IP_ADDRESS
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from gpt_bigcode.windowing.tag_windows import SpanMode
 
@@ -28,9 +29,9 @@ _MAX_WORD = 64
 _LONG_BRIDGE = re.compile(r"[\w+.~%@-]{1,16}")
 # A token may hold a bit of what surrounds a secret.
 _BEFORE, _AFTER = "\"'`=:<(,;", "\"'`,;>"
-EMAIL, IP_ADDRESS = "EMAIL", "IP_ADDRESS"
-SUSPECTED = {EMAIL: 0.1, IP_ADDRESS: 0.004}
-"""From this probability of one of its tokens on, what has the shape of an address is one.
+SUSPECTED = {EMAIL: 0.1, IP_ADDRESS: 0.004, "PASSWORD": 0.05, "USERNAME": 0.05, "NAME": 0.05}
+"""From this probability of one of its tokens on, what is in the place or has the shape of a label
+may have it.
 
 Versions, addresses of documentation and those of private networks stay ten times below.
 """

@@ -10,14 +10,17 @@ from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, OptionError
 from gpt_bigcode.labeling.bio_labels import LabelScheme
+from gpt_bigcode.labeling.line_reader import LineReader
 from gpt_bigcode.labeling.line_spans import LineSpans
+from gpt_bigcode.labeling.line_stream import LineStream
 from gpt_bigcode.labeling.options import TagOptions
 from gpt_bigcode.labeling.results import Advance, Span, Tagging
+from gpt_bigcode.labeling.rules.numbers import NUMBER_LABELS
 from gpt_bigcode.labeling.spans import SpanFinder
 from gpt_bigcode.loading import LoadOptions, load_parts, open_labeler
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from gpt_bigcode.windowing.document_stream import DocumentStream, WindowTokens
-from gpt_bigcode.windowing.tag_windows import TagWindows
+from gpt_bigcode.windowing.tag_windows import ReadMode, TagWindows
 
 
 class TextTagger:
@@ -46,6 +49,8 @@ class TextTagger:
                 f"num_labels: {config.label_count}, the head has {labeler.label_count}"
             )
         self.windows = TagWindows.of(config, tokenizer.end_of_text_id)
+        reader = LineReader(tokenizer, self.scheme, self.windows, self._rows)
+        self._lines = LineStream(reader, self.scheme.kinds)
         self.name = name
         self.revision = revision
         self.load_seconds = load_seconds
@@ -98,6 +103,8 @@ class TextTagger:
             OptionError: a label that the model does not have.
         """
         checked = self._checked(options)
+        if self.reads_lines:
+            return self._lines.run(documents, checked)
         return self._document_stream().run(documents, lambda: _SpanCollector(self, checked))
 
     def stream(self, pieces: Iterable[str], options: TagOptions | None = None) -> Iterator[Advance]:
@@ -105,24 +112,37 @@ class TextTagger:
 
         With `document_stream.PAUSE` among the pieces all complete lines before it are given away.
         """
-        spans = _SpanCollector(self, self._checked(options))
+        checked = self._checked(options)
+        if self.reads_lines:
+            yield from self._lines.follow(pieces, checked)
+            return
+        spans = _SpanCollector(self, checked)
         for _ in self._document_stream().follow(pieces, spans):
             yield spans.advance()
         spans.close()
         yield spans.advance()
 
+    @property
+    def reads_lines(self) -> bool:
+        """Whether what is found in a line depends on nothing else in the text."""
+        return self.windows.mode is ReadMode.LINES
+
     def _document_stream(self) -> DocumentStream[Logits, Tagging]:
         batch = self.labeler.batch_tokens
         return DocumentStream(self.tokenizer, self.windows, self._compute, batch_tokens=batch)
 
+    def _rows(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
+        return self.labeler.token_logits(rows)
+
     def _compute(self, windows: Sequence[WindowTokens]) -> list[Logits]:
-        return self.labeler.token_logits([tokens.row for tokens in windows])
+        return self._rows([tokens.row for tokens in windows])
 
     def _checked(self, options: TagOptions | None) -> TagOptions:
         options = options or TagOptions()
+        known = (*self.scheme.kinds, *(NUMBER_LABELS if self.reads_lines else ()))
         for label in sorted(options.labels or ()) + sorted(options.min_scores):
-            if label not in self.scheme.kinds:
-                kinds = ", ".join(self.scheme.kinds)
+            if label not in known:
+                kinds = ", ".join(known)
                 raise OptionError(f"labels: {label!r} is not a label of this model: {kinds}")
         return options
 

@@ -1,8 +1,9 @@
 """How a tagger reads a text that is longer than its context.
 
 A causal model sees nothing that follows a token. What a checkpoint was trained to do about it is in
-config.json: `"tagging": {"read": "once", "delay": 4}` or `"tagging": {"read": "twice"}`,
-and, where a sequence of labels is better than single ones, `"spans": "best_path"` with it.
+config.json: `"tagging": {"read": "once", "delay": 4}`, `"tagging": {"read": "twice"}` or
+`"tagging": {"read": "lines", "delay": 4}`, and, where a sequence of labels is better than single
+ones, `"spans": "best_path"` with it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ class ReadMode(StrEnum):
     """`delay` tokens later; as many `<|endoftext|>` follow the window."""
     TWICE = "twice"
     """In a second copy of the window, after an `<|endoftext|>`."""
+    LINES = "lines"
+    """As once, each line by itself: answered as soon as it is there, and equal lines alike."""
 
 
 class SpanMode(StrEnum):
@@ -46,14 +49,14 @@ class TagWindows:
     """The windows of a text (see `document_stream.Windows`), and the row of ids read for each.
 
     Windows overlap. A token gets its label from the window in which the model sees most around it:
-    in the middle of what two windows share the later one takes over; with mode once as soon as the
+    in the middle of what two windows share the later one takes over; with a delay as soon as the
     earlier one cannot look `delay` tokens ahead.
 
     Attributes:
         context_length: the most ids of a row.
         end_id: the id of `<|endoftext|>`.
         mode: see `ReadMode`.
-        delay: tokens, for mode once.
+        delay: tokens, for modes once and lines.
         spans: see `SpanMode`.
 
     Raises:
@@ -92,7 +95,7 @@ class TagWindows:
             raise ConfigError(f"{FIELD}: {str(unknown[0])[:80]}: there is no such field")
         read, delay = values.get("read", ReadMode.ONCE.value), values.get("delay", 0)
         if read not in tuple(ReadMode):
-            raise ConfigError(f"{FIELD}: read: {str(read)[:80]!r} is not once or twice")
+            raise ConfigError(f"{FIELD}: read: {str(read)[:80]!r} is not once, twice or lines")
         if type(delay) is not int:
             raise ConfigError(f"{FIELD}: delay: {str(delay)[:80]!r} is not a whole number")
         spans = values.get("spans", SpanMode.INDEPENDENT.value)
@@ -145,7 +148,7 @@ class TagWindows:
         first = 0 if before is None else before.last
         start = 0 if before is None else self._start_after(before)
         if known > start + size:
-            margin = self.delay if self.mode is ReadMode.ONCE else overlap // 2
+            margin = overlap // 2 if self.mode is ReadMode.TWICE else self.delay
             return Window(start, start + size, first, start + size - margin)
         if not ended or first >= known:
             return None
