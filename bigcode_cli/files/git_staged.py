@@ -104,7 +104,7 @@ _COMPARE = (
     *("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--text", "--unified=0"),
     *("--inter-hunk-context=0", "--diff-algorithm=histogram"),
 )
-_HUNK = re.compile(rb"@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@")
+_HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,12 @@ def staged_sources(paths: Sequence[str]) -> list[Source]:
     files = parse_raw(run_git(*_LIST, *names))
     sources = []
     for file in files:
-        added = ALL_LINES if file.before is None else added_lines(file.before, file.blob)
-        if added:
-            before = None if file.before is None else _blob_source(file.path, file.before)
-            sources.append(replace(_blob_source(file.path, file.blob), added=added, past=before))
+        if file.before is None:
+            sources.append(replace(_blob_source(file.path, file.blob), added=ALL_LINES))
+        elif changed := changed_lines(file.before, file.blob):
+            added, replaced = zip(*changed, strict=True)
+            past = replace(_blob_source(file.path, file.before), added=replaced)
+            sources.append(replace(_blob_source(file.path, file.blob), added=added, past=past))
     return sources
 
 
@@ -172,23 +174,28 @@ def parse_raw(output: bytes) -> list[StagedFile]:
     return files
 
 
-def added_lines(before: str, blob: str) -> tuple[range, ...]:
-    """Ranges of the line numbers of `blob`, from 1, that `before` does not have."""
+def changed_lines(before: str, blob: str) -> tuple[tuple[range, range], ...]:
+    """The line numbers of `blob`, from 1, that `before` does not have, and where they came.
+
+    Each range goes with one of `before`: the lines that it replaces, or its two neighbours there.
+    """
     if before == blob:
         return ()
-    return tuple(_added(run_git(*_COMPARE, before, blob)))
+    return tuple(_changed(run_git(*_COMPARE, before, blob)))
 
 
-def _added(patch: bytes) -> Iterator[range]:
-    """Ranges of added lines in a patch without context."""
+def _changed(patch: bytes) -> Iterator[tuple[range, range]]:
+    """Ranges of added lines in a patch without context, and of those in their place."""
     left = 0  # lines of the hunk that are still to come: they may look like anything
     for line in patch.split(b"\n"):
         if left:
             left -= line.startswith(b"+")
         elif found := _HUNK.match(line):
-            start, left = int(found[1]), int(found[2] or 1)
+            place, gone, start = int(found[1]), int(found[2] or 1), int(found[3])
+            left = int(found[4] or 1)
             if left:
-                yield range(start, start + left)
+                old = range(place, place + gone) if gone else range(max(place, 1), place + 2)
+                yield range(start, start + left), old
 
 
 def _open_blob(blob: str) -> BinaryIO:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from bigcode_cli import __version__
-from bigcode_cli.files.sources import Source
+from bigcode_cli.files.sources import Source, document_of
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.options import ComputeOptions, ModelOptions
 from bigcode_cli.framework.settings import cache_folder
@@ -128,7 +128,7 @@ def _disk_cache() -> DiskCache | None:
 
 
 Value = TypeVar("Value")
-Compute = Callable[[Iterable[Iterator[str]]], Iterator[Value | Exception]]
+Compute = Callable[[Iterable[Iterable[str]]], Iterator[Value | Exception]]
 
 
 @dataclass(frozen=True)
@@ -138,17 +138,19 @@ class StoredForm(Generic[Value]):
     Attributes:
         pack: a result -> a document; it must hold nothing that the text can be made from.
         unpack: the reverse; any of ValueError, TypeError and LookupError: it is not one of ours.
+        is_whole: whether the result of an excerpt is that of the whole text, of so many bytes.
     """
 
     pack: Callable[[Value], Any]
     unpack: Callable[[Any], Value]
+    is_whole: Callable[[Value, int], bool] = lambda _value, _size: False
 
 
 class CachedResults(Generic[Value]):
     """Yields results in input order, loading the model only for cache misses.
 
-    A text is named by the hash of the bytes that were read for it. One that cannot be read twice,
-    such as a pipe, is always computed.
+    A text is named by the hash of the bytes that were read for it, and by the lines that are judged
+    if not all are. One that cannot be read twice, such as a pipe, is always computed.
     """
 
     def __init__(
@@ -165,8 +167,8 @@ class CachedResults(Generic[Value]):
             texts: what results are wanted of.
             cache: where to look first.
             form: how results are kept there.
-            compute: takes texts as pieces, lazily, and gives their results in order; it is called
-                for the first text that has none yet, and never if all have.
+            compute: takes texts as pieces, lazily, or as excerpts, and gives their results in
+                order; it is called for the first text that has none yet, and never if all have.
             advance: told how many bytes were dealt with.
         """
         self.found = 0
@@ -175,7 +177,7 @@ class CachedResults(Generic[Value]):
         self._compute = compute
         self._advance = advance
         self._known: dict[int, Value | Exception | None] = {}
-        self._hashes: dict[int, bytes] = {}
+        self._hashes: dict[int, tuple[bytes, int]] = {}  # of texts that were read, and their size
 
     def __iter__(self) -> Iterator[Value | Exception]:
         """Give the results."""
@@ -191,17 +193,19 @@ class CachedResults(Generic[Value]):
             yield outcome
         self._cache.close()
 
-    def _unknown(self, start: int) -> Iterator[Iterator[str]]:
+    def _unknown(self, start: int) -> Iterator[Iterable[str]]:
         for place in range(start, len(self._texts)):
             if self._look_up(place) is None:
-                yield self._read(place, self._advance)
+                yield document_of(self._texts[place], self._read(place, self._advance))
 
     def _read(self, place: int, advance: Callable[[int], None]) -> Iterator[str]:
-        digest = hash_text()
+        digest, size = hash_text(), 0
         for piece in self._texts[place].pieces(advance):
-            digest.update(piece.encode())
+            data = piece.encode()
+            digest.update(data)
+            size += len(data)
             yield piece
-        self._hashes[place] = digest.digest()
+        self._hashes[place] = digest.digest(), size
 
     def _look_up(self, place: int) -> Value | Exception | None:
         """What is known of a text without a model, an error included; asked for once."""
@@ -218,20 +222,42 @@ class CachedResults(Generic[Value]):
                 pass
         except Failure as error:
             return error
-        try:
-            packed = self._cache.get(self._hashes.pop(place))
-            outcome = None if packed is None else self._form.unpack(packed)
-        except (ValueError, TypeError, LookupError):
-            return None
+        outcome = self._kept(text, *self._hashes.pop(place))
         if outcome is not None:
             self.found += 1
             self._advance(text.size)
         return outcome
 
+    def _kept(self, text: Source, digest: bytes, size: int) -> Value | None:
+        own = self._unpacked(_name(text, digest))
+        if own is not None or text.added is None:
+            return own
+        whole = self._unpacked(digest)
+        # Added lines have the same values in the whole; what is around a place is less.
+        fits = whole is not None and (text.past is not None or self._form.is_whole(whole, size))
+        return whole if fits else None
+
+    def _unpacked(self, name: bytes) -> Value | None:
+        try:
+            packed = self._cache.get(name)
+            return None if packed is None else self._form.unpack(packed)
+        except (ValueError, TypeError, LookupError):
+            return None
+
     def _keep(self, place: int, outcome: Value | Exception) -> None:
-        digest = self._hashes.pop(place, None)
-        if digest is not None and not isinstance(outcome, Exception):
-            self._cache.put(digest, self._form.pack(outcome))
+        read = self._hashes.pop(place, None)
+        if read is None or isinstance(outcome, Exception):
+            return
+        digest, size = read
+        whole = self._form.is_whole(outcome, size)
+        name = digest if whole else _name(self._texts[place], digest)
+        self._cache.put(name, self._form.pack(outcome))
+
+
+def _name(text: Source, digest: bytes) -> bytes:
+    """What the result of a text is kept under."""
+    lines = () if text.added is None else text.added
+    return digest + b"".join(b" %d-%d" % (one.start, one.stop) for one in lines)
 
 
 def _nothing(_: int) -> None:

@@ -24,6 +24,7 @@ from gpt_bigcode.reading import open_checked
 
 if TYPE_CHECKING:
     from bigcode_cli.files.encodings import AnyDecoder
+    from gpt_bigcode.windowing.document_stream import Excerpt
 
 MAX_BYTES = 100 * 10**6
 """The largest text that is worked on."""
@@ -99,7 +100,8 @@ class Source:
         open: opens it for reading bytes; raises OSError or Failure.
         size: its bytes, as far as they are known.
         named: the user gave this very name, it was not found in a folder.
-        added: ranges of line numbers, from 1, that are to be judged; None: all.
+        added: ranges of line numbers, from 1, that are to be judged; None: all. Of `past` those
+            in their place.
         repeatable: it can be read more than once, unlike a pipe.
         past: the same file before a change, for what is staged; None: it is new.
         decoder: reads it in other encodings, too, and knows the offsets then; None: it must be
@@ -169,6 +171,15 @@ class KeptSource(Source):
 def keep_text(source: Source) -> KeptSource:
     """The same source, with a memory."""
     return KeptSource(**vars(source))
+
+
+def document_of(text: Source, pieces: Iterator[str]) -> "Excerpt | Iterator[str]":
+    """The pieces of a text; where only some lines are judged, an excerpt."""
+    if text.added is None:
+        return pieces
+    from gpt_bigcode.windowing.document_stream import Excerpt
+
+    return Excerpt(pieces, text.added)
 
 
 def _decoded(stream: BinaryIO, read: Callable[[int], None]) -> Iterator[str]:

@@ -106,7 +106,7 @@ def test_the_score_hook_compares_added_lines_with_the_file_in_head(
     done = _run(run)
     assert done.returncode == 1
     assert "b.py: added lines: " in done.stdout
-    assert " above the file in HEAD " in done.stdout
+    assert " above the lines around them in HEAD " in done.stdout
     assert "exit code: 1" in done.stdout
 
 

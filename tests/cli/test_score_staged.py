@@ -323,7 +323,8 @@ def test_max_rise_compares_added_lines_with_the_file_in_head(
     verdicts = {path: entry["verdict"] for path, entry in entries.items()}
     assert verdicts == {"good.py": "fail", "strange.csv": "pass", "new.py": "not-compared"}
     assert done.status == 1
-    assert " above the file in HEAD (0.000); at most 3" in entries["good.py"]["findings"][0]
+    finding = entries["good.py"]["findings"][0]
+    assert " above the lines around them in HEAD (0.000); at most 3" in finding
     assert entries["good.py"]["baseline_bits_per_byte"] < 0.01
     assert done.json["summary"]["compared"] == 2
     assert done.stderr == "bigcode: note: 1 of 3 files without enough in HEAD\n"
@@ -334,6 +335,28 @@ def test_max_rise_compares_added_lines_with_the_file_in_head(
         "error[not-judged]: --strict: nothing was compared: no file has enough text in HEAD"
         in done.stderr
     )
+
+
+def test_of_a_long_file_only_the_windows_of_added_lines_are_scored(
+    run: Run, model: Path, repository: Repository
+) -> None:
+    """What is reported is the same as where the whole file is scored, as for JSON."""
+    old = numbered_lines(40) + BAD * 60 + numbered_lines(40)
+    new = old.replace(BAD, "!! odd\n" + BAD, 1)
+    repository.stage("a.py", old)
+    repository.commit()
+    repository.stage("a.py", new)
+    options = ("--staged", "--max-rise", "0.5", "--no-cache")
+    whole = run("score", "-m", model, *options, "--format", "json", env=ENVIRONMENT)
+    entry = whole.json["files"][0]
+    done = run("score", "-m", model, *options, env=ENVIRONMENT)
+    said = done.stdout.decode()
+    assert done.status == whole.status
+    assert f"added lines: {entry['added']['bits_per_byte']:.3f} bits/byte" in said
+    assert entry["findings"] == [] or entry["findings"][0] in said
+    # The rest of the file is another kind of text: what is around the place is compared.
+    bits = entry["bits_per_byte"]
+    assert abs(entry["baseline_bits_per_byte"] - bits) > 0.5
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
     Every token is scored exactly once; an end-of-text token is prepended as context and not scored.
     In folders, hidden files and files that git ignores are skipped. Non-text files are skipped,
     unless given alone. With --staged, git's index is read and only added lines are judged:
-    `--staged --max-rise 3` compares them with the same file in HEAD.
+    `--staged --max-rise 3` compares them with the text around them in HEAD.
     """
     _refuse_contradictions(scoring, table)
     page = None if table.html is None else _prepare_page(table.html)

@@ -22,7 +22,7 @@ class Gates:
         max_bits_per_byte: see `GateOptions`.
         min_tokens: files with fewer are not judged.
         baseline: an earlier report; None: there is none.
-        head: added lines are compared with the file as it is in HEAD.
+        head: added lines are compared with what is around their place in HEAD.
         max_rise: the largest increase that passes, in bits per byte.
     """
 
@@ -77,7 +77,7 @@ class Gates:
 
         Args:
             path: its name in the report.
-            past: the value of the file in HEAD, where it was asked for.
+            past: the value of what is around the added lines in HEAD, where it was asked for.
         """
         if self.baseline is not None:
             return self.baseline.get(path)
@@ -125,5 +125,5 @@ class Gates:
         now = bits if self.head else whole.bits_per_byte
         if known is None or now is None or now - known <= self.max_rise:
             return
-        what = "the file in HEAD" if self.head else "the baseline"
+        what = "the lines around them in HEAD" if self.head else "the baseline"
         yield f"{now - known:.3f} above {what} ({known:.3f}); at most {self.max_rise:g} is allowed"

@@ -44,7 +44,7 @@ class GateOptions:
         float | None,
         number(
             "Largest allowed increase over the baseline, in bits per byte. With --staged and"
-            " without --baseline, of added lines over the same file in HEAD.",
+            " without --baseline, of added lines over those around their place in HEAD.",
             0,
             _MOST_BITS,
             panel=GATES,

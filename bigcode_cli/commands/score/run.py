@@ -22,7 +22,7 @@ from bigcode_cli.files.results import (
     report_all,
 )
 from bigcode_cli.files.sources import KeptSource, Source, keep_text, repository_top
-from bigcode_cli.framework.options import KeptModelOptions
+from bigcode_cli.framework.options import KeptModelOptions, TableFormat
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.resolve import Found
 
@@ -71,8 +71,10 @@ class ScoreRun:
         shown = [keep_text(text) for text in texts] if self._keeps_texts else list(texts)
         pasts = [text.past if self.gates.head else None for text in texts]
         # A file is scored right after its version in HEAD, if it is compared with that.
-        work = [one for pair in zip(pasts, shown, strict=True) for one in pair if one is not None]
-        outcomes = self._outcomes(work, load, progress)
+        scored = [self._scored(text) for text in shown]
+        work = [one for pair in zip(pasts, scored, strict=True) for one in pair if one is not None]
+        by_line = any(text.added is not None for text in texts)  # of which added lines are judged
+        outcomes = self._outcomes(work, load, progress, by_line=by_line)
         totals = ScoreTotals(self.gates)
         entries = self._entries(shown, pasts, iter(outcomes))
         report = ScoreReport(self.options, self.table, self.page)
@@ -94,6 +96,13 @@ class ScoreRun:
             entry = self._entry(text, next(outcomes), old, alone=len(texts) == 1)
             yield replace(entry, text=text.take()) if isinstance(text, KeptSource) else entry
 
+    def _scored(self, text: Source) -> Source:
+        """A text as it is scored: of an excerpt only its windows, unless all values are needed."""
+        whole = self._shows_texts or self.table.format is not TableFormat.TEXT
+        if whole or text.past is None or self.gates.baseline is not None:
+            return replace(text, added=None)
+        return text
+
     @property
     def _shows_texts(self) -> bool:
         return self.table.heatmap or self.page is not None
@@ -105,16 +114,17 @@ class ScoreRun:
         return self._shows_texts or self.table.worst is not None or listed
 
     def _outcomes(
-        self, texts: Sequence[Source], load: Callable[[], "TextScorer"], progress: "Progress | None"
+        self,
+        texts: Sequence[Source],
+        load: Callable[[], "TextScorer"],
+        progress: "Progress | None",
+        *,
+        by_line: bool,
     ) -> "CachedResults[Score]":
         # Values of lines and tokens cost nothing more: kept once, they serve every later view.
         shared = not self.table.no_cache and all(_is_small(text) for text in texts)
         details = {
-            # Added lines are judged by the values of lines.
-            "lines": shared
-            or self.options.lines
-            or self._keeps_texts
-            or any(text.added is not None for text in texts),
+            "lines": shared or self.options.lines or self._keeps_texts or by_line,
             "tokens": shared or self.options.tokens or self._shows_texts,
         }
         window = {"mode": self.options.window.value, "stride": self.options.stride}
@@ -128,7 +138,7 @@ class ScoreRun:
         enabled = not self.table.no_cache and not self.options.tokens
         cache = ResultCache.open(scope, enabled=enabled)
 
-        def compute(documents: Iterable[Iterator[str]]) -> Iterator["Score | Exception"]:
+        def compute(documents: Iterable[Iterable[str]]) -> Iterator["Score | Exception"]:
             from gpt_bigcode.scoring.options import ScoreOptions
             from gpt_bigcode.windowing.score_windows import WindowMode
 
@@ -139,7 +149,7 @@ class ScoreRun:
             options = ScoreOptions(mode=mode, stride=self.options.stride, **details)
             return model.score_many(documents, options)
 
-        form = StoredForm(_pack, partial(_unpack, whole=self._shows_texts))
+        form = StoredForm(_pack, partial(_unpack, whole=self._shows_texts), _is_whole)
         return CachedResults(texts, cache, form, compute, byte_counter(progress))
 
     def _entry(
@@ -190,9 +200,16 @@ def _is_small(text: Source) -> bool:
     return text.repeatable and text.size <= _SHARED_BYTES
 
 
+def _is_whole(score: "Score", size: int) -> bool:
+    """Whether a text of so many bytes is one window, so that an excerpt of it has all values."""
+    return score.windows == 1 and score.bytes == size
+
+
 def _pack(score: "Score") -> dict[str, Any]:
     """A score without the ids of its tokens, from which the text could be made."""
     tokens = score.token_scores if score.tokens <= _SHARED_TOKENS else ()
+    if tokens and tokens[-1].end - tokens[0].start != score.bytes:
+        tokens = ()  # of an excerpt: they do not follow each other
     lines = [[one.tokens, one.bytes, one.nll, one.start, one.end] for one in score.lines]
     return {
         "tokens": score.tokens,

@@ -26,7 +26,7 @@ from bigcode_cli.files.results import (
     plural,
     report_all,
 )
-from bigcode_cli.files.sources import MAX_BYTES, KeptSource, Source, keep_text
+from bigcode_cli.files.sources import MAX_BYTES, KeptSource, Source, document_of, keep_text
 from bigcode_cli.framework import output
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from gpt_bigcode.labeling.options import TagOptions
     from gpt_bigcode.labeling.results import Span, Tagging
     from gpt_bigcode.labeling.text_tagger import TextTagger
-    from gpt_bigcode.windowing.document_stream import Excerpt
 
 Load = Callable[[], "TextTagger"]
 SECRETS = frozenset({"KEY", "PASSWORD"})
@@ -194,7 +193,7 @@ class TagRun:
         comments, advance = [Comments(text.path) for text in texts], byte_counter(progress)
         decoders = [AnyDecoder() for _ in texts]
         documents = (
-            _document(text, one.watch(replace(text, decoder=decoder).pieces(advance)))
+            document_of(text, one.watch(replace(text, decoder=decoder).pieces(advance)))
             for text, one, decoder in zip(texts, comments, decoders, strict=True)
         )
         # Every span is needed: what is not reported must not be shown either. Labels that are
@@ -292,15 +291,6 @@ class TagRun:
         count, written = baseline.update(found, totals.searched, self.fingerprints)
         what = "written" if written else "unchanged"
         self.notes.note(f"{baseline.file}: {what}, {plural(count, 'finding')}")
-
-
-def _document(text: Source, pieces: Iterator[str]) -> "Excerpt | Iterator[str]":
-    """The pieces; of a text of which only some lines are judged, an excerpt."""
-    if text.added is None:
-        return pieces
-    from gpt_bigcode.windowing.document_stream import Excerpt
-
-    return Excerpt(pieces, text.added)
 
 
 def _failed(text: Source, error: Exception, *, alone: bool) -> TagEntry:

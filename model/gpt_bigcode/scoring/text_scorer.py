@@ -80,7 +80,8 @@ class TextScorer:
     ) -> Iterator[Score | Exception]:
         """Score texts that come in pieces; memory does not grow with their size or number.
 
-        Windows of similar length are read together, whichever text they belong to.
+        Windows of similar length are read together, whichever text they belong to. Of an `Excerpt`
+        only windows that hold its lines are read: sums are of those, other lines have no tokens.
 
         Yields:
             What `score` gives, in the order of the texts. In the place of a text that cannot be
