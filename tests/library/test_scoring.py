@@ -17,7 +17,7 @@ from gpt_bigcode.backends.numpy_heads import NumpyScorer
 from gpt_bigcode.backends.torch_heads import TorchScorer
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionError
-from gpt_bigcode.scoring.options import NllStats, Score, ScoreOptions
+from gpt_bigcode.scoring.options import NllStats, Score, ScoreOptions, TokenScores
 from gpt_bigcode.scoring.text_scorer import TextScorer
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from gpt_bigcode.windowing.document_stream import PIECE_CHARACTERS, Excerpt, cut_at_white_space
@@ -319,6 +319,19 @@ def test_a_long_text_in_one_window_is_an_error_of_that_text(model: TextScorer) -
     assert isinstance(done[1], ContextError)
     with pytest.raises(ContextError):
         model.score(LONG, ScoreOptions(mode=M.FULL))
+
+
+def test_values_of_tokens_are_compact(model: TextScorer) -> None:
+    scores = model.score(LONG, ScoreOptions(tokens=True)).token_scores
+    assert isinstance(scores, TokenScores)
+    assert TokenScores.of(scores) == scores
+    assert [*scores] == [scores[place] for place in range(len(scores))]
+    assert [*scores[3:9:2]] == [*scores][3:9:2]
+    assert scores[-1].end == len(LONG.encode())
+    columns = (scores.ids, scores.starts, scores.ends, scores.lines, scores.logprobs)
+    assert sum(column.itemsize for column in columns) <= 32
+    with pytest.raises(IndexError):
+        scores[len(scores)]
 
 
 @pytest.mark.parametrize("number", [1, 77, 200])

@@ -157,12 +157,14 @@ class ScoreRun:
     ) -> ScoreEntry:
         if isinstance(outcome, Exception):
             return ScoreEntry(path=text.path, fault=FileError.of(text, outcome, alone=alone))
-        from gpt_bigcode.scoring.options import NllStats
+        from gpt_bigcode.scoring.options import NllStats, TokenScores
 
         added, shown = None, outcome
         if text.added is not None:
             lines = tuple(line for line in outcome.lines if _is_in(line.line, text.added))
-            tokens = tuple(one for one in outcome.token_scores if _is_in(one.line, text.added))
+            tokens = TokenScores.of(
+                one for one in outcome.token_scores if _is_in(one.line, text.added)
+            )
             added, shown = (
                 NllStats.pooled(lines),
                 replace(outcome, lines=lines, token_scores=tokens),
@@ -229,7 +231,7 @@ def _unpack(values: dict[str, Any], *, whole: bool) -> "Score":
     Raises:
         LookupError: the values of its tokens are needed and were too many to be kept.
     """
-    from gpt_bigcode.scoring.options import LineScore, Score, TokenScore
+    from gpt_bigcode.scoring.options import LineScore, Score, TokenScores
 
     names = ("tokens", "bytes", "nll", "start", "end")
     lines = tuple(
@@ -237,15 +239,14 @@ def _unpack(values: dict[str, Any], *, whole: bool) -> "Score":
         for number, line in enumerate(values.pop("lines"), 1)
     )
     starts = [line.start for line in lines]
-    place, tokens = values.pop("start"), []
+    place, tokens = values.pop("start"), TokenScores()
     lengths, logprobs = _decoded("H", values.pop("lengths")), _decoded("d", values.pop("logprobs"))
     for length, logprob in zip(lengths, logprobs, strict=True):
-        line = bisect_right(starts, place)
-        tokens.append(TokenScore(_NO_ID, place, place + length, line, logprob))
+        tokens.append(_NO_ID, place, place + length, bisect_right(starts, place), logprob)
         place += length
     if whole and len(tokens) != values["tokens"]:
         raise LookupError("values of tokens")
-    return Score(**values, lines=lines, token_scores=tuple(tokens))
+    return Score(**values, lines=lines, token_scores=tokens)
 
 
 def _encoded(numbers: "array[Any]") -> str:

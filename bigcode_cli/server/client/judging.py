@@ -207,7 +207,7 @@ KINDS = {kind.job: kind for kind in (WarmScorer, WarmClassifier, WarmTagger)}
 
 
 def _score(found: dict[str, Any], _text: str) -> "Score":
-    from gpt_bigcode.scoring.options import LineScore, Score, TokenScore
+    from gpt_bigcode.scoring.options import LineScore, Score, TokenScore, TokenScores
 
     return Score(
         tokens=found["tokens"],
@@ -215,7 +215,7 @@ def _score(found: dict[str, Any], _text: str) -> "Score":
         nll=found["nll"],
         windows=found["windows"],
         lines=tuple(LineScore(**line) for line in found.get("lines", ())),
-        token_scores=tuple(TokenScore(**token) for token in found.get("token_scores", ())),
+        token_scores=TokenScores.of(TokenScore(**token) for token in found.get("token_scores", ())),
     )
 
 

@@ -3,9 +3,12 @@
 Imports nothing heavy.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from math import exp, log
+from typing import Self, overload
 
 from gpt_bigcode.windowing.score_windows import WindowMode
 
@@ -102,6 +105,72 @@ class TokenScore:
     logprob: float
 
 
+@dataclass(frozen=True, slots=True)
+class TokenScores(Sequence[TokenScore]):
+    """Tokens by columns: 32 bytes for each, where an object and its numbers take 170.
+
+    Attributes:
+        ids: see `TokenScore`, as for the others.
+        starts: first bytes.
+        ends: bytes after them.
+        lines: line numbers.
+        logprobs: natural logarithms of probabilities.
+    """
+
+    ids: "array[int]" = field(default_factory=partial(array, "i"))
+    starts: "array[int]" = field(default_factory=partial(array, "Q"))
+    ends: "array[int]" = field(default_factory=partial(array, "Q"))
+    lines: "array[int]" = field(default_factory=partial(array, "I"))
+    logprobs: "array[float]" = field(default_factory=lambda: array("d"))
+
+    @classmethod
+    def of(cls, tokens: Iterable[TokenScore]) -> Self:
+        """Tokens that are objects."""
+        columns = cls()
+        for one in tokens:
+            columns.append(one.id, one.start, one.end, one.line, one.logprob)
+        return columns
+
+    def append(self, number: int, start: int, end: int, line: int, logprob: float) -> None:
+        """Add a token; the arguments are those of `TokenScore`."""
+        self.ids.append(number)
+        self.starts.append(start)
+        self.ends.append(end)
+        self.lines.append(line)
+        self.logprobs.append(logprob)
+
+    def __len__(self) -> int:
+        """How many tokens there are."""
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[TokenScore]:
+        """Make an object of each token in turn."""
+        columns = (self.ids, self.starts, self.ends, self.lines, self.logprobs)
+        return map(TokenScore, *columns)
+
+    @overload
+    def __getitem__(self, place: int) -> TokenScore: ...
+    @overload
+    def __getitem__(self, place: slice) -> "TokenScores": ...
+    def __getitem__(self, place: int | slice) -> "TokenScore | TokenScores":
+        """A token, or a range of them."""
+        if isinstance(place, slice):
+            return TokenScores(
+                self.ids[place],
+                self.starts[place],
+                self.ends[place],
+                self.lines[place],
+                self.logprobs[place],
+            )
+        return TokenScore(
+            self.ids[place],
+            self.starts[place],
+            self.ends[place],
+            self.lines[place],
+            self.logprobs[place],
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score(NllStats):
     """A text.
@@ -114,4 +183,4 @@ class Score(NllStats):
 
     windows: int
     lines: tuple[LineScore, ...] = ()
-    token_scores: tuple[TokenScore, ...] = ()
+    token_scores: Sequence[TokenScore] = ()

@@ -6,7 +6,7 @@ from typing import Self, Unpack
 
 from gpt_bigcode.backends.interfaces import LogProbabilities, Row, Scorer
 from gpt_bigcode.loading import LoadOptions, load_parts, open_scorer
-from gpt_bigcode.scoring.options import LineScore, Score, ScoreOptions, TokenScore
+from gpt_bigcode.scoring.options import LineScore, Score, ScoreOptions, TokenScores
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from gpt_bigcode.windowing.document_stream import DocumentStream, WindowTokens
 from gpt_bigcode.windowing.score_windows import ScoreWindows
@@ -120,7 +120,7 @@ class ScoreAccumulator:
         self._nll = 0.0
         self._offset = 0
         self._lines: list[LineScore] = []
-        self._token_scores: list[TokenScore] = []
+        self._token_scores = TokenScores()
         self._line = _Line(1, 0)
 
     def begin(self, mark_bytes: int) -> None:
@@ -149,7 +149,7 @@ class ScoreAccumulator:
             nll=self._nll,
             windows=self._windows,
             lines=tuple(self._lines),
-            token_scores=tuple(self._token_scores),
+            token_scores=self._token_scores,
         )
 
     def _skip(self, ids: Sequence[int]) -> None:
@@ -175,7 +175,7 @@ class ScoreAccumulator:
                 if ended:
                     self._end_line()
             if self._by_token:
-                self._token_scores.append(TokenScore(token, start, self._offset, line, logprob))
+                self._token_scores.append(token, start, self._offset, line, logprob)
 
     def _end_line(self) -> None:
         line = self._line
