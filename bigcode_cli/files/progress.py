@@ -57,7 +57,7 @@ class Progress:
         console = Console(file=sys.stderr, highlight=False, markup=False)
         grid = Table.grid(padding=(0, 1, 0, 0))
         bar = ProgressBar(self._total, min(self._bytes, self._total), width=_BAR_COLUMNS)
-        bars = [bar] if self._total >= self._bytes else []
+        bars = [bar] if self._total and self._total >= self._bytes else []
         cells: list[str | ProgressBar] = [f"{self._work}:", *bars, *self._parts(seconds)]
         for _ in cells:
             grid.add_column(no_wrap=True, overflow="ellipsis")
@@ -70,7 +70,7 @@ class Progress:
         from rich.filesize import decimal
 
         done = decimal(self._bytes)
-        if self._bytes > self._total:
+        if self._bytes > self._total or not self._total:  # sizes are unknown, as in git's index
             parts = [done]
         else:
             parts = [f"{100 * self._bytes // self._total} %", f"{done} of {decimal(self._total)}"]

@@ -109,3 +109,13 @@ def test_quiet_and_simple_terminals_show_nothing(
     monkeypatch.setenv("TERM", "dumb")
     assert open_progress(_texts(10), "scoring", quiet=False) is None
     assert said() == ""
+
+
+@pytest.mark.parametrize("sizes", [(0,), (0, 0)])
+def test_sizes_that_are_not_known(said: Said, clock: list[float], sizes: tuple[int, ...]) -> None:
+    """What is staged has no size before it is read."""
+    progress = _opened(_texts(*sizes))
+    for done, shown in ((0, "0 bytes"), (1500, "1.5 kB")):
+        clock[0] += 3
+        progress.advance(done)
+        assert said().startswith(f"\rscoring: {shown} ")
