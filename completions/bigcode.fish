@@ -128,7 +128,7 @@ complete -c bigcode -n '__fish_seen_subcommand_from infill' -l help -s h -d 'Sho
 complete -c bigcode -n '__fish_seen_subcommand_from score' -l staged -d 'Read git’s index instead of files; judge only added lines.'
 complete -c bigcode -n '__fish_seen_subcommand_from score' -l max-bits-per-byte -x -d 'Exit with status 1 if a file is above this limit. [0 to 1000]'
 complete -c bigcode -n '__fish_seen_subcommand_from score' -l baseline -r -F -d 'Compare with an earlier JSON or JSONL report; exit with status 1 if a file got worse.'
-complete -c bigcode -n '__fish_seen_subcommand_from score' -l max-rise -x -d 'Largest allowed increase over the baseline, in bits per byte. With --staged and without --baseline, of added lines over the same file in HEAD. [default: 0.05 with --baseline; 0 to 1000]'
+complete -c bigcode -n '__fish_seen_subcommand_from score' -l max-rise -x -d 'Largest allowed increase over the baseline, in bits per byte. With --staged and without --baseline, of added lines over those around their place in HEAD. [default: 0.05 with --baseline; 0 to 1000]'
 complete -c bigcode -n '__fish_seen_subcommand_from score' -l min-tokens -x -d 'Do not judge files with fewer tokens. [default: 10; 0 to 1000000000]'
 complete -c bigcode -n '__fish_seen_subcommand_from score' -l strict -d 'Exit with status 3 if a file was skipped or nothing was compared.'
 complete -c bigcode -n '__fish_seen_subcommand_from score' -l exit-zero -d 'Exit with status 0 even if there are findings.'
