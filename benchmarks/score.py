@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from contest import Contender, Work, fastest, machine, serve, table, take_turns
-from gpt_bigcode.backends.interfaces import Row
+from gpt_bigcode.backends.interfaces import ScoredRow
 from gpt_bigcode.hardware import Precision, choose_threads
 from gpt_bigcode.scoring.text_scorer import TextScorer
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
@@ -57,7 +57,7 @@ def ours(directory: Path, rows: list[list[int]], *, engine: str) -> Work:
     """`bigcode score`, without reading and tokenizing; the torch engine with all its threads."""
     precision = "float32" if engine == "numpy" else engine
     scorer = TextScorer.load(directory, precision=Precision(precision), device="cpu").scorer
-    ordered = sorted((Row(row, 1) for row in rows), key=lambda row: -len(row.ids))
+    ordered = sorted((ScoredRow(row, 1) for row in rows), key=lambda row: -len(row.ids))
 
     def work() -> object:
         done, start = [], 0
@@ -142,7 +142,7 @@ def contend(name: str, directory: Path, rows: list[list[int]]) -> None:
 
 def values_agree(directory: Path, rows: list[list[int]]) -> float:
     """Largest difference of a file's mean log-probability between bigcode and transformers."""
-    mine = TextScorer.load(directory).scorer.log_probabilities([Row(row, 1) for row in rows])
+    mine = TextScorer.load(directory).scorer.log_probabilities([ScoredRow(row, 1) for row in rows])
     means = sorted(float(np.mean(values)) for values in mine)
     wanted = sorted(float(batch.mean()) for batch in theirs(directory)(rows, 1))
     return max(abs(first - second) for first, second in zip(means, wanted, strict=True))

@@ -117,7 +117,7 @@ class Processor:
 
 
 @dataclass(frozen=True)
-class Choice:
+class PrecisionChoice:
     """A precision and the reason for it, as a phrase."""
 
     precision: Precision
@@ -126,7 +126,7 @@ class Choice:
 
 def choose_for_processor(
     wanted: Precision, processor: Processor, parameters: int, job: Job
-) -> Choice:
+) -> PrecisionChoice:
     """The precision on a processor.
 
     `auto` writes text in int8 wherever its operators are, because every token reads all weights and
@@ -143,11 +143,11 @@ def choose_for_processor(
         return _available(wanted, processor)
     native = bool(BFLOAT16_FLAGS & processor.flags)
     if native and (job is Job.SCORING or not processor.int8):
-        first = Choice(Precision.BFLOAT16, "this processor multiplies it in hardware")
+        first = PrecisionChoice(Precision.BFLOAT16, "this processor multiplies it in hardware")
     elif processor.int8:
-        first = Choice(Precision.INT8, "the fewest bytes a token that keep the quality")
+        first = PrecisionChoice(Precision.INT8, "the fewest bytes a token that keep the quality")
     else:
-        first = Choice(Precision.FLOAT32, "this processor has no faster format")
+        first = PrecisionChoice(Precision.FLOAT32, "this processor has no faster format")
     if processor.free_bytes is None:
         return first
     room = processor.free_bytes * _SHARE_FOR_WEIGHTS
@@ -156,7 +156,9 @@ def choose_for_processor(
     for smaller in (Precision.INT8, Precision.INT4):
         there = _available(smaller, processor).precision is smaller
         if there and weight_bytes(smaller, parameters) <= room:
-            return Choice(smaller, f"the weights do not fit into memory in {first.precision}")
+            return PrecisionChoice(
+                smaller, f"the weights do not fit into memory in {first.precision}"
+            )
     return first
 
 
@@ -165,15 +167,15 @@ def weight_bytes(precision: Precision, parameters: int) -> int:
     return int(parameters * _BITS[precision] / 8)
 
 
-def _available(wanted: Precision, processor: Processor) -> Choice:
+def _available(wanted: Precision, processor: Processor) -> PrecisionChoice:
     if wanted is Precision.INT4 and not processor.int4:
         found = _available(Precision.INT8, processor)
-        return Choice(found.precision, "there are no operators for int4 here")
+        return PrecisionChoice(found.precision, "there are no operators for int4 here")
     if wanted is Precision.INT8 and not processor.int8:
         native = BFLOAT16_FLAGS & processor.flags
         larger = Precision.BFLOAT16 if native else Precision.FLOAT32
-        return Choice(larger, "there are no operators for int8 here")
-    return Choice(wanted, "as asked")
+        return PrecisionChoice(larger, "there are no operators for int8 here")
+    return PrecisionChoice(wanted, "as asked")
 
 
 def cpu_flags() -> frozenset[str]:

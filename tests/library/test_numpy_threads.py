@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from gpt_bigcode.backends import numpy_threads
-from gpt_bigcode.backends.interfaces import Row as ScoredRow
+from gpt_bigcode.backends.interfaces import ScoredRow
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.numpy_heads import NumpyScorer
-from gpt_bigcode.backends.numpy_tensors import BLOCK_TOKENS, Row, half_blocks
+from gpt_bigcode.backends.numpy_tensors import BLOCK_TOKENS, KVRow, half_blocks
 from gpt_bigcode.backends.numpy_threads import read_parts
 from reference_models import make_ours, tiny_fields, token_ids
 
@@ -95,8 +95,8 @@ def test_one_text_is_scored_on_all_threads_with_the_same_numbers(
     assert len(seen) > 1
 
 
-def new_row(layers: int = 2) -> Row:
-    return Row(np.empty((layers, 2, 1, 0, 4), np.float32))
+def new_row(layers: int = 2) -> KVRow:
+    return KVRow(np.empty((layers, 2, 1, 0, 4), np.float32))
 
 
 class Reader:
@@ -106,7 +106,7 @@ class Reader:
         self.fails_at, self.error = fails_at, error
         self.begun: list[int] = []
 
-    def __call__(self, row: Row, tokens: Sequence[int]) -> int:
+    def __call__(self, row: KVRow, tokens: Sequence[int]) -> int:
         start = row.length
         self.begun.append(start)
         both = np.tile(np.asarray(tokens, np.float32)[None, None, :, None], (2, 1, 1, 4))

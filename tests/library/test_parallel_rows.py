@@ -6,7 +6,7 @@ from threading import Event
 import numpy as np
 import pytest
 
-from gpt_bigcode.backends.interfaces import Row
+from gpt_bigcode.backends.interfaces import ScoredRow
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.numpy_heads import NumpyScorer
 from gpt_bigcode.backends.numpy_threads import compute_rows
@@ -14,7 +14,7 @@ from gpt_bigcode.backends.numpy_threads import compute_rows
 
 def test_scores_do_not_depend_on_the_threads(tiny_checkpoint: Path) -> None:
     decoder = NumpyDecoder.load(tiny_checkpoint)
-    rows = [Row(list(range(19, 19 + size)), 1) for size in (60, 2, 33, 5, 90, 17)]
+    rows = [ScoredRow(list(range(19, 19 + size)), 1) for size in (60, 2, 33, 5, 90, 17)]
     alone = NumpyScorer(decoder).log_probabilities(rows)
     together = NumpyScorer(decoder, threads=3).log_probabilities(rows)
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))

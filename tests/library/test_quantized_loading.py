@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gpt_bigcode.backends.interfaces import Row
+from gpt_bigcode.backends.interfaces import ScoredRow
 from gpt_bigcode.backends.torch_heads import TorchScorer
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.checkpoint.tensor_index import Task
@@ -281,7 +281,7 @@ def test_bits_per_byte_of_the_built_in_model_in_int8() -> None:
     ids = [tokenizer.end_of_text_id, *tokenizer.encode(text)]
 
     def bits(model: Any) -> float:
-        scored = TorchScorer(model).log_probabilities([Row(ids, 1)])[0]
+        scored = TorchScorer(model).log_probabilities([ScoredRow(ids, 1)])[0]
         return float(-scored.sum())
 
     wanted = bits(load_model(BUILT_IN, dtype=torch.float32))

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from gpt_bigcode.backends.interfaces import Row, Scorer
+from gpt_bigcode.backends.interfaces import ScoredRow, Scorer
 from gpt_bigcode.backends.numpy_decoder import Floats, NumpyDecoder
 from gpt_bigcode.backends.numpy_heads import NumpyScorer
 from gpt_bigcode.backends.torch_heads import TorchScorer
@@ -155,7 +155,7 @@ def test_llama_equals_the_halves_of_llama_perplexity(model: TextScorer, peer: An
 def test_f2_equal_logits_give_the_vocabulary_as_perplexity(tmp_path: Path) -> None:
     decoder = NumpyDecoder.load(_uniform(tmp_path))
     assert decoder.vocabulary_size == 53
-    rows = [Row(list(range(50)), 1), Row([1, 2], 1), Row([0] * 60, 30)]
+    rows = [ScoredRow(list(range(50)), 1), ScoredRow([1, 2], 1), ScoredRow([0] * 60, 30)]
     for scorer in (NumpyScorer(decoder), _torch_scorer(tmp_path)):
         for row, values in zip(rows, scorer.log_probabilities(rows), strict=True):
             assert len(values) == len(row.ids) - row.first
@@ -334,14 +334,14 @@ def test_numbers_that_are_none_are_an_error(tiny_checkpoint: Path) -> None:
     decoder._weights["ln_f.weight"] = np.full_like(decoder._weights["ln_f.weight"], np.nan)  # type: ignore[index]
     for scorer in (TorchScorer(broken), NumpyScorer(decoder)):
         with pytest.raises(NonFiniteError):
-            scorer.log_probabilities([Row([0, 1, 2], 1)])
+            scorer.log_probabilities([ScoredRow([0, 1, 2], 1)])
 
 
 def test_logits_are_made_for_a_few_positions_at_a_time(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoder = NumpyDecoder.load(tiny_checkpoint)
-    row = Row(list(range(100)), 17)
+    row = ScoredRow(list(range(100)), 17)
     expected = NumpyScorer(decoder).log_probabilities([row])[0]
     heights: list[int] = []
     head = decoder.head

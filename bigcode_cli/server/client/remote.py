@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gpt_bigcode.backends.interfaces import Row
+    from gpt_bigcode.backends.interfaces import ScoredRow
     from gpt_bigcode.completion.options import Completion, CompletionOptions, InfillOptions
     from gpt_bigcode.completion.prompt import Prompt
     from gpt_bigcode.scoring.text_scorer import TextScorer
@@ -241,7 +241,7 @@ class RemoteScorer:
         self.batch_tokens = context_length * _PARALLEL
         self._engine, self._served = engine, served
 
-    def log_probabilities(self, rows: "Sequence[Row]") -> "list[NDArray[np.float64]]":
+    def log_probabilities(self, rows: "Sequence[ScoredRow]") -> "list[NDArray[np.float64]]":
         """The natural logarithms for ids[first:] of every row; several rows at once.
 
         Raises:
@@ -250,7 +250,7 @@ class RemoteScorer:
         with ThreadPoolExecutor(_PARALLEL) as pool:
             return list(pool.map(self._row, rows))
 
-    def _row(self, row: "Row") -> "NDArray[np.float64]":
+    def _row(self, row: "ScoredRow") -> "NDArray[np.float64]":
         import numpy as np
 
         body = {"model": self._served, "prompt": list(row.ids), "max_tokens": 1, "echo": True}

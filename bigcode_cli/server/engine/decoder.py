@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bigcode_cli.server.engine.prefills import Prefills
 from bigcode_cli.server.engine.prefix_tree import PrefixTree
 from bigcode_cli.server.engine.thread import Engine, Ticket
+from gpt_bigcode.backends.interfaces import StepDecoderWrapper
 
 if TYPE_CHECKING:
     from gpt_bigcode.backends.interfaces import BlockDecoder, Logits
@@ -48,8 +49,10 @@ class Reuse:
     keep: bool = True
 
 
-class ServedDecoder:
+class ServedDecoder(StepDecoderWrapper):
     """A `gpt_bigcode` StepDecoder for one request."""
+
+    _decoder: "BlockDecoder"
 
     def __init__(
         self, decoder: "BlockDecoder", engine: Engine, ticket: Ticket, reuse: Reuse
@@ -62,30 +65,10 @@ class ServedDecoder:
             ticket: the request.
             reuse: what of other requests counts.
         """
+        super().__init__(copy(decoder))
         self.reused_tokens = 0
-        self._decoder = copy(decoder)
         self._engine, self._ticket, self._reuse = engine, ticket, reuse
         self._together, self._rows, self._turn = decoder.exact_steps, 1, 0
-
-    @property
-    def context_length(self) -> int:
-        """The most tokens that a row may have."""
-        return self._decoder.context_length
-
-    @property
-    def vocabulary_size(self) -> int:
-        """V."""
-        return self._decoder.vocabulary_size
-
-    @property
-    def guess_cost(self) -> float:
-        """What one more token of `append` costs, in steps of `decode`."""
-        return self._decoder.guess_cost
-
-    @property
-    def exact_steps(self) -> bool:
-        """Whether `append` gives, bit for bit, what `decode` gives token by token."""
-        return self._decoder.exact_steps
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> "Logits":
         """Forget everything and read one row per prompt. [B, V]."""

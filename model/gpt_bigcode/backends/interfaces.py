@@ -12,7 +12,7 @@ LogProbabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoredRow:
     """Tokens of one window.
 
     Attributes:
@@ -24,12 +24,12 @@ class Row:
     first: int
 
 
-class Scorer(Protocol):
-    """A model that tells how likely given tokens are."""
+class Engine(Protocol):
+    """What computes a model, whatever it is asked for."""
 
     @property
     def context_length(self) -> int:
-        """The most tokens that it takes at once."""
+        """The most tokens that a row may have."""
         ...
 
     @property
@@ -37,12 +37,16 @@ class Scorer(Protocol):
         """V."""
         ...
 
+
+class Scorer(Engine, Protocol):
+    """A model that tells how likely given tokens are."""
+
     @property
     def batch_tokens(self) -> int:
         """How many tokens are best computed together."""
         ...
 
-    def log_probabilities(self, rows: Sequence[Row]) -> list[LogProbabilities]:
+    def log_probabilities(self, rows: Sequence[ScoredRow]) -> list[LogProbabilities]:
         """The natural logarithms for ids[first:] of every row, in order.
 
         What a row gets does not depend on the others, to rounding.
@@ -53,18 +57,8 @@ class Scorer(Protocol):
         ...
 
 
-class Labeler(Protocol):
+class Labeler(Engine, Protocol):
     """A model with a classification head; its rows have 1 to `context_length` ids."""
-
-    @property
-    def context_length(self) -> int:
-        """The most tokens that it takes at once."""
-        ...
-
-    @property
-    def vocabulary_size(self) -> int:
-        """V."""
-        ...
 
     @property
     def label_count(self) -> int:
@@ -91,18 +85,8 @@ class Labeler(Protocol):
         ...
 
 
-class Decoder(Protocol):
+class Decoder(Engine, Protocol):
     """A model that takes rows of tokens and gives the logits of the next token of each."""
-
-    @property
-    def context_length(self) -> int:
-        """The most tokens that a row may have."""
-        ...
-
-    @property
-    def vocabulary_size(self) -> int:
-        """V."""
-        ...
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Logits:
         """Forget everything and prefill one row per prompt; lengths may differ. [B, V]."""
@@ -193,3 +177,52 @@ class BlockDecoder(StepDecoder, Protocol):
     def block(self, index: int) -> bytes:
         """The keys and values of a whole block of the only row."""
         ...
+
+
+class DecoderWrapper:
+    """A decoder around another; a subclass says what is different."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+
+    @property
+    def context_length(self) -> int:
+        """See `Engine`."""
+        return self._decoder.context_length
+
+    @property
+    def vocabulary_size(self) -> int:
+        """See `Engine`."""
+        return self._decoder.vocabulary_size
+
+    def select_rows(self, rows: Sequence[int]) -> None:
+        """See `Decoder`."""
+        self._decoder.select_rows(rows)
+
+
+class StepDecoderWrapper(DecoderWrapper):
+    """A `StepDecoder` around another; a subclass says what is different."""
+
+    _decoder: StepDecoder
+
+    @property
+    def exact_steps(self) -> bool:
+        """See `StepDecoder`."""
+        return self._decoder.exact_steps
+
+    @property
+    def guess_cost(self) -> float:
+        """See `StepDecoder`."""
+        return self._decoder.guess_cost
+
+    def decode(self, tokens: Sequence[int]) -> Logits:
+        """See `Decoder`."""
+        return self._decoder.decode(tokens)
+
+    def append(self, tokens: Sequence[int]) -> Logits:
+        """See `StepDecoder`."""
+        return self._decoder.append(tokens)
+
+    def truncate(self, length: int) -> None:
+        """See `StepDecoder`."""
+        self._decoder.truncate(length)

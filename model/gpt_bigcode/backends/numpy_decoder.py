@@ -19,23 +19,19 @@ import numpy as np
 from gpt_bigcode.backends.numpy_tensors import (
     BLOCK_TOKENS,
     Floats,
-    Row,
+    KVRow,
     half_blocks,
     read_weights,
     same_numbers,
     unwarned,
 )
-from gpt_bigcode.checkpoint.tensor_index import (
-    CONFIG_FILE,
-    HEAD,
-    Task,
-    find_tensors,
-)
+from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, HEAD, Task, find_tensors
 from gpt_bigcode.config import ACTIVATIONS, GPTBigCodeConfig
 from gpt_bigcode.errors import ContextError, InputError
 from gpt_bigcode.hardware import processor_name
 
 Result = TypeVar("Result")
+Parts = Sequence[Sequence[int]]
 _CHUNK_TOKENS = 512  # of a row by itself: threads that share Python's lock do more without it
 _SCORES_AT_ONCE = 1 << 18  # 1 MiB: few calls, and scores that stay near the core
 _GUESS_COST = 0.45  # products of single rows stay exact, and only the weights are read once
@@ -97,7 +93,7 @@ class NumpyDecoder:
         self._weights = weights
         self._activation = _FUNCTIONS[ACTIVATIONS[config.activation_function]]
         self._scale = np.float32(config.head_dim**-0.5 if config.scale_attn_weights else 1.0)
-        self._rows: list[Row] = []
+        self._rows: list[KVRow] = []
         self._stepwise = False  # compute each token of a pass as if it came alone
 
     @classmethod
@@ -142,7 +138,7 @@ class NumpyDecoder:
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Floats:
         """Forget everything and prefill one row per prompt, equal ones once. [B, V]."""
-        read: dict[tuple[int, ...], tuple[Row, Floats]] = {}
+        read: dict[tuple[int, ...], tuple[KVRow, Floats]] = {}
         for prompt in map(tuple, prompts):
             if prompt not in read:
                 row = self._empty_row()
@@ -233,10 +229,10 @@ class NumpyDecoder:
         """Keep only these rows, in this order."""
         self._rows = [self._rows[row] for row in rows]
 
-    def _empty_row(self) -> Row:
+    def _empty_row(self) -> KVRow:
         config = self.config
         shape = (config.n_layer, 2, config.kv_heads, 0, config.head_dim)
-        return Row(np.empty(shape, np.float32))
+        return KVRow(np.empty(shape, np.float32))
 
     def map_states(
         self, ids: Sequence[int], use: Callable[[int, Floats], Result], *, threads: int = 1
@@ -251,7 +247,7 @@ class NumpyDecoder:
             threads: how many parts are computed in parallel; the numbers do not depend on it.
         """
 
-        def read(part: Row, tokens: Sequence[int]) -> Result:
+        def read(part: KVRow, tokens: Sequence[int]) -> Result:
             return use(part.length, self._read([part], [tokens]))
 
         parts = [ids[at : at + _CHUNK_TOKENS] for at in range(0, len(ids), _CHUNK_TOKENS)]
@@ -279,10 +275,10 @@ class NumpyDecoder:
         """A tensor by its name without the trunk's prefix; None if there is none."""
         return self._weights.get(name)
 
-    def _read_prompt(self, row: Row, prompt: Sequence[int]) -> Floats:
+    def _read_prompt(self, row: KVRow, prompt: Sequence[int]) -> Floats:
         """Read what the row does not hold yet; the logits after the last token, [1, V]."""
 
-        def read(part: Row, tokens: Sequence[int]) -> Floats:
+        def read(part: KVRow, tokens: Sequence[int]) -> Floats:
             return self._read([part], [tokens], last=True)
 
         parts = half_blocks(prompt, row.length)
@@ -290,7 +286,7 @@ class NumpyDecoder:
 
     @unwarned
     def _read(
-        self, rows: Sequence[Row], new: Sequence[Sequence[int]], *, last: bool = False
+        self, rows: Sequence[KVRow], new: Sequence[Sequence[int]], *, last: bool = False
     ) -> Floats:
         """Read the new tokens of every row; their states, one row after the other, [T, E].
 
@@ -320,7 +316,13 @@ class NumpyDecoder:
         return np.asarray(hidden)
 
     def _attention(
-        self, hidden: Floats, layer: int, rows: Sequence[Row], edges: Sequence[int], *, ends: bool
+        self,
+        hidden: Floats,
+        layer: int,
+        rows: Sequence[KVRow],
+        edges: Sequence[int],
+        *,
+        ends: bool,
     ) -> Floats:
         """Causal self-attention of all rows' new tokens, [T, E]; with `ends` of the last ones."""
         config, size = self.config, self.config.head_dim
@@ -386,10 +388,7 @@ class NumpyDecoder:
 
 
 def _read_parts(
-    read: Callable[[Row, Sequence[int]], Result],
-    row: Row,
-    parts: Sequence[Sequence[int]],
-    threads: int,
+    read: Callable[[KVRow, Sequence[int]], Result], row: KVRow, parts: Parts, threads: int
 ) -> list[Result]:
     """See `numpy_threads.read_parts`; a single part or thread needs none of it."""
     if min(threads, len(parts)) <= 1:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_bigcode.backends.interfaces import Logits, LogProbabilities, Row
+from gpt_bigcode.backends.interfaces import Logits, LogProbabilities, ScoredRow
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.numpy_tensors import Floats, unwarned
 from gpt_bigcode.checkpoint.tensor_index import HEADS, Task
@@ -28,14 +28,10 @@ _LOGITS_AT_ONCE = 1 << 22
 _ROWS_A_THREAD = 2  # of the longest; where they are shorter, no thread waits for another
 
 
-class NumpyScorer:
-    """Scores with a `NumpyDecoder`, each row by itself, on several threads.
+class _OnDecoder:
+    """What uses a `NumpyDecoder` on several threads."""
 
-    Windows are long enough to fill its matrix products. Rows that share nothing give exactly the
-    same numbers alone and in a batch.
-    """
-
-    def __init__(self, decoder: NumpyDecoder, *, threads: int = 1) -> None:
+    def __init__(self, decoder: NumpyDecoder, threads: int) -> None:
         self._decoder, self._threads = decoder, threads
 
     @property
@@ -48,18 +44,29 @@ class NumpyScorer:
         """V."""
         return self._decoder.vocabulary_size
 
+
+class NumpyScorer(_OnDecoder):
+    """Scores with a `NumpyDecoder`, each row by itself, on several threads.
+
+    Windows are long enough to fill its matrix products. Rows that share nothing give exactly the
+    same numbers alone and in a batch.
+    """
+
+    def __init__(self, decoder: NumpyDecoder, *, threads: int = 1) -> None:
+        super().__init__(decoder, threads)
+
     @property
     def batch_tokens(self) -> int:
         """Enough for every thread; with one, waiting would only delay the first results."""
         return 1 if self._threads == 1 else _ROWS_A_THREAD * self._threads * self.context_length
 
-    def log_probabilities(self, rows: Sequence[Row]) -> list[LogProbabilities]:
+    def log_probabilities(self, rows: Sequence[ScoredRow]) -> list[LogProbabilities]:
         """See `Scorer`."""
         if len(rows) == 1:  # nothing else to do for the other threads
             return [self._score(rows[0], self._threads)]
         return _compute_rows(self._score, rows, self._threads)
 
-    def _score(self, row: Row, threads: int = 1) -> LogProbabilities:
+    def _score(self, row: ScoredRow, threads: int = 1) -> LogProbabilities:
         targets = np.asarray(row.ids[row.first :], np.int64)
         scored = np.empty(len(targets))
 
@@ -104,27 +111,17 @@ def _finite(scored: LogProbabilities) -> LogProbabilities:
 _TOKENS_A_THREAD = 4096
 
 
-class NumpyLabeler:
+class NumpyLabeler(_OnDecoder):
     """Labels with the trunk of a `NumpyDecoder`, each row by itself, on several threads."""
 
     def __init__(self, decoder: NumpyDecoder, task: Task, *, threads: int = 1) -> None:
-        self._decoder, self._threads = decoder, threads
+        super().__init__(decoder, threads)
         weight = decoder.weight(f"{HEADS[task]}.weight")
         if weight is None:
             raise CheckpointMismatchError(f"no {HEADS[task]}.weight")
         self._weight = weight
         bias = decoder.weight(f"{HEADS[task]}.bias")
         self._bias = np.zeros(len(weight), np.float32) if bias is None else bias
-
-    @property
-    def context_length(self) -> int:
-        """The most tokens that it takes at once."""
-        return self._decoder.context_length
-
-    @property
-    def vocabulary_size(self) -> int:
-        """V."""
-        return self._decoder.vocabulary_size
 
     @property
     def label_count(self) -> int:

@@ -61,15 +61,15 @@ def same_numbers(first: StoredTensor, second: StoredTensor) -> bool:
     return np.array_equal(data(first), data(second))
 
 
-class Row:
+class KVRow:
     """One text's keys and values, [L, 2, K, capacity, D], and how many tokens they hold."""
 
     def __init__(self, store: Floats, length: int = 0) -> None:
         self.store, self.length = store, length
 
-    def copy(self) -> "Row":
+    def copy(self) -> "KVRow":
         """The same in memory of its own."""
-        return Row(self.store.copy(), self.length)
+        return KVRow(self.store.copy(), self.length)
 
     def reserve(self, tokens: int) -> None:
         """Grow to at least `tokens` tokens."""

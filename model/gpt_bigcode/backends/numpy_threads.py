@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock, Thread
 from typing import TypeVar
 
-from gpt_bigcode.backends.numpy_tensors import Floats, Row
+from gpt_bigcode.backends.numpy_tensors import Floats, KVRow
 
 Input = TypeVar("Input")
 Result = TypeVar("Result")
@@ -24,10 +24,10 @@ class _StoppedError(Exception):
     """Another chunk failed."""
 
 
-class _Chunk(Row):
+class _Chunk(KVRow):
     """A part of a row that has room for all; in each layer it waits for the parts before it."""
 
-    def __init__(self, row: Row, start: int, before: "_Chunk | None") -> None:
+    def __init__(self, row: KVRow, start: int, before: "_Chunk | None") -> None:
         super().__init__(row.store, start)
         self._before = before
         self._stopped = False
@@ -37,7 +37,7 @@ class _Chunk(Row):
             lock.acquire()
 
     def put(self, layer: int, both: Floats) -> None:
-        """See `Row`.
+        """See `KVRow`.
 
         Raises:
             _StoppedError: a chunk before this one failed.
@@ -62,8 +62,8 @@ class _Chunk(Row):
 
 
 def read_parts(
-    read: Callable[[Row, Sequence[int]], Result],
-    row: Row,
+    read: Callable[[KVRow, Sequence[int]], Result],
+    row: KVRow,
     parts: Sequence[Sequence[int]],
     threads: int,
 ) -> list[Result]:
@@ -92,7 +92,7 @@ def read_parts(
 
 
 def _read_side_by_side(
-    read: Callable[[Row, Sequence[int]], Result],
+    read: Callable[[KVRow, Sequence[int]], Result],
     parts: Sequence[tuple[_Chunk, Sequence[int]]],
     threads: int,
 ) -> list[Result]:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self, TypeAlias, Unpack, cast
+from typing import Generic, Self, TypeAlias, TypeVar, Unpack, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gpt_bigcode.backends.devices import choose_device, memory_errors, set_threads
-from gpt_bigcode.backends.interfaces import Decoder, Logits, LogProbabilities, Row
+from gpt_bigcode.backends.interfaces import Decoder, Logits, LogProbabilities, ScoredRow
 from gpt_bigcode.backends.numpy_heads import check_rows, finite
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.backends.torch_loading import load_computable
@@ -25,22 +25,18 @@ from gpt_bigcode.modeling.heads import (
 
 _LOGITS_AT_ONCE = 1 << 22
 _BATCH_TOKENS, _GPU_BATCH_TOKENS = 2048, 16_384
+Classifier: TypeAlias = GPTBigCodeForSequenceClassification | GPTBigCodeForTokenClassification
+Model = TypeVar("Model", bound=GPTBigCodeForCausalLM | Classifier)
+
 _PADDING = 0  # any id: causal attention does not see it from the tokens before
 
 
-class TorchScorer:
-    """Reads rows as one batch, padded on the right, and applies the head to what is scored."""
+class _BatchedModel(Generic[Model]):
+    """A model that reads rows as one batch."""
 
-    def __init__(self, model: GPTBigCodeForCausalLM) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
         self._device = model.transformer.wte.weight.device
-
-    @classmethod
-    def of(cls, decoder: Decoder) -> Self:
-        """The scorer that shares a decoder's model."""
-        if not isinstance(decoder, TorchDecoder):
-            raise TypeError(f"{type(decoder).__name__} has no PyTorch model")
-        return cls(decoder.model)
 
     @property
     def context_length(self) -> int:
@@ -57,9 +53,20 @@ class TorchScorer:
         """How many tokens are best computed together."""
         return _GPU_BATCH_TOKENS if self._device.type == "cuda" else _BATCH_TOKENS
 
+
+class TorchScorer(_BatchedModel[GPTBigCodeForCausalLM]):
+    """Reads rows as one batch, padded on the right, and applies the head to what is scored."""
+
+    @classmethod
+    def of(cls, decoder: Decoder) -> Self:
+        """The scorer that shares a decoder's model."""
+        if not isinstance(decoder, TorchDecoder):
+            raise TypeError(f"{type(decoder).__name__} has no PyTorch model")
+        return cls(decoder.model)
+
     @torch.inference_mode()
-    def log_probabilities(self, rows: Sequence[Row]) -> list[LogProbabilities]:
-        """See `scorers.Scorer`.
+    def log_probabilities(self, rows: Sequence[ScoredRow]) -> list[LogProbabilities]:
+        """See `interfaces.Scorer`.
 
         Raises:
             MemoryLimitError: the rows do not fit; NonFiniteError: NaN or infinity.
@@ -74,7 +81,7 @@ class TorchScorer:
                 for place, row in enumerate(rows)
             ]
 
-    def _score(self, states: Tensor, row: Row) -> LogProbabilities:
+    def _score(self, states: Tensor, row: ScoredRow) -> LogProbabilities:
         """[T, E] -> [T]."""
         targets = torch.tensor(list(row.ids[row.first :]), device=self._device)
         size = max(_LOGITS_AT_ONCE // self.vocabulary_size, 1)
@@ -100,15 +107,8 @@ def _log_softmax(logits: Tensor, targets: Tensor) -> Tensor:
     return chosen.double() - total.log()
 
 
-Classifier: TypeAlias = GPTBigCodeForSequenceClassification | GPTBigCodeForTokenClassification
-
-
-class TorchLabeler:
+class TorchLabeler(_BatchedModel[Classifier]):
     """Reads rows as one batch, padded on the right; each ends where its own ids end."""
-
-    def __init__(self, model: Classifier) -> None:
-        self._model = model
-        self._device = model.transformer.wte.weight.device
 
     @classmethod
     def load(cls, directory: Path, *, task: Task, **options: Unpack[EngineOptions]) -> Self:
@@ -129,35 +129,20 @@ class TorchLabeler:
         return cls(cast("Classifier", model))
 
     @property
-    def context_length(self) -> int:
-        """The most tokens that it takes at once."""
-        return self._model.config.n_positions
-
-    @property
-    def vocabulary_size(self) -> int:
-        """V, padding rows of the token table included."""
-        return self._model.config.vocab_size
-
-    @property
     def label_count(self) -> int:
         """C."""
         return self._model.config.label_count
 
-    @property
-    def batch_tokens(self) -> int:
-        """How many tokens are best computed together."""
-        return _GPU_BATCH_TOKENS if self._device.type == "cuda" else _BATCH_TOKENS
-
     @torch.inference_mode()
     def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """See `labelers.Labeler`."""
+        """See `interfaces.Labeler`."""
         states = self._states(rows, last=True)[:, 0]
         half = states.dtype is torch.float16
         return [finite(logits, float16=half) for logits in self._head(states)]
 
     @torch.inference_mode()
     def token_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """See `labelers.Labeler`."""
+        """See `interfaces.Labeler`."""
         states = self._states(rows)
         half = states.dtype is torch.float16
         return [

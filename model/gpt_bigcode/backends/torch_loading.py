@@ -12,9 +12,9 @@ from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import DeviceError
 from gpt_bigcode.hardware import (
     QUANTIZED,
-    Choice,
     LoadingPolicy,
     Precision,
+    PrecisionChoice,
     Processor,
     available_memory_bytes,
     choose_for_processor,
@@ -66,7 +66,7 @@ def load_computable(
 
 def _choose(
     name: str, target: torch.device, config: GPTBigCodeConfig, policy: LoadingPolicy
-) -> Choice:
+) -> PrecisionChoice:
     """Raises DeviceError for a precision that is not there."""
     if name not in set(Precision):
         raise DeviceError(f"precision: {name!r} is not one of {', '.join(Precision)}")
@@ -78,7 +78,7 @@ def _choose(
             )
         reason = "as asked" if name != "auto" else "what this device multiplies best"
         dtype = str(choose_precision(name, target)).removeprefix("torch.")
-        return Choice(Precision(dtype), reason)
+        return PrecisionChoice(Precision(dtype), reason)
     processor = Processor(
         flags=cpu_flags(), int8=has_int8(), int4=has_int4(), free_bytes=available_memory_bytes()
     )

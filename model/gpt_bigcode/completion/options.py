@@ -11,7 +11,7 @@ from math import exp, inf
 from typing import TYPE_CHECKING, Any, Self
 
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.errors import ConfigError, OptionError
+from gpt_bigcode.errors import ConfigError, OptionError, parse_choice
 from gpt_bigcode.stopping.text_stop import FinishReason, Scope
 
 if TYPE_CHECKING:
@@ -42,10 +42,7 @@ class InfillOrder(StrEnum):
         Raises:
             OptionError: there is none.
         """
-        try:
-            return cls(name)
-        except ValueError:
-            raise OptionError(f"order: {name!r} is not one of {', '.join(cls)}") from None
+        return parse_choice(cls, name, option="order")
 
     @classmethod
     def of(cls, config: GPTBigCodeConfig) -> Self:

@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 
-from gpt_bigcode.backends.interfaces import BlockDecoder, Logits
+from gpt_bigcode.backends.interfaces import BlockDecoder, Logits, StepDecoderWrapper
 from gpt_bigcode.checkpoint.tensor_index import weights_id
 from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.storage.disk_cache import DiskCache
@@ -32,8 +32,10 @@ def prefix_cache(folder: Path, *, limit_bytes: int = _LIMIT_BYTES) -> DiskCache:
     return DiskCache(path=folder.absolute(), suffix=".kv", limit_bytes=limit_bytes)
 
 
-class PrefixDecoder:
+class PrefixDecoder(StepDecoderWrapper):
     """A decoder that begins a prompt of one row with what is kept of it; `save` keeps the rest."""
+
+    _decoder: BlockDecoder
 
     def __init__(
         self,
@@ -51,8 +53,9 @@ class PrefixDecoder:
             weights: the `weights_id` of its weights.
             least_seconds: a block that is read faster than this is not kept.
         """
+        super().__init__(decoder)
         self.reused_tokens = 0
-        self._decoder, self._cache, self._weights = decoder, cache, weights
+        self._cache, self._weights = cache, weights
         self._least_seconds = least_seconds
         self._new: list[tuple[int, str]] = []  # blocks that are not kept yet
 
@@ -63,26 +66,6 @@ class PrefixDecoder:
             return cls(decoder, prefix_cache(folder), weights_id(checkpoint))
         except UnreadableFileError:
             return None
-
-    @property
-    def context_length(self) -> int:
-        """The most tokens that a row may have."""
-        return self._decoder.context_length
-
-    @property
-    def vocabulary_size(self) -> int:
-        """V."""
-        return self._decoder.vocabulary_size
-
-    @property
-    def exact_steps(self) -> bool:
-        """Whether `append` gives, bit for bit, what `decode` gives token by token."""
-        return self._decoder.exact_steps
-
-    @property
-    def guess_cost(self) -> float:
-        """What one more token of `append` costs, in steps of `decode`."""
-        return self._decoder.guess_cost
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Logits:
         """Forget everything and read one row per prompt. [B, V]."""
@@ -113,22 +96,6 @@ class PrefixDecoder:
             self._cache.put(name, self._decoder.block(index))
         if new:
             self._cache.trim()
-
-    def decode(self, tokens: Sequence[int]) -> Logits:
-        """Append one token to each row. [B, V]."""
-        return self._decoder.decode(tokens)
-
-    def append(self, tokens: Sequence[int]) -> Logits:
-        """Append T tokens to the only row. [T, V]."""
-        return self._decoder.append(tokens)
-
-    def truncate(self, length: int) -> None:
-        """Forget all tokens of the only row after the first `length`."""
-        self._decoder.truncate(length)
-
-    def select_rows(self, rows: Sequence[int]) -> None:
-        """Keep only these rows, in this order."""
-        self._decoder.select_rows(rows)
 
     def _names(self, prompt: Sequence[int]) -> list[str]:
         """One for each whole block before the prompt's last token, which is always read."""

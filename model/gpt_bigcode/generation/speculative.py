@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gpt_bigcode.backends.interfaces import Decoder, Logits, StepDecoder
+from gpt_bigcode.backends.interfaces import Decoder, DecoderWrapper, Logits, StepDecoder
 from gpt_bigcode.generation.loop import Sampler
 
 LONGEST_DRAFT = 8
@@ -217,8 +217,10 @@ def look_ahead(
     return SpeculativeDecoder(decoder, sampler=sampler, max_tokens=max_tokens, drafter=drafter)
 
 
-class SpeculativeDecoder:
+class SpeculativeDecoder(DecoderWrapper):
     """A decoder that looks ahead, for one row; several rows are decoded plainly."""
+
+    _decoder: StepDecoder
 
     def __init__(
         self,
@@ -236,8 +238,9 @@ class SpeculativeDecoder:
             max_tokens: the most tokens that will be asked for.
             drafter: guesses at once; default: a `PromptLookup`, which has to earn its guesses.
         """
+        super().__init__(decoder)
         self.drafted = self.accepted = 0
-        self._decoder, self._sampler, self._max_tokens = decoder, sampler, max_tokens
+        self._sampler, self._max_tokens = sampler, max_tokens
         self._drafter = drafter or PromptLookup()
         self._acceptance = Acceptance()
         self._settles = sampler.greedy and not decoder.exact_steps
@@ -257,16 +260,6 @@ class SpeculativeDecoder:
     def counts(self) -> dict[str, int]:
         """How many tokens were guessed, and how many of them were right."""
         return {"drafted_tokens": self.drafted, "accepted_tokens": self.accepted}
-
-    @property
-    def context_length(self) -> int:
-        """The most tokens that a row may have."""
-        return self._decoder.context_length
-
-    @property
-    def vocabulary_size(self) -> int:
-        """V."""
-        return self._decoder.vocabulary_size
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Logits:
         """Forget everything and prefill one row per prompt. [B, V]."""
@@ -294,10 +287,6 @@ class SpeculativeDecoder:
             self._close()
             logits = self._step(token)
         return self._settle(logits)[None]
-
-    def select_rows(self, rows: Sequence[int]) -> None:
-        """Keep only these rows, in this order."""
-        self._decoder.select_rows(rows)
 
     def _step(self, token: int) -> Logits:
         """Read a token and what may follow it; the logits after the token, [V]."""

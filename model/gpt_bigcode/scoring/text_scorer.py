@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from typing import Self, Unpack
 
-from gpt_bigcode.backends.interfaces import LogProbabilities, Row, Scorer
+from gpt_bigcode.backends.interfaces import LogProbabilities, ScoredRow, Scorer
 from gpt_bigcode.loading import LoadOptions, load_parts, open_scorer
 from gpt_bigcode.scoring.options import LineScore, Score, ScoreOptions, TokenScores
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
@@ -106,7 +106,7 @@ class TextScorer:
 
     def _compute(self, windows: Sequence[WindowTokens]) -> list[LogProbabilities]:
         return self.scorer.log_probabilities(
-            [Row(tokens.ids, tokens.used.start) for tokens in windows]
+            [ScoredRow(tokens.ids, tokens.used.start) for tokens in windows]
         )
 
 

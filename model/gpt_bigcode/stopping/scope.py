@@ -43,7 +43,7 @@ class _Frame:
     closing: int = 0
 
 
-class _Place(Enum):
+class _LineState(Enum):
     """Where in a line the reader is."""
 
     START = 1  # in the whitespace and the word that decide whether the line is inside
@@ -64,7 +64,7 @@ class ScopeRule:
         self._before: _Before | None = before
         self._syntax, self._reader = before.syntax, before.reader
         self._line = before.lines[-1]
-        self._place = _Place.LINE if self._line.strip() else _Place.START
+        self._place = _LineState.LINE if self._line.strip() else _LineState.START
         self._frame = _first_frame(scope, before)
         self._line_depth, self._line_quoted = before.depths[-1], self._reader.quoted
         self._word = ""
@@ -81,13 +81,13 @@ class ScopeRule:
             cut = read(char)
             if cut is not None:
                 return cut
-        whole = self._place is _Place.LINE or self._scope is Scope.LINE
+        whole = self._place is _LineState.LINE or self._scope is Scope.LINE
         self.safe = self._seen if whole else self._keep
         return None
 
     def close(self) -> Cut | None:
         """See `text_stop.Watcher`; a line's first word is judged though nothing follows it."""
-        ends = self._place is _Place.CLOSED or (bool(self._word) and not self._enters_line())
+        ends = self._place is _LineState.CLOSED or (bool(self._word) and not self._enters_line())
         return Cut(self._seen, self._keep) if ends and self._scope is not Scope.LINE else None
 
     def _read_line_scope(self, char: str) -> Cut | None:
@@ -100,17 +100,21 @@ class ScopeRule:
     def _read(self, char: str) -> Cut | None:
         """One character of a block or function."""
         self._seen += 1
-        if self._place is _Place.CLOSED:
+        if self._place is _LineState.CLOSED:
             if char not in _AFTER_BRACKET:
                 return Cut(self._seen, self._keep)
             self._keep = self._seen
             return None
-        if self._place is _Place.START and self._completes_word(char) and not self._enters_line():
+        if (
+            self._place is _LineState.START
+            and self._completes_word(char)
+            and not self._enters_line()
+        ):
             return Cut(self._seen, self._keep)
         self._reader.feed(char)
         closing = self._frame.closing if self._frame else 0
         if char in _BRACKETS and self._reader.depth < closing:
-            self._place, self._keep = _Place.CLOSED, self._seen
+            self._place, self._keep = _LineState.CLOSED, self._seen
         self._line += char
         return self._end_line() if char == "\n" else None
 
@@ -125,7 +129,7 @@ class ScopeRule:
     def _enters_line(self) -> bool:
         """Whether the line that begins with `_word` is inside the scope."""
         word, self._word = self._word, ""
-        self._place = _Place.LINE
+        self._place = _LineState.LINE
         indent = _indent(self._line)
         if self._before is not None and self._frame is None:
             # The first line that is written says how deep the cursor is.
@@ -163,8 +167,8 @@ class ScopeRule:
         if self._frame is None and is_function_header(line, self._syntax):
             self._frame = _function_frame(line, self._line_depth, self._syntax)
             self._before = None
-        if self._place is not _Place.CLOSED:
-            self._place = _Place.START
+        if self._place is not _LineState.CLOSED:
+            self._place = _LineState.START
         self._line_depth, self._line_quoted = self._reader.depth, self._reader.quoted
         return None
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
-from gpt_bigcode.errors import OptionError
+from gpt_bigcode.errors import parse_choice
 
 if TYPE_CHECKING:
     from gpt_bigcode.stopping.scope import ScopeRule
@@ -54,10 +54,7 @@ class Scope(StrEnum):
         Raises:
             OptionError: there is none.
         """
-        try:
-            return cls(name)
-        except ValueError:
-            raise OptionError(f"until: {name!r} is not one of {', '.join(cls)}") from None
+        return parse_choice(cls, name, option="until")
 
 
 @dataclass(frozen=True)
