@@ -156,6 +156,7 @@ complete -c bigcode -n '__fish_seen_subcommand_from score' -l help -s h -d 'Show
 complete -c bigcode -n '__fish_seen_subcommand_from classify' -l model -s m -r -F -a '(__bigcode_names)' -d 'The model: a built-in name, a folder, or a downloaded repository. The setting is called classify-model. [default: pocket-languages, built in]'
 complete -c bigcode -n '__fish_seen_subcommand_from classify' -l top -x -d 'Show the N most likely labels. [default: the predicted ones, or all in JSON; 1 to 10000]'
 complete -c bigcode -n '__fish_seen_subcommand_from classify' -l windows -d 'Also report each window of a long file.'
+complete -c bigcode -n '__fish_seen_subcommand_from classify' -l names -d 'Let file names decide between labels that are close.'
 complete -c bigcode -n '__fish_seen_subcommand_from classify' -l expect -x -a 'Batch C Haskell INI JSON Java JavaScript Kotlin Lua Makefile Markdown OCaml C# Objective-C PHP Perl Plain\ text PowerShell Protocol\ Buffers Python Ruby Rust SQL C++ Shell Swift TOML TypeScript XML YAML reStructuredText CMake CSS Diff Dockerfile Go HTML' -d 'Exit with status 1 if a file has another label. Repeatable: any of them passes. `bigcode models show` lists the labels; case is ignored.'
 complete -c bigcode -n '__fish_seen_subcommand_from classify' -l min-score -x -d 'Exit with status 1 if the label of a file has a lower score. [0 to 1]'
 complete -c bigcode -n '__fish_seen_subcommand_from classify' -l strict -d 'Exit with status 3 if a file was skipped or nothing was compared.'

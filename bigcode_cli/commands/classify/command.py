@@ -32,11 +32,11 @@ def classify(  # noqa: PLR0913  # one dataclass for each group of options
 ) -> None:
     """Detect the programming language of files, or another label that a model was trained on.
 
-    A label with a score below 0.5, or --min-score, is reported as unknown. For multi-label models,
-    every label scoring at least 0.5 is reported; a model with a single output predicts a number.
-    Long files are split into windows; their logits are averaged, weighted by tokens. In folders,
-    hidden files and files that git ignores are skipped. Non-text files are skipped, unless given
-    alone.
+    A label whose score is below the model's threshold, or --min-score, is reported as unknown. For
+    multi-label models, every label scoring at least 0.5 is reported; a model with a single output
+    predicts a number. Long files are split into windows; their logits are averaged, weighted by
+    tokens. In folders, hidden files and files that git ignores are skipped. Non-text files are
+    skipped, unless given alone.
     """
     set_numpy_threads(1)  # the threads take one row each
     found = find_model(classify_model, built_in=BUILT_IN_CLASSIFIER)

@@ -39,6 +39,10 @@ class ClassifyingOptions:
         bool,
         switch("Also report each window of a long file.", "--windows", panel=COMMON),
     ] = False
+    names: Annotated[
+        bool,
+        switch("Let file names decide between labels that are close.", "--names", panel=COMMON),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from bigcode_cli.commands.classify.gates import is_certain
 from bigcode_cli.files.results import Entry, Report
 from bigcode_cli.framework.options import TableFormat
 from bigcode_cli.framework.output import safe, write_table
+from gpt_bigcode.labeling.languages import UNKNOWN
 
 if TYPE_CHECKING:
     from gpt_bigcode.labeling.results import Classification, LabelScores, WindowLabels
@@ -19,8 +20,6 @@ FILE_COLUMNS = (
 )
 WINDOW_COLUMNS = ("path", "start", "end", "tokens", "label", "score")
 NO_LABEL = "no label"
-UNKNOWN = "unknown"
-"""What a file is called where no label has a score that is high enough."""
 
 
 @dataclass(frozen=True, kw_only=True)

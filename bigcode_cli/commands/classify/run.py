@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,16 @@ from bigcode_cli.framework.options import ComputeOptions, KeepingOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import describe_classifier
 from bigcode_cli.models.resolve import Found
+from gpt_bigcode.labeling.languages import by_name
 
 if TYPE_CHECKING:
     from bigcode_cli.files.progress import Progress
     from gpt_bigcode.labeling.description import ClassifierDescription
     from gpt_bigcode.labeling.results import Classification
     from gpt_bigcode.labeling.text_classifier import TextClassifier
+
+NAME_WEIGHT = 20.0
+"""By how much --names multiplies the scores of the labels that a file's name allows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +100,10 @@ class ClassifyRun:
                 fault = FileError.of(text, outcome, alone=len(texts) == 1)
                 yield LabelEntry(path=text.path, fault=fault)
                 continue
-            judgement, certain = gates.judge(outcome), gates.certain_from
+            result = weighed_by_name(outcome, text.path) if self.options.names else outcome
+            judgement, certain = gates.judge(result), gates.certain_from
             yield LabelEntry(
-                path=text.path, result=outcome, judgement=judgement, certain_from=certain
+                path=text.path, result=result, judgement=judgement, certain_from=certain
             )
         if outcomes.found:
             self.notes.detail(f"{outcomes.found} of {len(texts)} files had been classified before")
@@ -122,6 +127,22 @@ class ClassifyRun:
 
         form = StoredForm(_pack, partial(_unpack, model))
         return CachedResults(texts, cache, form, compute, byte_counter(progress))
+
+
+def weighed_by_name(result: "Classification", path: str) -> "Classification":
+    """The same, with more weight for the labels that the file's name allows.
+
+    A name that says nothing, or nothing of this model's labels, changes nothing.
+    """
+    from gpt_bigcode.labeling.results import Problem
+
+    allowed = by_name(path)
+    weights = [NAME_WEIGHT if name in allowed else 1.0 for name in result.names]
+    if result.problem is not Problem.SINGLE_LABEL or max(weights) == 1:
+        return result
+    values = [value * weight for value, weight in zip(result.values, weights, strict=False)]
+    total = sum(values) or 1.0
+    return replace(result, values=tuple(value / total for value in values))
 
 
 def _pack(result: "Classification") -> dict[str, Any]:

@@ -8,8 +8,8 @@ from bigcode_cli.hub.cache_reader import CachedRepository, cache_root
 from bigcode_cli.models.aliases import PublishedModel
 from bigcode_cli.models.describe import BYTES_PER_NUMBER, Description
 from bigcode_cli.models.inventory import Installed, source_of, total_bytes
-from bigcode_cli.models.label_names import aliases_of
 from bigcode_cli.models.resolve import Found
+from gpt_bigcode.labeling.languages import identifiers_of
 
 if TYPE_CHECKING:
     from bigcode_cli.hub.update import CachedRef, Updated
@@ -93,7 +93,7 @@ def facts_of(found: Found, facts: Description) -> dict[str, Any]:
         "tasks": list(facts.tasks),
         "infill_tokens": list(facts.infill_tokens),
         "labels": list(facts.labels),
-        "label_aliases": aliases_of(facts.labels),
+        "label_aliases": identifiers_of(facts.labels),
         "cache_bytes_per_token": {p: facts.cache_bytes_per_token(p) for p in BYTES_PER_NUMBER},
         "memory_bytes": {p: facts.memory_bytes(p) for p in BYTES_PER_NUMBER},
     }
