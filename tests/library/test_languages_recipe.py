@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import re
 import subprocess
 import tarfile
 import tomllib
@@ -14,15 +15,21 @@ import torch
 
 from gpt_bigcode.modeling.heads import GPTBigCodeForSequenceClassification
 from training.corpus import MANIFEST, Document
-from training.languages import cases, licences, snippets, sources
-from training.languages.corpus import LANGUAGE_BYTES, judge, relabelled, within_limits
+from training.languages import cases, embedding, licences, snippets, sources
+from training.languages.corpus import (
+    LANGUAGE_BYTES,
+    judge,
+    relabelled,
+    translated_text,
+    within_limits,
+)
 from training.languages.evaluate import summary
-from training.languages.labels import LABELS
+from training.languages.labels import LABELS, known_label, label_of
 from training.languages.shape import configuration
 from training.languages.snippets import LEAST_TOKENS, RowMaker, draw_snippet
 from training.languages.sources import Kind, Source
 from training.languages.train import loss_of, scores_everywhere
-from training.languages.warmstart import evidence_table
+from training.languages.warmstart import evidence_table, fit_head, within
 from training.train_tokenizer import train as train_tokenizer
 
 PYTHON = "import os\n\n\ndef size(path):\n    return os.path.getsize(path)\n" * 4
@@ -51,8 +58,9 @@ def test_the_loss_asks_at_real_tokens_only() -> None:
     scores = torch.zeros(1, first + 3, len(LABELS))
     scores[0, first : first + 2, 2] = 50.0
     scores[0, :first, 5] = scores[0, first + 2, 5] = 50.0  # too few tokens, and padding
-    assert loss_of(scores, torch.tensor([2]), torch.tensor([first + 2])) < 3
-    assert loss_of(scores, torch.tensor([5]), torch.tensor([first + 2])) > 40
+    places = torch.tensor([first]), torch.tensor([first + 2])
+    assert loss_of(scores, torch.tensor([2]), *places) < 3.5
+    assert loss_of(scores, torch.tensor([5]), *places) > 40
 
 
 def test_evidence_points_to_the_language_that_has_the_token() -> None:
@@ -67,21 +75,113 @@ def test_evidence_points_to_the_language_that_has_the_token() -> None:
 def test_a_batch_is_a_function_of_seed_and_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snippets, "NOISY_ROWS", 0.0)
     monkeypatch.setattr(snippets, "DENSE_SHARE", 0.0)
+    monkeypatch.setattr(snippets, "EMBEDDED_SHARE", 0.0)
     tokenizer = train_tokenizer([PYTHON, SHELL], vocabulary=290)
     records = [
         {"label": "Python", "package": "a", "path": "a.py", "text": PYTHON},
         {"label": "Shell", "package": "b", "path": "b.sh", "text": SHELL},
     ]
     maker = RowMaker(records, tokenizer)
-    ids, labels, lengths = maker.batch(7, 3, (40, 16))
+    ids, labels, firsts, ends = maker.batch(7, 3, (40, 16))
     again = maker.batch(7, 3, (40, 16))
     other = maker.batch(7, 4, (40, 16))
     assert (ids == again[0]).all()
     assert (ids != other[0]).any()
     assert {LABELS[label] for label in labels} == {"Python", "Shell"}
-    assert lengths.min() >= LEAST_TOKENS
-    text = tokenizer.decode([int(i) for i in ids[0, : lengths[0]]])
+    assert ends.min() >= LEAST_TOKENS
+    assert set(firsts) == {LEAST_TOKENS - 1}
+    text = tokenizer.decode([int(i) for i in ids[0, : ends[0]]])
     assert text in (PYTHON if LABELS[labels[0]] == "Python" else SHELL)
+
+
+def test_a_long_literal_keeps_its_hosts_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the row is asked for only where its host can be told."""
+    monkeypatch.setattr(snippets, "NOISY_ROWS", 0.0)
+    monkeypatch.setattr(snippets, "DENSE_SHARE", 0.0)
+    monkeypatch.setattr(snippets, "EMBEDDED_SHARE", 1.0)
+    monkeypatch.setattr(embedding, "GUESTS", ("SQL",))
+    query = "SELECT name, size FROM files WHERE size > 3 ORDER BY size;\n" * 20
+    tokenizer = train_tokenizer([PYTHON, query], vocabulary=290)
+    records = [
+        {"label": "Python", "package": "a", "path": "a.py", "text": PYTHON},
+        {"label": "SQL", "package": "b", "path": "b.sql", "text": query},
+    ]
+    batch = RowMaker(records, tokenizer).batch(7, 3, (40, 200))
+    hosts = [row for row in range(40) if LABELS[batch.labels[row]] == "Python"]
+    assert 10 < len(hosts) < 30
+    for row in hosts:
+        ids = [int(number) for number in batch.ids[row, : batch.ends[row]]]
+        assert "SELECT" in tokenizer.decode(ids)
+        before = tokenizer.decode(ids[: batch.firsts[row]])
+        assert "SELECT" not in before or batch.firsts[row] == LEAST_TOKENS - 1
+        assert re.search(r"\"\"\"|'''", before) is not None
+
+
+def test_other_languages_are_unknown_and_some_are_never_trained_on() -> None:
+    query = "for x in xs\n  print x\n" * 9
+    documents = [
+        Document("p", split, f"old:a{suffix}", query, None)
+        for split in ("train", "validation", "test")
+        for suffix in (".coffee", ".elm")
+    ]
+    told = [(document.split, document.path) for document in relabelled(documents)]
+    assert told == [
+        ("train", "unknown/Elm:a.elm"),
+        ("validation", "unknown/CoffeeScript:a.coffee"),
+        ("test", "unknown/CoffeeScript:a.coffee"),
+    ]
+    assert known_label("unknown/Elm") == LABELS[-1]
+    assert known_label("Go") == "Go"
+
+
+def test_translations_are_natural_text() -> None:
+    catalogue = (
+        'msgid ""\nmsgstr "Language: de\\n"\n\nmsgid "Open"\nmsgstr "\u00d6ffnen"\n\n'
+        'msgid "The file could not be read, so nothing was changed."\n'
+        'msgstr "Die Datei konnte nicht gelesen "\n"werden, also blieb alles, wie es war."\n'
+    )
+    text = "Die Datei konnte nicht gelesen werden, also blieb alles, wie es war."
+    assert translated_text(catalogue) == text
+    assert label_of("po/de.po", text) == "Plain text"
+
+
+def test_a_head_is_fitted_to_features() -> None:
+    torch.manual_seed(1)
+    labels = torch.arange(300) % 3
+    features = torch.eye(4)[labels] + 0.1 * torch.randn(300, 4)
+    head = fit_head(features, labels, torch.zeros(3, 4))
+    assert ((features @ head.T).argmax(dim=1) == labels).all()
+
+
+def test_evidence_of_many_labels_fits_into_a_head() -> None:
+    torch.manual_seed(1)
+    few, directions = within(torch.randn(50, 3), 4)
+    assert few.shape == (50, 3)
+    assert torch.equal(directions, torch.eye(3))
+    evidence = torch.randn(50, 2) @ torch.randn(2, 9)
+    few, directions = within(evidence, 4)
+    assert few.shape == (50, 4)
+    assert torch.allclose(few @ directions.T, evidence, atol=1e-4)
+
+
+def test_missing_packages_are_named_and_cost_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a client of ours that stops at the first package that it does not have."""
+    monkeypatch.setattr(sources, "HOME", tmp_path / "home")
+    client = tmp_path / "npm"
+    client.write_text(
+        "#!/bin/sh\nshift 2\nfor each; do\n  case $each in gone*) exit 1;; esac\n"
+        '  touch "$(echo "$each" | tr @ -).tgz"\ndone\n'
+    )
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    wanted = [
+        Source(Kind.NPM, name, "1", "MIT", "train") for name in ("a", "gone", "b", "gone2", "c")
+    ]
+    missing = sources.fetch(wanted)
+    assert {source.name for source in missing} == {"gone", "gone2"}
+    assert all(sources.archives_of(source) for source in wanted if source not in missing)
 
 
 def test_snippets_are_whole_lines_and_mostly_not_comments() -> None:

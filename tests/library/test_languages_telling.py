@@ -139,5 +139,5 @@ def test_rows_may_lose_their_blank_lines(monkeypatch: pytest.MonkeyPatch) -> Non
     record = {"label": "Markdown", "package": "p", "path": "p.md", "text": MARKDOWN * 5}
     maker = RowMaker([record], tokenizer)
     language = LABELS.index("Markdown")
-    pieces = [maker.piece(language, 60, random.Random(seed)) for seed in range(20)]
+    pieces = [maker.piece(language, 60, random.Random(seed))[0] for seed in range(20)]
     assert all("\n\n" not in tokenizer.decode(piece) for piece in pieces)

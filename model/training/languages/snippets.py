@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from training.languages import telling
-from training.languages.labels import LABELS
+from gpt_bigcode.labeling.languages import UNKNOWN
+from training.languages import embedding, telling
+from training.languages.labels import LABELS, known_label
 from training.languages.sources import HOME
 from training.train_tokenizer import SPECIAL_TOKENS
 
@@ -33,6 +34,10 @@ DENSE_SHARE = 0.5
 # Share of the ids of a row, in every other row, that another id is put for.
 NOISE_SHARE = 0.15
 NOISY_ROWS = 0.5
+# Of the rows of a language with long literals: how many hold a piece of another one.
+EMBEDDED_SHARE = 0.15
+# Rows in no language of the labels, for each of one of them; some are no language at all.
+UNKNOWN_ROWS, NONSENSE_SHARE = 7, 0.2
 LEAST_TOKENS = 8
 SPECIALS = len(SPECIAL_TOKENS)
 SNIPPET_LINES = 3
@@ -57,6 +62,18 @@ def read_records(split: str) -> list[dict[str, str]]:
         return [json.loads(line) for line in stream]
 
 
+class Batch(NamedTuple):
+    """Rows of a step: ids [rows, length]; of each row its label and the places to ask at.
+
+    The language is asked for at the ids first .. end - 1 of a row; all arrays are int64.
+    """
+
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
 class RowMaker:
     """Makes labelled rows; every language comes equally often."""
 
@@ -64,15 +81,36 @@ class RowMaker:
         self.tokenizer = tokenizer
         texts: list[list[str]] = [[] for _ in LABELS]
         for record in records:
-            texts[LABELS.index(record["label"])].append(record["text"])
+            texts[LABELS.index(known_label(record["label"]))].append(record["text"])
         self.texts = texts
         self.languages = [number for number, group in enumerate(texts) if group]
+        # More of what is no label: it is many languages.
+        known = len(LABELS) - 1
+        self.shares = [1 if number < known else UNKNOWN_ROWS for number in self.languages]
         # Between files and bytes: a long file is drawn more often, but not by its full length.
         self.starts: dict[tuple[int, int], NDArray[np.int32]] = {}
         self.weights = [np.cumsum([len(text) ** 0.5 for text in group]) for group in texts]
 
-    def piece(self, language: int, length: int, generator: random.Random) -> list[int]:
-        """At most `length` ids of a file in a language, from a random place on."""
+    def piece(self, language: int, length: int, generator: random.Random) -> tuple[list[int], int]:
+        """At most `length` ids of a file in a language, and from which of them on to ask for it."""
+        part = self.text_from(language, length, generator)
+        shown = 0
+        if LABELS[language] in embedding.HOSTS and generator.random() < EMBEDDED_SHARE:
+            guest = LABELS.index(generator.choice(embedding.GUESTS))
+            if guest != language and self.texts[guest]:
+                inner = self.text_from(guest, length, generator)
+                both = embedding.embed(LABELS[language], part, inner, generator)
+                part = both.text
+                shown = len(self.tokenizer.encode(part[: both.shown]).ids)
+        if generator.random() < DENSE_SHARE:
+            part = "\n".join(line for line in part.split("\n") if line.strip())
+        ids: list[int] = self.tokenizer.encode(part).ids[:length]
+        return self.noisy(ids, generator), shown
+
+    def text_from(self, language: int, length: int, generator: random.Random) -> str:
+        """Enough characters for `length` ids of a file in a language, from a random place on."""
+        if LABELS[language] == UNKNOWN and generator.random() < NONSENSE_SHARE:
+            return embedding.nonsense(generator, length * CHARACTERS_PER_TOKEN)
         ends = self.weights[language]
         place = int(np.searchsorted(ends, generator.random() * ends[-1], side="right"))
         place = min(place, len(ends) - 1)
@@ -82,11 +120,7 @@ class RowMaker:
             start = generator.randrange(len(text))
         elif draw >= FILE_START_SHARE:
             start = self.line_start(language, place, generator)
-        part = text[start : start + length * CHARACTERS_PER_TOKEN]
-        if generator.random() < DENSE_SHARE:
-            part = "\n".join(line for line in part.split("\n") if line.strip())
-        ids: list[int] = self.tokenizer.encode(part).ids[:length]
-        return self.noisy(ids, generator)
+        return text[start : start + length * CHARACTERS_PER_TOKEN]
 
     def line_start(self, language: int, place: int, generator: random.Random) -> int:
         """Where a random line of a file begins; mostly one that could be asked for."""
@@ -108,21 +142,22 @@ class RowMaker:
             for number in ids
         ]
 
-    def batch(self, seed: int, step: int, shape: tuple[int, int]) -> tuple[Any, Any, Any]:
-        """int64 ids [rows, length], labels [rows] and real lengths [rows]; padding is id 0."""
+    def batch(self, seed: int, step: int, shape: tuple[int, int]) -> Batch:
+        """The rows of a step; padding is id 0."""
         rows, length = shape
         generator = random.Random(f"{seed}/{step}")
         ids = np.zeros((rows, length), dtype=np.int64)
-        labels, lengths = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+        labels, firsts, ends = (np.zeros(rows, np.int64) for _ in range(3))
         row = 0
         while row < rows:
-            language = generator.choice(self.languages)
-            piece = self.piece(language, length, generator)
-            if len(piece) >= LEAST_TOKENS:
+            language = generator.choices(self.languages, self.shares)[0]
+            piece, shown = self.piece(language, length, generator)
+            first = max(shown, LEAST_TOKENS - 1)
+            if len(piece) > first:
                 ids[row, : len(piece)] = piece
-                labels[row], lengths[row] = language, len(piece)
+                labels[row], firsts[row], ends[row] = language, first, len(piece)
                 row += 1
-        return ids, labels, lengths
+        return Batch(ids, labels, firsts, ends)
 
 
 def asked_starts(label: str, text: str) -> NDArray[np.int32]:

@@ -18,14 +18,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.output import note
 from training.paths import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 HOME = WORK / "languages"
 MANIFEST = Path(__file__).parents[1] / "languages.toml"
 MAX_FILE_BYTES = 400_000
+FETCHED_AT_ONCE = 24
 # The Debian release whose packages the manifest names.
 RELEASE = "bookworm"
 
@@ -94,19 +96,49 @@ def archives_of(source: Source) -> list[Path]:
     ]
 
 
-def fetch(source: Source) -> None:
-    """Asks the registry's own client for one package at its version."""
-    source.folder.mkdir(parents=True, exist_ok=True)
-    wanted = f"{source.name}={source.version}"
+def fetch(wanted: Sequence[Source]) -> list[Source]:
+    """Asks the registries' own clients for packages at their versions, many in one call.
+
+    Returns:
+        Those that a registry does not have. One missing package costs no other: apt-get goes on
+        with the rest by itself, and of the other clients a call that fails is halved.
+    """
+    missing: list[Source] = []
+    for kind in Kind:
+        group = [source for source in wanted if source.kind is kind]
+        waiting = [group[at : at + FETCHED_AT_ONCE] for at in range(0, len(group), FETCHED_AT_ONCE)]
+        while waiting:
+            batch = waiting.pop()
+            note(f"fetch {kind.value}: {len(batch)} packages, {batch[0].name} first")
+            _fetch_at_once(kind, batch)
+            batch = [source for source in batch if not archives_of(source)]
+            if len(batch) <= 1 or kind in (Kind.DEBIAN, Kind.DEBIAN_SOURCE):
+                missing += batch
+            else:
+                waiting += [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+    return missing
+
+
+def _fetch_at_once(kind: Kind, batch: list[Source]) -> None:
+    """One call of a registry's client, which may fail."""
+    batch[0].folder.mkdir(parents=True, exist_ok=True)
+    join = {Kind.NPM: "@", Kind.PYPI_SOURCE: "==", Kind.PYPI_WHEEL: "=="}.get(kind, "=")
     pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", "."]
     command = {
-        Kind.DEBIAN_SOURCE: [*_apt(), "source", "--download-only", "--only-source", wanted],
-        Kind.DEBIAN: ["apt-get", "-q", "download", wanted],
-        Kind.NPM: ["npm", "pack", "--silent", f"{source.name}@{source.version}"],
-        Kind.PYPI_SOURCE: [*pip, "--no-binary=:all:", f"{source.name}=={source.version}"],
-        Kind.PYPI_WHEEL: [*pip, "--only-binary=:all:", f"{source.name}=={source.version}"],
-    }[source.kind]
-    subprocess.run(command, check=True, cwd=source.folder, stdout=subprocess.DEVNULL)
+        Kind.DEBIAN_SOURCE: lambda: [*_apt(), "source", "--download-only", "--only-source"],
+        Kind.DEBIAN: lambda: ["apt-get", "-q", "download"],
+        Kind.NPM: lambda: ["npm", "pack", "--silent"],
+        Kind.PYPI_SOURCE: lambda: [*pip, "--no-binary=:all:"],
+        Kind.PYPI_WHEEL: lambda: [*pip, "--only-binary=:all:"],
+    }[kind]()
+    names = [f"{source.name}{join}{source.version}" for source in batch]
+    subprocess.run(
+        [*command, *names],
+        check=False,
+        cwd=batch[0].folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _apt() -> list[str]:

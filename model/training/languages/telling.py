@@ -20,12 +20,33 @@ _MARKUP = (
 )
 _BRACED = (
     *("C", "C#", "C++", "Go", "Java", "JavaScript", "Kotlin", "Objective-C", "Protocol Buffers"),
-    *("Rust", "Swift", "TypeScript"),
+    *("Rust", "Swift", "TypeScript", "D", "Dart", "Groovy", "Less", "Scala", "SCSS", "Solidity"),
+    *("Verilog", "Zig"),
 )
+_SEMICOLON = r"\"(?:\\.|[^\"\\])*\"|;[^\n]*"
+_PERCENT = r"(?<!\\)%[^\n]*"
 # What says nothing of the language, by label. Strings stand first: they may hold comment signs.
 _SILENT = {
     **dict.fromkeys(_BRACED, _SLASHES),
     **dict.fromkeys(("Makefile", "Shell", "Dockerfile", "CMake"), _HASH),
+    **dict.fromkeys(("AWK", "Elixir", "GraphQL", "Meson", "Nim", "R", "Tcl"), _HASH),
+    **dict.fromkeys(("Clojure", "Common Lisp", "Emacs Lisp", "Scheme"), _SEMICOLON),
+    **dict.fromkeys(("Ada", "VHDL"), r"\"[^\"\n]*\"|--[^\n]*"),
+    **dict.fromkeys(("Terraform", "Nix"), rf"{_HASH}|/\*[\s\S]*?(?:\*/|\Z)"),
+    "Assembly": r"/\*[\s\S]*?(?:\*/|\Z)|;[^\n]*|^\s*(?:#|@|//)[^\n]*",
+    "Erlang": rf"\"(?:\\.|[^\"\\])*\"|{_PERCENT}",
+    "Fortran": r"^[cC*][^\n]*|\"[^\"\n]*\"|'[^'\n]*'|![^\n]*",
+    "Julia": rf"#=[\s\S]*?(?:=#|\Z)|\"\"\"[\s\S]*?(?:\"\"\"|\Z)|{_HASH}",
+    "LaTeX": _PERCENT,
+    "MATLAB": r"^\s*%\{\s*$[\s\S]*?(?:^\s*%\}\s*$|\Z)|'[^'\n]*'|\"[^\"\n]*\"|[%#][^\n]*",
+    "Pascal": r"\{[\s\S]*?(?:\}|\Z)|\(\*[\s\S]*?(?:\*\)|\Z)|'[^'\n]*'|//[^\n]*",
+    "Prolog": rf"/\*[\s\S]*?(?:\*/|\Z)|{_PERCENT}",
+    "Roff": r"^['.]\s*\\\"[^\n]*",
+    "Vim script": r"^\s*\"[^\n]*",
+    **dict.fromkeys(
+        ("Vue", "Svelte"),
+        r"<!--[\s\S]*?(?:-->|\Z)|<(?P<inner>script|style)\b[^>]*>[\s\S]*?(?:</(?P=inner)>|\Z)",
+    ),
     **dict.fromkeys(("YAML", "TOML"), r"^\s*#[^\n]*"),
     "PHP": rf"(?:\A(?!<\?)|\?>)[\s\S]*?(?=<\?|\Z)|{_SLASHES}|#[^\n]*",
     "Python": rf"\"\"\"[\s\S]*?(?:\"\"\"|\Z)|'''[\s\S]*?(?:'''|\Z)|{_HASH}",
@@ -53,12 +74,34 @@ _PATTERNS = {
 # Formats whose lines are data: their words may all stand in strings.
 DATA = frozenset(
     {"JSON", "YAML", "TOML", "INI", "HTML", "XML", "Markdown", "Plain text", "Diff"}
-    | {"reStructuredText"}
+    | {"reStructuredText", "CSV", "Jupyter Notebook", "LaTeX", "Roff"}
 )
 # Text of these that shows none of it is prose, or another language.
 _MARKS = {
     "HTML": re.compile(r"</?[A-Za-z]"),
     "XML": re.compile(r"<[/?!]?[A-Za-z]"),
+    "CSV": re.compile(r"[,;\t|]"),
+    "Jupyter Notebook": re.compile(
+        r"\"(?:cells|cell_type|metadata|outputs|source|execution_count|output_type)\"|\\n\",?$",
+        re.MULTILINE,
+    ),
+    "LaTeX": re.compile(r"\\[A-Za-z@]|\$"),
+    # Plain CSS is both of these too.
+    "Less": re.compile(
+        r"(?<!\w)@(?!media|import|font-face|charset|keyframes|supports|page)[\w-]+|^\s*[.#][\w-]+\(.*\)"
+        r"|&|\bwhen\b|~[\"'`]|^\s*//",
+        re.MULTILINE,
+    ),
+    "SCSS": re.compile(
+        r"\$[\w-]+|@(?:include|mixin|extend|use|forward|if|else|each|for|function|return)\b|&"
+        r"|#\{|^\s*//",
+        re.MULTILINE,
+    ),
+    "Roff": re.compile(r"^[.'][A-Za-z]|\\f[BIRP]|\\\(|\\-", re.MULTILINE),
+    "Svelte": re.compile(
+        r"\{[#/:@]|\b(?:on|bind|class|use|transition|in|out|let):\w|\{\w[\w.]*\}|<svelte:|<script"
+    ),
+    "Vue": re.compile(r"\bv-\w+|\s[:@#][\w.-]+=|</?template|<script|\{\{|<slot"),
     "Diff": re.compile(r"^(?:[+-](?![+-])|@@ )", re.MULTILINE),
     "Markdown": re.compile(
         r"^#{1,6} \S|\]\(\S+\)|\]\[|^\s*[*+-] \S|^(?:={3,}|-{3,})\s*$|\*\*\w|`\w"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from gpt_bigcode.checkpoint.loading import load_model
-from gpt_bigcode.checkpoint.tensor_index import Task
+from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, Task
+from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.labeling.description import label_names
 from gpt_bigcode.modeling.heads import GPTBigCodeForSequenceClassification
 from training.languages import warmstart
-from training.languages.labels import LABELS
+from training.languages.labels import LABELS, known_label
 from training.languages.shape import configuration
 from training.languages.snippets import (
     LEAST_TOKENS,
@@ -43,6 +46,9 @@ MATRIX_RATE, RATE = 3e-3, 2e-3
 WARM_UP, DECAY_FROM = 0.03, 0.3
 SMOOTHING = 0.05
 WARM_START_CHARACTERS = 300_000
+HEAD = "score.weight"
+# Of a head that is fitted by itself: rows are drawn, and every so many tokens are asked.
+HEAD_BATCHES, HEAD_EVERY = 90, 11
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,21 +81,30 @@ def scores_everywhere(model: GPTBigCodeForSequenceClassification, ids: Tensor) -
     return F.linear(hidden, model.score.weight)
 
 
-def loss_of(scores: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
-    """Mean cross-entropy over the real tokens from LEAST_TOKENS on."""
+def loss_of(scores: Tensor, labels: Tensor, firsts: Tensor, ends: Tensor) -> Tensor:
+    """Mean cross-entropy over the tokens firsts .. ends - 1 of each row."""
     places = torch.arange(scores.shape[1])
-    asked = (places >= LEAST_TOKENS - 1) & (places < lengths[:, None])
+    asked = (places >= firsts[:, None]) & (places < ends[:, None])
     wanted = labels[:, None].expand(-1, scores.shape[1])
     return F.cross_entropy(scores[asked], wanted[asked], label_smoothing=SMOOTHING)
 
 
 def mean_of(directories: list[Path]) -> dict[str, Tensor]:
-    """The mean of the weights of checkpoints that grew from the same one."""
+    """The mean of the weights of checkpoints that grew from the same one.
+
+    The head's rows are put in the order of LABELS; those of labels that they do not have are zero.
+    """
     models = [
-        load_model(directory, task=Task.SEQUENCE_CLASSIFICATION, dtype=torch.float32).state_dict()
+        load_model(directory, task=Task.SEQUENCE_CLASSIFICATION, dtype=torch.float32)
         for directory in directories
     ]
-    return {name: torch.stack([m[name] for m in models]).mean(dim=0) for name in models[0]}
+    states = [model.state_dict() for model in models]
+    mean = {name: torch.stack([s[name] for s in states]).mean(dim=0) for name in states[0]}
+    names = label_names(GPTBigCodeConfig.from_json_file(directories[0] / CONFIG_FILE))
+    head = torch.zeros(len(LABELS), mean[HEAD].shape[1])
+    for number, name in enumerate(names):
+        head[LABELS.index(name)] = mean[HEAD][number]
+    return mean | {HEAD: head}
 
 
 class LanguageRecipe(Recipe):
@@ -101,6 +116,8 @@ class LanguageRecipe(Recipe):
     def __init__(self, options: Options) -> None:
         super().__init__()
         self.options = options
+        if options.start:
+            shutil.copyfile(options.start[0] / "tokenizer.json", tokenizer_path())
         self.tokenizer = load_tokenizer()
         self.maker = RowMaker(read_records("train"), self.tokenizer)
         self.cases = held_out_snippets(self.tokenizer)
@@ -113,9 +130,29 @@ class LanguageRecipe(Recipe):
             self.model.load_state_dict(saved["model"])
         elif self.options.start:
             self.model.load_state_dict(mean_of(self.options.start))
+            self.learn_new_labels()
         elif not self.options.cold:
             warmstart.put(self.model, self.tokenizer, self.some_texts())
         self.model.train()
+
+    @torch.no_grad()
+    def learn_new_labels(self) -> None:
+        """Fits the head alone, if the checkpoint that it began with knew fewer labels."""
+        head = self.model.score.weight
+        if bool(head.abs().sum(dim=1).all()):
+            return
+        features, labels = [], []
+        for step in range(HEAD_BATCHES):
+            batch = self.maker.batch(self.options.seed + 1, step, SHAPES[0])
+            ids, wanted, firsts, ends = (torch.from_numpy(part) for part in batch)
+            hidden = trunk_forward(self.model.transformer, ids, torch.arange(ids.shape[1]))
+            for place in range(LEAST_TOKENS, ids.shape[1], HEAD_EVERY):
+                asked = (firsts <= place) & (place < ends)
+                features.append(hidden[asked, place])
+                labels.append(wanted[asked])
+        with torch.enable_grad():
+            fitted = warmstart.fit_head(torch.cat(features), torch.cat(labels), head)
+        head.copy_(fitted)
 
     def some_texts(self) -> list[list[str]]:
         """The same number of characters of each language."""
@@ -134,10 +171,10 @@ class LanguageRecipe(Recipe):
         """One batch."""
         shape = SHAPES[now.step % len(SHAPES)]
         batch = self.maker.batch(self.options.seed, now.step, shape)
-        ids, labels, lengths = (torch.from_numpy(part) for part in batch)
-        loss = loss_of(scores_everywhere(self.model, ids), labels, lengths)
+        ids, labels, firsts, ends = (torch.from_numpy(part) for part in batch)
+        loss = loss_of(scores_everywhere(self.model, ids), labels, firsts, ends)
         torch.autograd.backward(loss)
-        return float(loss.detach()), int(lengths.sum())
+        return float(loss.detach()), int(ends.sum())
 
     def rates(self, now: Moment) -> tuple[float, float]:
         """Warm-up, level, linear to zero."""
@@ -159,7 +196,7 @@ def held_out_snippets(tokenizer: Any, each: int = 15) -> list[tuple[list[int], i
     generator = random.Random(5)
     groups: list[list[str]] = [[] for _ in LABELS]
     for record in read_records("validation"):
-        groups[LABELS.index(record["label"])].append(record["text"])
+        groups[LABELS.index(known_label(record["label"]))].append(record["text"])
     cases = []
     for label, texts in enumerate(groups):
         name = LABELS[label]

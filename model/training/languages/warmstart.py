@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gpt_bigcode.modeling.heads import GPTBigCodeForSequenceClassification
 
 SMOOTHING = 2.0
+HEAD_STEPS, HEAD_DECAY = 60, 1e-6
 SCALE = 0.1
 
 
@@ -46,13 +48,13 @@ def put(
 ) -> None:
     """Sets token vectors, the first block's values and output, and the head."""
     width = model.config.n_embd
-    evidence = evidence_table(count_tokens(tokenizer, texts))
+    size = width // model.config.n_head
+    evidence, directions = within(evidence_table(count_tokens(tokenizer, texts)), size)
     labels = evidence.shape[1]
     table = model.transformer.wte.weight
     table[:, :labels] = evidence / evidence.std() * SCALE
     table[:, labels:] *= SCALE / float(table[:, labels:].std())
     first = dict(model.transformer.h[0].named_parameters())
-    size = width // model.config.n_head
     chosen = torch.eye(width)[:labels]
     values = first["attn.c_attn.weight"][width + size :]
     values[:labels] = chosen
@@ -60,4 +62,36 @@ def put(
         part = first["attn.c_proj.weight"][:, head * size : (head + 1) * size]
         part[:labels, :labels] = torch.eye(labels) / model.config.n_head
     model.score.weight.zero_()
-    model.score.weight[:, :labels] = 4 * torch.eye(labels)
+    model.score.weight[:, :labels] = 4 * directions
+
+
+def within(evidence: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Evidence [V, L] in at most `size` numbers a token, and the directions [L, D] of its labels.
+
+    A head's values have so many numbers; with more labels than that the directions in which
+    evidence differs most are kept.
+    """
+    if evidence.shape[1] <= size:
+        return evidence, torch.eye(evidence.shape[1])
+    _, vectors = torch.linalg.eigh(evidence.T @ evidence)
+    directions = vectors[:, -size:]
+    return evidence @ directions, directions
+
+
+def fit_head(features: torch.Tensor, labels: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+    """The head [L, E] that tells labels [N] best from features [N, E], beginning with `start`.
+
+    Logistic regression with a little weight decay: what other labels a trunk can tell without
+    being trained for them.
+    """
+    weight = start.detach().clone().requires_grad_()
+    solver = torch.optim.LBFGS([weight], max_iter=HEAD_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        solver.zero_grad()
+        loss = F.cross_entropy(features @ weight.T, labels) + HEAD_DECAY * weight.square().sum()
+        torch.autograd.backward(loss)
+        return loss
+
+    solver.step(closure)  # type: ignore[no-untyped-call,unused-ignore]
+    return weight.detach()
