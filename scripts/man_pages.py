@@ -14,7 +14,11 @@ _FILES = (
     ("$XDG_CACHE_HOME/bigcode/results", "results of files that were scored or classified"),
     ("$XDG_CACHE_HOME/bigcode/weights", "quantized weights"),
     ("$XDG_CACHE_HOME/bigcode/converted", "checkpoints converted to safetensors"),
-    ("$XDG_STATE_HOME/bigcode/", "when the built-in models were introduced"),
+    ("$XDG_STATE_HOME/bigcode/", "the server's log, and when the built-in models were introduced"),
+    (
+        "$XDG_RUNTIME_DIR/bigcode/serve.sock",
+        "the server's socket; in run/ of the folder above if the variable is not set",
+    ),
     ("$HF_HOME/hub/", "downloaded models, shared with other tools"),
     (
         "~/.config, ~/.cache, ~/.local/state, ~/.cache/huggingface",

@@ -78,7 +78,7 @@ def open_target(
             _check_folder(file, path, slug)
             return Target(name=str(file), path=path, data=b"", status=None, slug=slug)
         if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageFailure(f"{option}: {file} is not a regular file")
+            raise UsageFailure(f"{file}: is not a regular file, as {option} needs")
         with open_checked(path, follow_links=False) as stream:
             status = os.fstat(stream.fileno())
             _check_status(file, path, status, slug)

@@ -92,7 +92,7 @@ def test_what_is_refused_is_left_alone(infill: Infill, run: Run, model: Path) ->
     assert (done.status, "nowhere.py: No such file" in done.stderr) == (3, True)
     os.mkfifo(run.folder / "fifo")
     done = _fill(run, model, "fifo")
-    assert (done.status, "fifo is not a regular file" in done.stderr) == (2, True)
+    assert (done.status, "fifo: is not a regular file" in done.stderr) == (2, True)
 
 
 def test_a_folder_that_cannot_be_written_to(

@@ -87,7 +87,7 @@ def test_of_a_long_line_the_part_with_the_finding_is_shown() -> None:
         ("a.HTML", "<!-- bigcode: allow -->"),
         ("a.css", "/* bigcode: allow */"),
         ("a.json", None),
-        ("a.unheard-of", "a comment bigcode: allow"),
+        ("a.unheard-of", "bigcode: allow"),
     ],
 )
 def test_the_comment_is_that_of_the_language(path: str, comment: str | None) -> None:
@@ -98,6 +98,8 @@ def test_advice_names_comments_and_the_command_of_the_baseline() -> None:
     (wrong,) = advice(["a.py", "b.py", "c.ts"], secrets=False, baseline="known.json")
     assert "add `# bigcode: allow` or `// bigcode: allow` to its line, or record it" in wrong
     assert "`bigcode tag --baseline known.json --update-baseline PATH`" in wrong
+    (wrong,) = advice(["a.py", "notes"], secrets=False, baseline=None)
+    assert "add `# bigcode: allow` or a comment with `bigcode: allow` to its line, or" in wrong
     real, wrong = advice(["package.json"], secrets=True, baseline=None)
     assert "remove it and revoke it" in real
     assert wrong.startswith("a false positive: record it with")

@@ -25,12 +25,15 @@ _REVOKE = "a real secret: remove it and revoke it at its provider; git's history
 
 
 def allowing_comment(path: str) -> str | None:
-    """The comment that allows a finding in a file; None: its language has none."""
+    """The comment that allows a finding in a file; None: its language has none.
+
+    Of a file of unknown type it is what the comment must hold.
+    """
     name = PurePath(path).name.lower()
     kind = name.rpartition(".")[2]
     if kind in _WITHOUT_COMMENTS:
         return None
-    return _BY_TYPE.get(kind, f"a comment {ALLOW}")
+    return _BY_TYPE.get(kind, ALLOW)
 
 
 def advice(paths: Iterable[str], *, secrets: bool, baseline: str | None) -> list[str]:
@@ -46,8 +49,12 @@ def advice(paths: Iterable[str], *, secrets: bool, baseline: str | None) -> list
         comment = allowing_comment(path)
         if comment is not None:
             comments.setdefault(comment, path)
-    styles = " or ".join(f"`{comment}`" for comment in comments)
+    styles = " or ".join(map(_shown, comments))
     add = f"add {styles} to its line, or " if styles else ""
     command = f"bigcode tag --baseline {baseline or '.bigcode-baseline.json'} --update-baseline"
     wrong = f"a false positive: {add}record it with `{safe(command)} PATH`"
     return [_REVOKE, wrong] if secrets else [wrong]
+
+
+def _shown(comment: str) -> str:
+    return f"a comment with `{ALLOW}`" if comment == ALLOW else f"`{comment}`"
