@@ -126,8 +126,10 @@ def _details(done: Done) -> dict[str, Any]:
     }
 
 
-def _error(_status: int, slug: str, message: str) -> dict[str, Any]:
-    return {"error": message, "error_type": slug}
+def _error(status: int, slug: str, message: str) -> dict[str, Any]:
+    """By the names that its own clients turn into exceptions."""
+    kind = "validation" if 400 <= status < 500 else "generation"
+    return {"error": message, "error_type": slug if slug == "overloaded" else kind}
 
 
 def _endpoint(method: str, *paths: str, answer: Any) -> Endpoint:
