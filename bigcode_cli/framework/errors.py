@@ -126,7 +126,7 @@ def _describe_surprise(error: BaseException) -> tuple[str, str, str | None]:
     """Give slug, message and hint of an error that nobody raised on purpose."""
     if isinstance(error, OSError) and _is_output_error(error):
         return "output", f"stdout: {error.strerror}", None
-    if _is_memory_error(error):
+    if is_memory_error(error):
         hint = "try a shorter prompt, fewer --samples or a smaller model"
         return "memory", "there is not enough memory for this", hint
     if isinstance(error, FileNotFoundError) and not _has_current_folder():
@@ -171,7 +171,7 @@ def _is_output_error(error: OSError) -> bool:
     return error.filename is None and error.errno in full
 
 
-def _is_memory_error(error: BaseException) -> bool:
+def is_memory_error(error: BaseException) -> bool:
     """Recognize allocators and the dynamic linker by their words: their classes are no MemoryError.
 
     PyTorch raises a plain RuntimeError, a library that cannot be mapped is an ImportError.

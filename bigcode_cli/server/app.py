@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.framework.errors import Failure, UsageFailure, is_memory_error
 from bigcode_cli.framework.output import safe
 from bigcode_cli.server import dialects
 from bigcode_cli.server.dialects.fields import BadRequestError
@@ -108,6 +108,8 @@ def describe(error: Exception) -> ErrorReply:
         statuses = (status for kinds, status in _STATUS if isinstance(error, kinds))
         status = _STATUS_OF_SLUG.get(error.slug) or next(statuses, 500)
         return ErrorReply(status, error.slug, str(error))
+    if is_memory_error(error):
+        return ErrorReply(503, "memory", "not enough memory for this request")
     return ErrorReply(500, "internal", f"internal error: {type(error).__name__}")
 
 
