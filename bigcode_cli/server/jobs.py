@@ -221,8 +221,7 @@ class Jobs:
 
         def work(ticket: Ticket, emit: Emit) -> None:
             with self._using(choice, Task.GENERATE, caller, ticket) as loaded:
-                blocks, tokens = loaded.trees if reuse.keep and loaded.trees else (None, None)
-                own = replace(reuse, blocks=blocks, tokens=tokens, prefills=loaded.prefills)
+                own = replace(reuse, kept=loaded.kept, prefills=loaded.prefills)
                 writer = Writer(loaded.model, loaded.engine, ticket, own)
                 written = writer.start(_within_budget(wanted, ticket))
                 emit(Started(model=loaded.found.name, counts=written.counts))

@@ -19,6 +19,7 @@ from bigcode_cli.models.resolve import (
 )
 from bigcode_cli.server.dialects.markers import special_parts, split_gap
 from bigcode_cli.server.engine.prefix_tree import PrefixTree
+from bigcode_cli.server.engine.tails import Tails
 from bigcode_cli.server.engine.thread import Engine, Ticket
 from gpt_bigcode.hardware import Precision
 
@@ -91,19 +92,39 @@ def load_model(found: Found, task: Task, compute: Compute) -> Any:
     return load.load(TextTagger.load, found, options, quiet)
 
 
-def new_trees(model: "TextModel", limit_bytes: int) -> tuple[PrefixTree, ...]:
-    """Trees for a model's prompts: by blocks and by tokens; none if its rows cannot be taken apart.
+@dataclass(frozen=True)
+class KeptPrompts:
+    """What is kept of a model's prompts: by blocks, by tokens, and what follows the blocks."""
+
+    blocks: PrefixTree
+    tokens: PrefixTree
+    tails: Tails | None
+
+    @property
+    def bytes(self) -> int:
+        """What all of it takes."""
+        tails = self.tails.bytes if self.tails else 0
+        return self.blocks.bytes + self.tokens.bytes + tails
+
+
+def kept_prompts(model: "TextModel", limit_bytes: int) -> KeptPrompts | None:
+    """Room for a model's prompts; None if its rows cannot be taken apart.
 
     Args:
         model: the model.
-        limit_bytes: what both may take.
+        limit_bytes: what all may take.
     """
     from gpt_bigcode.backends.interfaces import BlockDecoder
 
-    if not isinstance(model.decoder, BlockDecoder):
-        return ()
-    half = limit_bytes // 2
-    return PrefixTree(half, model.decoder.block_tokens), PrefixTree(half, _PAGE_TOKENS)
+    decoder = model.decoder
+    if not isinstance(decoder, BlockDecoder):
+        return None
+    third = limit_bytes // 3
+    loose = decoder.loose_tokens
+    tails = Tails(third, decoder.ends, loose) if loose else None
+    return KeptPrompts(
+        PrefixTree(third, decoder.block_tokens), PrefixTree(third, _PAGE_TOKENS), tails
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

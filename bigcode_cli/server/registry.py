@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.models.resolve import Found
 from bigcode_cli.server.engine.prefills import Prefills
-from bigcode_cli.server.engine.prefix_tree import PrefixTree
 from bigcode_cli.server.engine.thread import Engine, Ticket
-from bigcode_cli.server.library import Compute, Task, load_model, new_trees, weight_bytes
+from bigcode_cli.server.library import (
+    Compute,
+    KeptPrompts,
+    Task,
+    kept_prompts,
+    load_model,
+    weight_bytes,
+)
 
 if TYPE_CHECKING:
     from bigcode_cli.server.engine.decoder import Prefilled
@@ -42,7 +48,7 @@ class Loaded:
         self.found, self.task, self.compute = found, task, compute
         self.engine = Engine(found.name)
         self.model: Any = None
-        self.trees: tuple[PrefixTree, ...] = ()
+        self.kept: KeptPrompts | None = None
         self.prefills: Prefills[Prefilled] = Prefills()
         self.error: BaseException | None = None
         self.users = 0
@@ -58,7 +64,7 @@ class Loaded:
     @property
     def memory_bytes(self) -> int:
         """What the weights' files and the kept prompts take."""
-        return self.weight_bytes + sum(tree.bytes for tree in self.trees)
+        return self.weight_bytes + (self.kept.bytes if self.kept else 0)
 
     def describe(self) -> dict[str, Any]:
         """What `bigcode ps` shows."""
@@ -161,10 +167,10 @@ class Registry:
         with self._changed:
             return any(loaded.model is None for loaded in self._models.values())
 
-    def trees(self) -> list[PrefixTree]:
-        """The kept prompts of all models."""
+    def kept_bytes(self) -> int:
+        """What the kept prompts of all models take."""
         with self._changed:
-            return [tree for one in self._models.values() for tree in one.trees]
+            return sum(one.kept.bytes for one in self._models.values() if one.kept)
 
     def _take(self, found: Found, task: Task, compute: Compute) -> Loaded:
         directory = os.path.realpath(found.directory)
@@ -192,7 +198,7 @@ class Registry:
                 Ticket(), lambda: load_model(loaded.found, loaded.task, compute)
             )
             if loaded.task is Task.GENERATE:
-                loaded.trees = new_trees(model, self._prefix_bytes)
+                loaded.kept = kept_prompts(model, self._prefix_bytes)
             loaded.model = model
         except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
             loaded.error = error

@@ -115,4 +115,4 @@ class Service:
             self.metrics.written_tokens.inc(sum(one["completion_tokens"] for one in choices))
 
     def _tree_bytes(self) -> int:
-        return sum(tree.bytes for tree in self.registry.trees())
+        return self.registry.kept_bytes()

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bigcode_cli.server.engine.prefills import Prefills
 from bigcode_cli.server.engine.prefix_tree import PrefixTree
+from bigcode_cli.server.engine.tails import Tails
 from bigcode_cli.server.engine.thread import Engine, Ticket
 from gpt_bigcode.backends.interfaces import StepDecoderWrapper
 
 if TYPE_CHECKING:
+    from bigcode_cli.server.library import KeptPrompts
     from gpt_bigcode.backends.interfaces import BlockDecoder, Logits
 
 
@@ -35,15 +37,13 @@ class Reuse:
     """How a request may use what others have computed.
 
     Attributes:
-        blocks: whole blocks that are kept, computed as a process of its own does; None: nothing.
-        tokens: what is kept token by token, however it was computed; None: nothing.
+        kept: what is kept of prompts; None: nothing.
         prefills: what is being read now; None: nothing that counts.
         exact: the answer has to be the one that a process of its own gives, byte for byte.
         keep: use what is kept, and keep what this request computes.
     """
 
-    blocks: PrefixTree | None = None
-    tokens: PrefixTree | None = None
+    kept: "KeptPrompts | None" = None
     prefills: Prefills[Prefilled] | None = None
     exact: bool = True
     keep: bool = True
@@ -73,14 +73,14 @@ class ServedDecoder(StepDecoderWrapper):
     def prefill(self, prompts: Sequence[Sequence[int]]) -> "Logits":
         """Forget everything and read one row per prompt. [B, V]."""
         self._rows, self._turn = len(prompts), self._engine.turn()
-        tree = self._reuse.blocks if self._reuse.exact else self._reuse.tokens
-        if len(prompts) > 1 or tree is None or self._reuse.prefills is None:
+        kept = self._reuse.kept if self._reuse.keep else None
+        if len(prompts) > 1 or kept is None or self._reuse.prefills is None:
             return self._read_call(self._decoder.prefill, prompts)
-        prompt, read = prompts[0], self._read if self._reuse.exact else self._read_rest
+        prompt = prompts[0]
         found, is_copy = self._reuse.prefills.read(
             (self._reuse.exact, tuple(prompt)),
             self._ticket,
-            lambda: Prefilled(self._decoder, read(prompt, tree)),
+            lambda: Prefilled(self._decoder, self._read(prompt, kept)),
             self._copies,
         )
         self._decoder = found.decoder
@@ -121,8 +121,15 @@ class ServedDecoder(StepDecoderWrapper):
             lambda: [Prefilled(state.decoder.fork(), state.logits.copy()) for _ in range(count)]
         )
 
-    def _read(self, prompt: Sequence[int], tree: PrefixTree) -> "Logits":
-        """Read a prompt block by block, so that others get their turn, and keep the blocks."""
+    def _read(self, prompt: Sequence[int], kept: "KeptPrompts") -> "Logits":
+        if self._reuse.exact:
+            return self._read_exactly(prompt, kept.blocks, kept.tails)
+        return self._read_rest(prompt, kept.tokens)
+
+    def _read_exactly(
+        self, prompt: Sequence[int], tree: PrefixTree, tails: Tails | None
+    ) -> "Logits":
+        """Read a prompt block by block, so that others get their turn, and keep all of it."""
         size = tree.page_tokens
         match = tree.find(prompt[: len(prompt) - 1], exact=True)
         self.reused_tokens = match.tokens
@@ -132,7 +139,16 @@ class ServedDecoder(StepDecoderWrapper):
             end = (len(blocks) + 1) * size
             blocks.append(self._read_call(self._read_block, list(blocks), prompt[:end]))
             tree.add(prompt, blocks[-1:], first=len(blocks) - 1, exact=True)
-        return self._read_call(self._decoder.prefill_after, blocks, prompt)
+        start = whole * size
+        if tails is None:
+            return self._read_call(self._decoder.prefill_after, blocks, prompt)
+        tail, known = tails.find(prompt, start)
+        if tail:
+            self.reused_tokens = known
+            blocks.append(tail)
+        logits = self._read_call(self._decoder.prefill_after, blocks, prompt, known)
+        tails.add(prompt, start, self._read_call(self._decoder.tokens, start, len(prompt)))
+        return logits
 
     def _read_rest(self, prompt: Sequence[int], tree: PrefixTree) -> "Logits":
         """Read what nobody has read yet of a prompt, and keep all of it."""

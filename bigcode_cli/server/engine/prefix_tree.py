@@ -94,7 +94,7 @@ class PrefixTree:
         while known < len(tokens):
             best, shared = None, 0
             for child in page.children.get(tokens[known], ()):
-                common = _common(child.tokens, tokens[known : known + len(child.tokens)])
+                common = common_length(child.tokens, tokens[known : known + len(child.tokens)])
                 whole = child.exact and common == len(child.tokens) == self.page_tokens
                 if common > shared and (whole or not exact):
                     best, shared = child, common
@@ -148,7 +148,7 @@ class PrefixTree:
                 yield one
 
 
-def _common(first: Sequence[int], second: Sequence[int]) -> int:
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
     """How many tokens two texts have in common at their beginning."""
     for place, (one, other) in enumerate(zip(first, second, strict=False)):
         if one != other:

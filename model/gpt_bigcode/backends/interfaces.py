@@ -134,6 +134,19 @@ class BlockDecoder(StepDecoder, Protocol):
         ...
 
     @property
+    def loose_tokens(self) -> int:
+        """A last part of a prompt that is shorter gives the same bits in any pieces; 0: none."""
+        ...
+
+    def ends(self, length: int) -> Sequence[int]:
+        """Where the parts of a prompt of that length end, each of which is computed at once.
+
+        Blocks come first; two prompts with the same parts and tokens up to an end have the same
+        state there, bit for bit.
+        """
+        ...
+
+    @property
     def block_bytes(self) -> int:
         """How many bytes the keys and values of a block take."""
         ...

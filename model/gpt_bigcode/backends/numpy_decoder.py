@@ -183,6 +183,15 @@ class NumpyDecoder:
         return BLOCK_TOKENS
 
     @property
+    def loose_tokens(self) -> int:
+        """A last part of a prompt that is shorter gives the same bits in any pieces: none."""
+        return 0
+
+    def ends(self, length: int) -> list[int]:
+        """Where the parts of a prompt end, each of which is computed at once."""
+        return [*range(BLOCK_TOKENS, length, BLOCK_TOKENS), length]
+
+    @property
     def block_bytes(self) -> int:
         """How many bytes the keys and values of a block take."""
         config, itemsize = self.config, np.dtype(np.float32).itemsize

@@ -21,6 +21,7 @@ from gpt_bigcode.modeling.kv_cache import KeyValueCache
 
 PREFILL_CHUNK_TOKENS = 512
 _SPARE_TOKENS = 256
+_LOOSE_TOKENS = 64  # fewer: attention token by token is still a small part of their time
 _GUESS_COSTS = MappingProxyType({"cpu": 0.25, "cuda": 0.05})
 
 
@@ -94,9 +95,7 @@ class TorchDecoder:
         self._padded = any(padding)
         with memory_errors(f"{len(prompts)} rows of {width} tokens"):
             self._cache = self._new_cache(len(distinct), width + _SPARE_TOKENS)
-            for start in range(0, width, self._chunk):
-                hidden = self._read(ids[:, start : start + self._chunk], self._cache)
-            logits = self._head(hidden)
+            logits = self._head(self._read_parts(ids, self._cache))
             if len(distinct) < len(prompts):
                 places = {prompt: place for place, prompt in enumerate(distinct)}
                 index = [places[tuple(prompt)] for prompt in prompts]
@@ -146,6 +145,26 @@ class TorchDecoder:
         return self._chunk
 
     @property
+    def loose_tokens(self) -> int:
+        """A last part of a prompt that is shorter gives the same bits in any pieces; 0: none."""
+        return _LOOSE_TOKENS if self.exact_steps else 0
+
+    def ends(self, length: int) -> list[int]:
+        """Where the parts of a prompt end, each of which is computed at once.
+
+        With exact steps what follows the blocks is halved, so that a text that grows by a token
+        keeps nearly all of its parts.
+        """
+        found = list(range(self._chunk, length, self._chunk))
+        place, size = length // self._chunk * self._chunk, self._chunk // 2
+        while self.exact_steps and size >= _LOOSE_TOKENS:
+            if place + size < length:
+                place += size
+                found.append(place)
+            size //= 2
+        return [*found, length]
+
+    @property
     def block_bytes(self) -> int:
         """How many bytes the keys and values of a block take."""
         config = self._model.config
@@ -178,9 +197,7 @@ class TorchDecoder:
                 self._cache.restore(bytearray(block), tokens)
             if known is not None:
                 self._cache.truncate(known)
-            for start in range(self._cache.length, len(prompt), self._chunk):
-                hidden = self._read(ids[:, start : start + self._chunk], self._cache)
-            return self._head(hidden)
+            return self._head(self._read_parts(ids, self._cache))
 
     def block(self, index: int) -> bytes:
         """The keys and values of a whole block of the only row."""
@@ -212,6 +229,13 @@ class TorchDecoder:
             raise RuntimeError("prefill comes first")
         return self._cache
 
+    def _read_parts(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
+        """Read what the cache does not hold yet of [B, T]; the last tokens' state, [B, E]."""
+        for end in self.ends(ids.shape[1]):
+            if end > cache.length:
+                hidden = self._read(ids[:, cache.length : end], cache)
+        return hidden
+
     def _read(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
         """[B, T] -> [B, E], the last token's state."""
         return self._read_all(ids, cache, last=True)[:, -1]
@@ -219,7 +243,8 @@ class TorchDecoder:
     def _read_all(self, ids: Tensor, cache: KeyValueCache, *, last: bool = False) -> Tensor:
         """[B, T] -> [B, T, E], every token's state; with `last` [B, 1, E], the last one's."""
         alone = len(ids) == 1 and not self._padded
-        if alone and self._row_trunk is not None and ids.shape[1] <= MOST_TOKENS:
+        most = max(MOST_TOKENS, self.loose_tokens - 1)
+        if alone and self._row_trunk is not None and ids.shape[1] <= most:
             return self._row_trunk(ids[0], cache).unsqueeze(0)
         mask = None
         if self._padded:
