@@ -4,18 +4,17 @@ It is the oracle that every fast path is compared with, and it completes text wi
 before `import torch` would have returned.
 """
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
-from types import MappingProxyType
 from typing import Self, TypeVar
 
 import numpy as np
 
+from gpt_bigcode.backends.numpy_activations import FUNCTIONS
 from gpt_bigcode.backends.numpy_tensors import (
     BLOCK_TOKENS,
     Floats,
@@ -36,40 +35,6 @@ _CHUNK_TOKENS = 512  # of a row by itself: threads that share Python's lock do m
 _SCORES_AT_ONCE = 1 << 18  # 1 MiB: few calls, and scores that stay near the core
 _GUESS_COST = 0.45  # products of single rows stay exact, and only the weights are read once
 _LEAST_QUERIES = 16  # fewer at once would make too many calls
-_GELU_LINEAR = np.float32(-2 * math.sqrt(2 / math.pi))
-_GELU_CUBIC = np.float32(-2 * math.sqrt(2 / math.pi) * 0.044715)
-
-
-def _gelu(x: Floats) -> Floats:
-    erf = np.frompyfunc(math.erf, 1, 1)(x * math.sqrt(0.5)).astype(np.float32)
-    return np.asarray(0.5 * x * (1 + erf), np.float32)
-
-
-def _gelu_tanh(x: Floats) -> Floats:
-    # 0.5 * (1 + tanh(y)) is 1 / (1 + exp(-2y)), for which NumPy needs half the time.
-    power = x * x  # not x**3: NumPy's power is 30 times slower
-    power *= _GELU_CUBIC
-    power += _GELU_LINEAR
-    power *= x
-    np.exp(power, out=power)  # infinite where the result is 0
-    power += np.float32(1)
-    np.divide(x, power, out=power)
-    return power
-
-
-def _silu(x: Floats) -> Floats:
-    return np.asarray(0.5 * x * (1 + np.tanh(0.5 * x)), np.float32)
-
-
-_FUNCTIONS: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
-    {
-        "relu": lambda x: np.maximum(x, np.float32(0)),
-        "silu": _silu,
-        "tanh": np.tanh,
-        "gelu": _gelu,
-        "gelu_tanh": _gelu_tanh,
-    }
-)
 
 
 @lru_cache(maxsize=16)
@@ -91,7 +56,7 @@ class NumpyDecoder:
         self.config = config
         self._threads = threads
         self._weights = weights
-        self._activation = _FUNCTIONS[ACTIVATIONS[config.activation_function]]
+        self._activation = FUNCTIONS[ACTIVATIONS[config.activation_function]]
         self._scale = np.float32(config.head_dim**-0.5 if config.scale_attn_weights else 1.0)
         self._rows: list[KVRow] = []
         self._stepwise = False  # compute each token of a pass as if it came alone
