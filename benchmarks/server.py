@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -57,7 +58,11 @@ class Served:
             stdout=log.open("wb"),
             stderr=subprocess.STDOUT,
         )
-        self.address = urlsplit(self._await_address()).netloc
+        try:
+            self.address = urlsplit(self._await_address()).netloc
+        except BaseException:
+            self.process.kill()
+            raise
 
     def _await_address(self) -> str:
         deadline = time.monotonic() + START_SECONDS
@@ -319,6 +324,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=50)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers end with this program
     arguments.clients = arguments.clients or [1, 2, 4, 8, 16, 32]
     with tempfile.TemporaryDirectory() as temporary:
         model = prepare(arguments.shape, arguments.folder or Path(temporary))
