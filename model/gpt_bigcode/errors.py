@@ -21,10 +21,7 @@ GPTBigCodeError
 """
 
 import os
-from enum import StrEnum
-from typing import ClassVar, Self, TypeVar
-
-Names = TypeVar("Names", bound=StrEnum)
+from typing import ClassVar, Self
 
 
 class GPTBigCodeError(Exception):
@@ -123,18 +120,6 @@ class OptionError(GPTBigCodeError):
     """An option is outside its range."""
 
     slug = "option"
-
-
-def parse_choice(kind: type[Names], name: str, *, option: str) -> Names:
-    """The member of an enum by its name.
-
-    Raises:
-        OptionError: there is none; the option and all names are listed.
-    """
-    try:
-        return kind(name)
-    except ValueError:
-        raise OptionError(f"{option}: {name!r} is not one of {', '.join(kind)}") from None
 
 
 class DeviceError(GPTBigCodeError):

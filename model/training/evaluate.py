@@ -16,7 +16,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_bigcode.backends.interfaces import Row
+from gpt_bigcode.backends.interfaces import ScoredRow
 from gpt_bigcode.backends.numpy_heads import NumpyScorer
 from gpt_bigcode.completion.options import CompletionOptions, InfillOptions, InfillOrder
 from gpt_bigcode.completion.text_model import TextModel
@@ -124,8 +124,8 @@ def late_positions(journal: Journal, texts: Sequence[str], scorer: TextScorer) -
     def pair(text: str) -> list[float]:
         stop = 3 * _BLOCK_TOKENS + 1
         ids = [END, *scorer.tokenizer.encode(text)][:stop]
-        late = Row(ids, 2 * _BLOCK_TOKENS + 1)
-        early = Row(ids[_BLOCK_TOKENS:], _BLOCK_TOKENS + 1)
+        late = ScoredRow(ids, 2 * _BLOCK_TOKENS + 1)
+        early = ScoredRow(ids[_BLOCK_TOKENS:], _BLOCK_TOKENS + 1)
         values = scorer.scorer.log_probabilities([early, late])
         return [-float(value.mean()) for value in values]
 

@@ -267,6 +267,6 @@ def test_files_for_a_vocabulary_without_file_names(tiny_santacoder_checkpoint: P
 
 
 def test_an_order_that_is_none() -> None:
-    assert InfillOrder.parse("spm") is InfillOrder.SPM
+    assert InfillOptions(order="spm").order is InfillOrder.SPM
     with pytest.raises(OptionError, match="order: 'msp'"):
-        InfillOrder.parse("msp")
+        InfillOptions(order="msp")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gpt_bigcode.backends.interfaces import Row
+from gpt_bigcode.backends.interfaces import ScoredRow
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.numpy_heads import NumpyScorer
 from gpt_bigcode.checkpoint.loading import save_model
@@ -77,7 +77,7 @@ def test_damaged_weights_give_no_warning(tmp_path: Path, activation: str, value:
         decoder.prefill([[1, 2, 3]])
         decoder.append([4, 5])
         with suppress(NonFiniteError):
-            NumpyScorer(decoder).log_probabilities([Row([0, 1, 2, 8], 1)])
+            NumpyScorer(decoder).log_probabilities([ScoredRow([0, 1, 2, 8], 1)])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

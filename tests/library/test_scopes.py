@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 
+from gpt_bigcode.completion.options import CompletionOptions
 from gpt_bigcode.errors import OptionError
 from gpt_bigcode.stopping.brackets import BracketReader, Syntax, guess_syntax
 from gpt_bigcode.stopping.scope import ScopeRule
@@ -142,7 +143,7 @@ CASES = [
 
 def show(scope: str, prompt: str, pieces: list[str]) -> tuple[str, bool]:
     """What is shown of a text that comes in pieces, and whether it was ended."""
-    stop = TextStop(scope=ScopeRule(Scope.parse(scope), prompt))
+    stop = TextStop(scope=ScopeRule(Scope(scope), prompt))
     shown = []
     for piece in pieces:
         shown.append(stop.feed(piece.encode()))
@@ -255,6 +256,6 @@ def test_names_of_scopes() -> None:
         "function",
         "file",
     ]
-    assert [str(Scope.parse(name)) for name in names] == names == [str(scope) for scope in Scope]
+    assert [CompletionOptions(until=name).until for name in names] == names == list(Scope)
     with pytest.raises(OptionError, match=r"paragraph.*line, block, function, file"):
-        Scope.parse("paragraph")
+        CompletionOptions(until="paragraph")

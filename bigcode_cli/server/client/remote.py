@@ -60,7 +60,7 @@ class RemoteTextModel:
 
         gap = Gap(prefix=prefix, suffix=suffix)
         options = replace(options, heal=False, until=options.until or gap.scope)
-        order = InfillOrder.parse(options.order or InfillOrder.of(self._config))
+        order = InfillOrder(options.order or InfillOrder.of(self._config))
         prompt = build_infill_prompt(self._tokenizer, gap, options, self._space, order=order)
         return self._written(prompt, options)
 

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from math import exp, inf
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gpt_bigcode.config import GPTBigCodeConfig
-from gpt_bigcode.errors import ConfigError, OptionError, parse_choice
+from gpt_bigcode.errors import ConfigError, OptionError
 from gpt_bigcode.stopping.text_stop import FinishReason, Scope
 
 if TYPE_CHECKING:
     from gpt_bigcode.generation.loop import Limits, Sampler
+
+Names = TypeVar("Names", bound=StrEnum)
 
 MAX_STOPS = 16
 MAX_STOP_BYTES = 256
@@ -36,15 +38,6 @@ class InfillOrder(StrEnum):
     SPM = "spm"
 
     @classmethod
-    def parse(cls, name: str) -> Self:
-        """The order of that name.
-
-        Raises:
-            OptionError: there is none.
-        """
-        return parse_choice(cls, name, option="order")
-
-    @classmethod
     def of(cls, config: GPTBigCodeConfig) -> Self:
         """The order that a checkpoint fills best in, by its config.json; PSM if it says none.
 
@@ -56,6 +49,18 @@ class InfillOrder(StrEnum):
         if name not in tuple(cls):
             raise ConfigError(f'config.json: {FIELD}: not {{"order": "psm"}} or "spm"')
         return cls(name)
+
+
+def _parse(kind: type[Names], name: str, *, option: str) -> Names:
+    """The member of an enum by its name.
+
+    Raises:
+        OptionError: there is none; the option and all names are listed.
+    """
+    try:
+        return kind(name)
+    except ValueError:
+        raise OptionError(f"{option}: {name!r} is not one of {', '.join(kind)}") from None
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ class CompletionOptions:
     def __post_init__(self) -> None:
         self._check_ranges()
         if self.until is not None:
-            object.__setattr__(self, "until", Scope.parse(self.until))
+            object.__setattr__(self, "until", _parse(Scope, self.until, option="until"))
         if len(self.stop) > MAX_STOPS:
             raise OptionError(f"stop: {len(self.stop)} texts, at most {MAX_STOPS} are allowed")
         for text in self.stop:
@@ -207,7 +212,7 @@ class InfillOptions(CompletionOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.order is not None:
-            object.__setattr__(self, "order", InfillOrder.parse(self.order))
+            object.__setattr__(self, "order", _parse(InfillOrder, self.order, option="order"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -187,7 +187,7 @@ class TextModel:
         gap = Gap(prefix=prefix, suffix=suffix)
         if options.until is None:
             options = replace(options, until=gap.scope)
-        order = InfillOrder.parse(options.order or self.infill_order)
+        order = InfillOrder(options.order or self.infill_order)
         prompt = build_infill_prompt(self.tokenizer, gap, options, self._space, order=order)
         return CompletionRun(self, prompt, options)
 
@@ -326,7 +326,7 @@ class SampleText:
         stops: Sequence[str] = options.stop
         if prompt.crlf:
             stops = [to_lf(text) for text in stops]
-        until = Scope.parse(options.until or Scope.FILE)
+        until = Scope(options.until or Scope.FILE)
         scope = overlap = None
         if until is not Scope.FILE:
             from gpt_bigcode.stopping.scope import ScopeRule

@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
-
-from gpt_bigcode.errors import parse_choice
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from gpt_bigcode.stopping.scope import ScopeRule
@@ -46,15 +44,6 @@ class Scope(StrEnum):
     BLOCK = "block"
     FUNCTION = "function"
     FILE = "file"
-
-    @classmethod
-    def parse(cls, name: str) -> Self:
-        """The scope of that name.
-
-        Raises:
-            OptionError: there is none.
-        """
-        return parse_choice(cls, name, option="until")
 
 
 @dataclass(frozen=True)
