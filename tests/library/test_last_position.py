@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from gpt_bigcode.backends.numpy_activations import _gelu_tanh
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
+from gpt_bigcode.backends.numpy_tensors import _gelu_tanh
 from gpt_bigcode.checkpoint.loading import save_model
 from gpt_bigcode.modeling.kv_cache import KeyValueCache
 from gpt_bigcode.modeling.transformer import GPTBigCodeModel

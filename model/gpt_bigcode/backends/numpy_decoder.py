@@ -14,8 +14,8 @@ from typing import Self, TypeVar
 
 import numpy as np
 
-from gpt_bigcode.backends.numpy_activations import FUNCTIONS
 from gpt_bigcode.backends.numpy_tensors import (
+    ACTIVATION_FUNCTIONS,
     BLOCK_TOKENS,
     Floats,
     KVRow,
@@ -56,7 +56,7 @@ class NumpyDecoder:
         self.config = config
         self._threads = threads
         self._weights = weights
-        self._activation = FUNCTIONS[ACTIVATIONS[config.activation_function]]
+        self._activation = ACTIVATION_FUNCTIONS[ACTIVATIONS[config.activation_function]]
         self._scale = np.float32(config.head_dim**-0.5 if config.scale_attn_weights else 1.0)
         self._rows: list[KVRow] = []
         self._stepwise = False  # compute each token of a pass as if it came alone
