@@ -5,7 +5,7 @@ GPTBigCodeError
 │   └── UnsupportedModelError    ... or something that this library does not implement
 ├── CheckpointError              a weights file is damaged
 │   ├── CheckpointMismatchError  its tensors do not fit the configuration
-│   ├── CheckpointMissingError   there is none
+│   ├── CheckpointMissingError   there is no checkpoint
 │   ├── NonFiniteError           its numbers give NaN or infinity
 │   └── UnsafeCheckpointError    only a pickle is there
 ├── TokenizerError               tokenizer.json is damaged or does not fit the configuration
@@ -16,7 +16,7 @@ GPTBigCodeError
 ├── OptionError                  a sampling rule or limit outside its range
 ├── DeviceError                  a device or precision that is not there
 ├── UnreadableFileError          a file that cannot be read or parsed within bounds
-│   └── MissingFileError         there is none
+│   └── MissingFileError         the file does not exist
 └── MemoryLimitError             not enough memory
 """
 
@@ -71,7 +71,7 @@ class NonFiniteError(CheckpointError):
 
     @classmethod
     def computed(cls, *, float16: bool = False) -> Self:
-        """What was computed is no number; in float16 sound weights may give too large ones."""
+        """The result is NaN or infinite; in float16, sound weights can overflow too."""
         if float16:
             return cls(
                 "the model computed NaN or infinity: its numbers are too large for float16",
@@ -154,4 +154,4 @@ class UnreadableFileError(GPTBigCodeError):
 
 
 class MissingFileError(UnreadableFileError):
-    """There is no such file."""
+    """The file does not exist."""

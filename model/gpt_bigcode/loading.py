@@ -254,7 +254,7 @@ def end_token_ids(
     Ids that the vocabulary lacks are left out: files of the family often keep GPT-2's 50256.
 
     Raises:
-        ConfigError: generation_config.json names an end token that is no token id.
+        ConfigError: generation_config.json names an end token that is not a token id.
         UnreadableFileError: generation_config.json is damaged.
     """
     named = {*config.end_token_ids, *_generation_ids(directory)}

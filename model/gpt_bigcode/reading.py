@@ -53,7 +53,7 @@ def open_checked(
         pipes: accept what a shell's `<(command)` gives, a pipe without a name, and the null device.
 
     Raises:
-        MissingFileError: there is none. UnreadableFileError: anything else.
+        MissingFileError: the file does not exist. UnreadableFileError: anything else.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     if not follow_links:
@@ -112,7 +112,7 @@ def read_checked(
         within: likewise.
 
     Raises:
-        MissingFileError: there is none. UnreadableFileError: anything else.
+        MissingFileError: the file does not exist. UnreadableFileError: anything else.
     """
     with open_checked(path, follow_links=follow_links, within=within) as stream:
         return read_stream(stream, path, max_bytes=max_bytes)
@@ -142,7 +142,7 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int, follow_links: boo
     """Read a JSON file; see `parse_json`.
 
     Raises:
-        MissingFileError: there is none. UnreadableFileError: anything else.
+        MissingFileError: the file does not exist. UnreadableFileError: anything else.
     """
     data = read_checked(path, max_bytes=max_bytes, follow_links=follow_links)
     try:
@@ -157,7 +157,7 @@ def read_json_object(
     """Read a JSON file that holds an object.
 
     Raises:
-        MissingFileError: there is none. UnreadableFileError: anything else.
+        MissingFileError: the file does not exist. UnreadableFileError: anything else.
     """
     values = read_json(path, max_bytes=max_bytes, follow_links=follow_links)
     if not isinstance(values, dict):
@@ -169,7 +169,7 @@ def read_toml(path: str | os.PathLike[str], *, max_bytes: int) -> dict[str, Any]
     """Read a TOML file; see `parse_toml`.
 
     Raises:
-        MissingFileError: there is none. UnreadableFileError: anything else.
+        MissingFileError: the file does not exist. UnreadableFileError: anything else.
     """
     data = read_checked(path, max_bytes=max_bytes)
     try:
@@ -182,7 +182,7 @@ def parse_json(data: bytes, *, file_names: bool = False) -> Any:
     """Parse JSON in UTF-8, with or without a byte order mark.
 
     Args:
-        data: the text; whoever read it has bounded its size.
+        data: the text; its size was bounded when it was read.
         file_names: its strings may hold names of files that are not UTF-8, as Python escapes them.
 
     Raises:

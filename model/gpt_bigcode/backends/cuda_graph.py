@@ -249,7 +249,7 @@ class GraphedDecoder(TorchDecoder):
         return list(tokens)
 
     def _step(self, tokens: int) -> StaticStep | None:
-        """The step for T tokens; None if there is none, or the context is full."""
+        """The step for T tokens; None if none was captured, or the context is full."""
         cache = self._filled()
         if not self._usable or cache.length + tokens > self.context_length:
             return None

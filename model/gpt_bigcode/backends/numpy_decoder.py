@@ -246,7 +246,7 @@ class NumpyDecoder:
         return self._norm(states, "ln_f")
 
     def weight(self, name: str) -> Floats | None:
-        """A tensor by its name without the trunk's prefix; None if there is none."""
+        """A tensor by its name without the trunk's prefix, or None."""
         return self._weights.get(name)
 
     def _read_prompt(self, row: KVRow, prompt: Sequence[int]) -> Floats:

@@ -102,7 +102,7 @@ def _read_side_by_side(
     waiting = deque(range(len(parts)))
 
     def work() -> None:
-        """Read the next part until there is none."""
+        """Read parts until none is left."""
         while waiting:
             try:
                 number = waiting.popleft()

@@ -68,7 +68,7 @@ def build_infill_prompt(
 
     Raises:
         InfillUnsupportedError: the vocabulary has no sentinels.
-        ContextError: the text does not fit and may not be truncated, or there is no room at all.
+        ContextError: the text does not fit and may not be truncated, or there is no room for it.
         InputError: text that the tokenizer cannot hold.
     """
     sentinels = tokenizer.require_infill()

@@ -55,7 +55,7 @@ def _parse(kind: type[Names], name: str, *, option: str) -> Names:
     """The member of an enum by its name.
 
     Raises:
-        OptionError: there is none; the option and all names are listed.
+        OptionError: no such name; the message lists the option and all names.
     """
     try:
         return kind(name)
@@ -236,7 +236,7 @@ class Choice:
 
     @property
     def confidence(self) -> float:
-        """The geometric mean of the tokens' probabilities; 1 if there are none."""
+        """The geometric mean of the tokens' probabilities; 1 for an empty text."""
         return exp(self.logprob / self.completion_tokens) if self.completion_tokens else 1.0
 
 

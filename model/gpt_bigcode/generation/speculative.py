@@ -56,7 +56,7 @@ class Drafter(Protocol):
         ...
 
     def prepare(self) -> None:
-        """Do what is needed once before the first guess; its time is no guess's fault."""
+        """Do what is needed once before the first guess; it is not charged to any guess."""
         ...
 
     def propose(self, most: int) -> Draft:

@@ -106,7 +106,7 @@ class Utf8Tokens:
     def of(cls, spellings: Sequence[bytes]) -> "Utf8Tokens":
         """Sort tokens, given the bytes of each by id; those without bytes only end a text."""
         # Few tokens are not ASCII; of these, those that begin with a continuation byte can only
-        # stand inside a character, all others only between two.
+        # come inside a character, all others only between two.
         special = [(token, data) for token, data in enumerate(spellings) if not data.isascii()]
         inner = [(token, data) for token, data in special if data[0] in _CONTINUATION]
         follows = {state: _transitions(state, inner) for state in STATES}

@@ -72,7 +72,7 @@ def look_up(name: str, table: nn.Embedding, ids: Tensor) -> Tensor:
     """The rows of a table, [..., E].
 
     Raises:
-        InputError: an id that is no integer, or that the table does not have. The latter is not
+        InputError: an id that is not an integer, or that the table does not have. The latter is not
             checked on a GPU, because that would wait for it.
     """
     if ids.dtype not in (torch.int64, torch.int32):

@@ -192,7 +192,7 @@ def language_model_loss(logits: Tensor, labels: Tensor) -> Tensor:
         labels: [B, T], not shifted; -100 is ignored.
 
     Raises:
-        InputError: logits of only some of the positions, or a label that is no token.
+        InputError: logits of only some of the positions, or a label that is not a token id.
     """
     check_shape("labels", labels, tuple(logits.shape[:2]))
     return _cross_entropy(logits[:, :-1].float(), labels[:, 1:])

@@ -69,7 +69,7 @@ class QuantizedTensors:
 
     @classmethod
     def open(cls, cache: DiskCache, name: str, plans: Sequence[TensorPlan]) -> Self | None:
-        """Open an entry whose every byte has been verified; None: there is no such entry."""
+        """Open an entry after verifying all its bytes; None on a cache miss."""
         file = cache.open(name)
         return None if file is None else cls(file, plans)
 

@@ -57,7 +57,7 @@ _FUNCTIONS = MappingProxyType(
     }
 )
 _CLOSES = MappingProxyType({")": "(", "]": "[", "}": "{"})
-# Brackets in which a line break is no end of a statement; braces hold blocks elsewhere.
+# Brackets in which a line break does not end a statement; braces hold blocks elsewhere.
 _INNER = MappingProxyType({Syntax.INDENT: "([{", Syntax.BRACES: "([", Syntax.WORDS: "(["})
 
 

@@ -33,11 +33,11 @@ class GapSides:
 
     Attributes:
         margin: what is before the first line of the text; None if that line goes on with code.
-        lead: the white space that the suffix begins with.
+        lead: the whitespace that the suffix begins with.
         first: the first line of the suffix with something on it.
         second: the next one.
         rest: what is after the cursor on its line, where something is before it too.
-        tail: the same where nothing is before it, if that can be no line of its own.
+        tail: the same where nothing is before it, if it cannot be a line of its own.
         tells: whether `first` written again can only be the line that follows.
         reader: the brackets that are open at the gap; never fed.
         floor: how many brackets must be open at the end of what fills the gap.

@@ -106,7 +106,7 @@ class StopMatcher:
         return None
 
     def close(self) -> Cut | None:
-        """A part of a stop text is no stop text."""
+        """Part of a stop text does not end the text."""
         return None
 
 

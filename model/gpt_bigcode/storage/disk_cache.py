@@ -1,6 +1,6 @@
 """Caches on disk that are private to their user, bounded, and verified on every read.
 
-Whatever is wrong with a cache, its only effect is a miss: a folder that others could have written
+A fault of the cache is only ever a miss: a folder that others could have written
 to is ignored, and so is an entry that is not, byte for byte, what this user's `DiskCache` wrote.
 
 An entry is a file: the payload, a SHA-256 of each MiB of it, and a footer. The footer's checksum
@@ -84,7 +84,7 @@ class DiskCache:
         return self.path / (name + self.suffix)
 
     def get(self, name: str) -> bytes | None:
-        """Read an entry; None: there is no such entry."""
+        """Read an entry; None on a cache miss."""
         file = self.open(name)
         if file is None:
             return None

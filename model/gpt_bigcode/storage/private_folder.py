@@ -107,7 +107,7 @@ def locked(folder: int, name: str, flags: int) -> Iterator[int]:
 
 
 def read_secret(folder: int) -> bytes:
-    """The folder's secret; empty: there is none yet, or others may know it."""
+    """The folder's secret; empty if it does not exist yet, or others may know it."""
     try:
         handle = os.open(_SECRET, os.O_RDONLY | SAFELY, dir_fd=folder)
     except FileNotFoundError:
@@ -120,7 +120,7 @@ def read_secret(folder: int) -> bytes:
 
 
 def make_secret(folder: int) -> bytes:
-    """The folder's secret, which is made if there is none.
+    """The folder's secret, made on first use.
 
     Several processes may do so at once: the first to give it its name wins.
     """

@@ -191,7 +191,7 @@ class CodeTokenizer:
             size *= 2
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """The bytes that ids stand for; control tokens and unknown ids stand for none."""
+        """The bytes of token ids; control tokens and unknown ids have none."""
         return b"".join(map(self.token_bytes, ids))
 
     @cached_property

@@ -51,7 +51,7 @@ _UNSUPPORTED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "b
 def _byte_alphabet() -> dict[str, int]:
     """Character -> byte of GPT-2's byte-level alphabet.
 
-    Printable Latin-1 stands for itself, the other bytes for the characters from U+0100 on.
+    Printable Latin-1 maps to itself, the other bytes to the characters from U+0100 on.
     """
     itself = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(256) if byte not in itself]
@@ -69,7 +69,7 @@ class TokenizerDefinition:
     Attributes:
         contents: id -> token, as spelled in the file.
         special_ids: token -> id of what is marked special or is a control token of the family.
-        literal_ids: ids of the other added tokens; they stand for their own text.
+        literal_ids: ids of the other added tokens, which spell their own text.
         ordinary: the tokens of the BPE itself, in the byte-level alphabet.
         encoder_json: a tokenizer.json for text of the user, without added tokens.
     """
@@ -158,7 +158,7 @@ def _vocabulary(values: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _contents(vocabulary: Mapping[str, int], added: Sequence[Mapping[str, Any]]) -> dict[int, str]:
-    """Id -> token; an id stands for one token and a token has one id."""
+    """Id -> token; each id has one token and each token one id."""
     contents: dict[int, str] = {}
     pairs = chain(vocabulary.items(), ((entry["content"], entry["id"]) for entry in added))
     for content, token in pairs:

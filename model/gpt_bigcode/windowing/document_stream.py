@@ -242,7 +242,7 @@ class _Document(Generic[Result, Value]):
         """The windows, as the pieces come in; None at a pause."""
         try:
             yield from self._cut(pieces)
-        # Whatever the reader of one document raises must not end the others.
+        # An error while reading one document must not end the others.
         except Exception as error:  # noqa: BLE001
             self.error = error
         self.ended = True
@@ -353,7 +353,7 @@ def encode_pieces(tokenizer: "CodeTokenizer", pieces: Iterable[str]) -> Iterator
 def cut_at_white_space(pieces: Iterable[str]) -> Iterator[str]:
     """Cut a text into portions of at most `PIECE_CHARACTERS`, wherever the given pieces end.
 
-    A cut lies before white space that follows something else: there a word ends for every pattern
+    A cut comes before whitespace that follows something else: there a word ends for every pattern
     of the family, whatever comes next. A portion without such a place is cut at its full length,
     which may change a token or two. So may a `PAUSE`, which cuts after the last line feed.
     """
