@@ -207,7 +207,7 @@ complete -c bigcode -n '__fish_seen_subcommand_from bench' -l verbose -s v -d 'P
 complete -c bigcode -n '__fish_seen_subcommand_from bench' -l offline -d 'Never use the network.'
 complete -c bigcode -n '__fish_seen_subcommand_from bench' -l format -x -a 'text json jsonl' -d 'Output format. [default: text]'
 complete -c bigcode -n '__fish_seen_subcommand_from bench' -l help -s h -d 'Show this message and exit.'
-complete -c bigcode -n '__fish_seen_subcommand_from serve' -l model -s m -r -F -a '(__bigcode_names)' -d 'Model to load at start; repeatable. The first one is the default. Other models are loaded when a request names them. [default: pocket-coder, built in]'
+complete -c bigcode -n '__fish_seen_subcommand_from serve' -l model -s m -r -F -a '(__bigcode_names)' -d 'Model to load at start. Repeatable: the first one is the default. Other models are loaded when a request names them. [default: pocket-coder, built in]'
 complete -c bigcode -n '__fish_seen_subcommand_from serve' -l port -x -d 'Also listen on this TCP port; 0 picks a free one. [0 to 65535]'
 complete -c bigcode -n '__fish_seen_subcommand_from serve' -l host -x -d 'Address for --port. Any but a loopback address needs --api-key-file. [default: 127.0.0.1]'
 complete -c bigcode -n '__fish_seen_subcommand_from serve' -l api-key-file -r -F -d 'Require the key in this file from TCP clients (Authorization: Bearer KEY).'

@@ -3,10 +3,17 @@
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from bigcode_cli.framework import help_page, option_types
-from bigcode_cli.framework.option_types import argument, choice, number, switch, whole, words
+from bigcode_cli.framework.option_types import (
+    argument,
+    choice,
+    number,
+    switch,
+    whole,
+    words,
+)
 from gpt_bigcode.hardware import Precision
 from gpt_bigcode.stopping.text_stop import Scope
 
@@ -38,7 +45,31 @@ GATES = "Gates"
 GENERAL = help_page.GENERAL
 
 MODEL_METAVAR = "NAME|PATH|REPO[@REVISION]"
+_ANY_MODEL = "The model: a built-in name, a folder, or a downloaded repository."
 
+
+def model_option(
+    default: str, help_text: str = _ANY_MODEL, *, command_line_only: bool = False
+) -> Any:
+    """Declare `--model`.
+
+    Args:
+        default: which model is used without it, in words.
+        help_text: what it is for.
+        command_line_only: see `Extras`.
+    """
+    return words(
+        help_text,
+        option_types.text,
+        panel=COMMON,
+        metavar=MODEL_METAVAR,
+        flags=("--model", "-m"),
+        shown_default=default,
+        command_line_only=command_line_only,
+    )
+
+
+GeneratorName: TypeAlias = Annotated[str | None, model_option("pocket-coder, built in")]
 InputFile: TypeAlias = Annotated[
     Path | None,
     argument(
@@ -124,17 +155,7 @@ ExitZero: TypeAlias = Annotated[
 class ModelOptions:
     """Which model runs, and where."""
 
-    model: Annotated[
-        str | None,
-        words(
-            "The model: a built-in name, a folder, or a downloaded repository.",
-            option_types.text,
-            panel=COMMON,
-            metavar=MODEL_METAVAR,
-            flags=("--model", "-m"),
-            shown_default="pocket-coder, built in",
-        ),
-    ] = None
+    model: GeneratorName = None
     device: Device = "auto"
     precision: NumberFormat = Precision.AUTO
     threads: Threads = None

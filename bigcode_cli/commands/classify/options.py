@@ -5,18 +5,14 @@ from typing import Annotated, TypeAlias
 
 from bigcode_cli.framework import option_types
 from bigcode_cli.framework.option_types import number, switch, whole, words
-from bigcode_cli.framework.options import COMMON, GATES, MODEL_METAVAR, ExitZero, Strict
+from bigcode_cli.framework.options import COMMON, GATES, ExitZero, Strict, model_option
 
 ClassifierName: TypeAlias = Annotated[
     str | None,
-    words(
+    model_option(
+        "pocket-languages, built in",
         "The model: a built-in name, a folder, or a downloaded repository. The setting is called"
         " classify-model.",
-        option_types.text,
-        panel=COMMON,
-        metavar=MODEL_METAVAR,
-        flags=("--model", "-m"),
-        shown_default="pocket-languages, built in",
     ),
 ]
 

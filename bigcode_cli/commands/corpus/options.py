@@ -18,9 +18,9 @@ from bigcode_cli.framework.options import (
     COMMON,
     GENERAL,
     MODEL,
-    MODEL_METAVAR,
     Device,
     GenerationOptions,
+    model_option,
 )
 from gpt_bigcode.hardware import Precision
 
@@ -136,15 +136,7 @@ class ClusterOptions:
 
     model: Annotated[
         str | None,
-        words(
-            "The model: a built-in name, a folder, or a downloaded repository.",
-            option_types.text,
-            panel=COMMON,
-            metavar=MODEL_METAVAR,
-            flags=("--model", "-m"),
-            shown_default="the command's built-in model",
-            command_line_only=True,
-        ),
+        model_option("the command's built-in model", command_line_only=True),
     ] = None
     device: Device = "auto"
     precision: Annotated[

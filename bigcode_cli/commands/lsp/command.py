@@ -4,12 +4,10 @@ import os
 from dataclasses import dataclass
 from typing import Annotated
 
-from bigcode_cli.framework import option_types
-from bigcode_cli.framework.option_types import switch, whole, words
+from bigcode_cli.framework.option_types import switch, whole
 from bigcode_cli.framework.options import (
-    COMMON,
-    MODEL_METAVAR,
     ComputeOptions,
+    GeneratorName,
     LoudnessOptions,
     ServerOptions,
 )
@@ -19,18 +17,6 @@ from bigcode_cli.models.load import set_numpy_threads
 from bigcode_cli.models.resolve import find_model
 
 FEATURES = "Features"
-
-EditorModel = Annotated[
-    str | None,
-    words(
-        "The model: a built-in name, a folder, or a downloaded repository.",
-        option_types.text,
-        panel=COMMON,
-        metavar=MODEL_METAVAR,
-        flags=("--model", "-m"),
-        shown_default="pocket-coder, built in",
-    ),
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +38,7 @@ class FeatureOptions:
 
 def lsp(
     *,
-    model: EditorModel = None,
+    model: GeneratorName = None,
     features: FeatureOptions,
     compute: ComputeOptions,
     server: ServerOptions,

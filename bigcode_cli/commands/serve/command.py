@@ -5,14 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 from bigcode_cli.commands.serve.options import LimitOptions, ListenOptions, StartOptions
-from bigcode_cli.framework import option_types
 from bigcode_cli.framework.errors import Failure, UsageFailure
-from bigcode_cli.framework.option_types import words
 from bigcode_cli.framework.options import (
-    COMMON,
-    MODEL_METAVAR,
     ComputeOptions,
     LoudnessOptions,
+    model_option,
 )
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import set_numpy_threads
@@ -22,14 +19,10 @@ _KEY_BYTES = 4096
 
 ServedModels = Annotated[
     list[str] | None,
-    words(
-        "Model to load at start; repeatable. The first one is the default. Other models are loaded"
+    model_option(
+        "pocket-coder, built in",
+        "Model to load at start. Repeatable: the first one is the default. Other models are loaded"
         " when a request names them.",
-        option_types.text,
-        panel=COMMON,
-        metavar=MODEL_METAVAR,
-        flags=("--model", "-m"),
-        shown_default="pocket-coder, built in",
         command_line_only=True,
     ),
 ]

@@ -10,12 +10,12 @@ from bigcode_cli.framework.option_types import choice, number, switch, words
 from bigcode_cli.framework.options import (
     COMMON,
     GENERAL,
-    MODEL_METAVAR,
     ComputeOptions,
     ExitZero,
     MessageOptions,
     NoIgnore,
     Strict,
+    model_option,
 )
 
 
@@ -38,14 +38,10 @@ class TagModelOptions(ComputeOptions):
 
     tag_model: Annotated[
         str | None,
-        words(
+        model_option(
+            "pocket-secrets, built in",
             "The model: a built-in name, a folder, or a downloaded repository. The setting is"
             " called tag-model.",
-            option_types.text,
-            panel=COMMON,
-            metavar=MODEL_METAVAR,
-            flags=("--model", "-m"),
-            shown_default="pocket-secrets, built in",
         ),
     ] = None
 
