@@ -34,7 +34,7 @@ SUMMARIES: Mapping[str, str] = MappingProxyType(
         "lsp": "Run a language server for editors on standard input and output.",
     }
 )
-"""The commands, each with the first line of its help, so that a list of them imports none."""
+"""Name -> first line of help, so that listing the commands imports none of them."""
 GROUP_SUMMARIES: Mapping[str, str] = MappingProxyType(
     {
         "models": "Manage models.",
@@ -45,7 +45,7 @@ GROUP_SUMMARIES: Mapping[str, str] = MappingProxyType(
 GROUPS = MappingProxyType(
     {"models": "models.local", "cache": "cache.command", "corpus": "corpus.command"}
 )
-"""The module below `commands` that has the commands of a group."""
+"""Group -> the module below `commands` that defines its commands."""
 EXAMPLES = {
     "complete": (
         "bigcode complete src/app.py",
@@ -107,7 +107,7 @@ def _command(name: str) -> Any:
 
 
 def _group(name: str) -> Any:
-    """Typer's group of the commands below a name, such as `models list`."""
+    """Build Typer's group of the commands below a name, such as `models list`."""
     from bigcode_cli.framework.typer_glue import grouped
 
     module = import_module(f"bigcode_cli.commands.{GROUPS[name]}")
@@ -208,7 +208,7 @@ def options(*names: str) -> dict[str, Any]:
     """Return the options of commands by parameter name, with their annotations.
 
     Args:
-        names: the commands; all but those on models, whose own options nobody presets.
+        names: the commands; by default all but the groups, whose options cannot be preset.
     """
     return {
         parameter.name: parameter.annotation
@@ -225,14 +225,14 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except SystemExit as ending:
         status = _typer_status(ending)
-    except BaseException as error:  # noqa: BLE001  # the border: whatever it is becomes one line
-        # After a signal the error is only how the interruption came out of some library.
+    except BaseException as error:  # noqa: BLE001  # the outermost handler: every error becomes one line
+        # After a signal, the error is only how the interruption surfaced from some library.
         status = errors.report(KeyboardInterrupt() if signals.status() else error)
     return status
 
 
 def _typer_status(ending: SystemExit) -> int:
-    """Read the status of an exit by Typer itself, which would end a broken pipe with 1."""
+    """Return the status of an exit that Typer raised; it reports a broken pipe as 1."""
     if isinstance(ending.__context__, BrokenPipeError):
         return errors.ExitStatus.PIPE_CLOSED
     return ending.code if isinstance(ending.code, int) else errors.ExitStatus.FAILED

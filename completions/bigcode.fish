@@ -292,7 +292,7 @@ complete -c bigcode -n '__fish_seen_subcommand_from models; and __fish_seen_subc
 complete -c bigcode -n '__fish_seen_subcommand_from models; and __fish_seen_subcommand_from convert' -l format -x -a 'text json jsonl' -d 'Output format. [default: text]'
 complete -c bigcode -n '__fish_seen_subcommand_from models; and __fish_seen_subcommand_from convert' -l help -s h -d 'Show this message and exit.'
 complete -c bigcode -f -n '__fish_seen_subcommand_from cache; and not __fish_seen_subcommand_from list clear' -a list -d 'List the caches, their sizes and when they were last used'
-complete -c bigcode -f -n '__fish_seen_subcommand_from cache; and not __fish_seen_subcommand_from list clear' -a clear -d 'Delete what the caches hold'
+complete -c bigcode -f -n '__fish_seen_subcommand_from cache; and not __fish_seen_subcommand_from list clear' -a clear -d 'Delete the contents of the caches'
 complete -c bigcode -n '__fish_seen_subcommand_from cache' -l help -s h -d 'Show this message and exit.'
 complete -c bigcode -n '__fish_seen_subcommand_from cache; and __fish_seen_subcommand_from list' -l format -x -a 'text json jsonl' -d 'Output format. [default: text]'
 complete -c bigcode -n '__fish_seen_subcommand_from cache; and __fish_seen_subcommand_from list' -l help -s h -d 'Show this message and exit.'

@@ -10,7 +10,7 @@ from command_tree import MADE_BY, PROGRAM, Command, Option
 
 _FILES = (
     ("$XDG_CONFIG_HOME/bigcode/config.toml", "defaults for options, by name (max-tokens = 64)"),
-    ("$XDG_CACHE_HOME/bigcode/prefixes", "beginnings of prompts, as keys and values"),
+    ("$XDG_CACHE_HOME/bigcode/prefixes", "prefilled prompts, as keys and values"),
     ("$XDG_CACHE_HOME/bigcode/results", "results of files that were scored or classified"),
     ("$XDG_CACHE_HOME/bigcode/weights", "quantized weights"),
     ("$XDG_CACHE_HOME/bigcode/converted", "checkpoints converted to safetensors"),

@@ -1,4 +1,4 @@
-"""Converts models of the cache, once, and finds their conversions again."""
+"""Converts cached models once, and finds their conversions again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,10 +17,10 @@ _NOTE_AFTER_SECONDS = 2.0
 
 
 def convert_snapshot(repository: CachedRepository, commit: str, notes: Notes) -> Path:
-    """Convert a snapshot, unless that was done before; return the folder of the result.
+    """Convert a snapshot, unless it already was; return the folder of the result.
 
     Raises:
-        Failure: it is not here, needs no conversion, or cannot be converted.
+        Failure: it is not cached, needs no conversion, or cannot be converted.
     """
     from bigcode_cli.conversion.convert import Source, convert
 
@@ -30,7 +30,7 @@ def convert_snapshot(repository: CachedRepository, commit: str, notes: Notes) ->
     require_convertible(repository.name, snapshot)
     target = folders.converted_folder(snapshot)
     if target is None:
-        message = f"{repository.name}: its files in the cache are no links to blobs with hashes"
+        message = f"{repository.name}: its files in the cache are not links to blobs"
         raise Failure("model-corrupt", message, hint="name a folder for the result")
     with _turn(target, notes):
         if not folders.is_own(target) or folders.read_record(target) is None:
@@ -43,10 +43,10 @@ def convert_snapshot(repository: CachedRepository, commit: str, notes: Notes) ->
 
 
 def convert_folder(found: Found, target: Path, notes: Notes) -> None:
-    """Convert a folder, or a model of the cache, into a folder that the user named.
+    """Convert a folder or a cached model into a folder that the user named.
 
     Raises:
-        Failure: it needs no conversion or cannot be converted, or the other one is there.
+        Failure: it needs no conversion or cannot be converted, or the target exists.
     """
     from bigcode_cli.conversion.convert import Source, convert
 
@@ -80,7 +80,7 @@ def _turn(target: Path, notes: Notes) -> Iterator[None]:
 
     make_private_folder(target.parent)
     lock = FileLock(target.with_name(f".{target.name}.lock"), mode=0o600)
-    # On a file system without locks the work may be done twice.
+    # On a file system without locks, the work may be done twice.
     with suppress(NotImplementedError):
         try:
             lock.acquire(timeout=_NOTE_AFTER_SECONDS)

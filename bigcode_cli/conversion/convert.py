@@ -41,10 +41,10 @@ class Source:
     """What is converted.
 
     Attributes:
-        name: what to call it in messages.
-        folder: where its files are.
+        name: its name in messages.
+        folder: the folder of its files.
         roots: the folders out of which no link may lead.
-        record: where it is from, as it is written beside the result.
+        record: its origin, as it is written beside the result.
     """
 
     name: str
@@ -57,10 +57,10 @@ def convert(source: Source, target: Path, notes: Notes, *, private: bool) -> Non
     """Convert a checkpoint into a new folder.
 
     Args:
-        source: the checkpoint; contents of a cache are compared with their hashes first.
-        target: the folder to make; it may be there if it is empty.
-        notes: are told about progress.
-        private: whether only this user may read the result.
+        source: the checkpoint; cached files are compared with their hashes first.
+        target: the folder to create; it may exist if it is empty.
+        notes: told about progress.
+        private: whether only this user can read the result.
 
     Raises:
         Failure: the target exists, the disk is full, or the weights are damaged or unsafe.
@@ -88,8 +88,8 @@ def convert(source: Source, target: Path, notes: Notes, *, private: bool) -> Non
 
 def _require_new(target: Path) -> None:
     if target.is_symlink() or (target.exists() and not (target.is_dir() and _is_empty(target))):
-        hint = "name a folder that is not there yet"
-        raise Failure("exists", f"{target}: is already there, and nothing is replaced", hint=hint)
+        hint = "name a new folder"
+        raise Failure("exists", f"{target}: already exists", hint=hint)
 
 
 def _is_empty(folder: Path) -> bool:
@@ -97,7 +97,7 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _require_hashes(source: Source, files: list[str]) -> None:
-    """Compare contents of a cache, which are named by their hashes, before they are opened."""
+    """Compare cached files with the hashes in their names, before they are opened."""
     for name in files:
         path = source.folder / name
         expected = path.readlink().name if path.is_symlink() else ""
@@ -118,7 +118,7 @@ def _require_space(folder: Path, needed: int) -> None:
 
 @contextmanager
 def _new_folder(target: Path, *, private: bool) -> Iterator[Path]:
-    """Give a temporary folder beside the target, which becomes it if nothing fails."""
+    """Yield a temporary folder that becomes the target if nothing fails."""
     if private:
         make_private_folder(target.parent)
     else:
@@ -146,12 +146,12 @@ def _rename(folder: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
-        _require_new(target)  # another process was quicker
+        _require_new(target)  # another process was faster
         raise
 
 
 def sweep(parent: Path, name: str = "") -> int:
-    """Remove what killed conversions left in a folder; return the bytes that this frees."""
+    """Remove leftovers of killed conversions from a folder; return the bytes freed."""
     freed = 0
     for path in parent.glob(f".{name}*{folders.PARTIAL_SUFFIX}"):
         try:
@@ -170,7 +170,7 @@ def sweep(parent: Path, name: str = "") -> int:
 
 
 def _require_inside(source: Source, names: Sequence[str]) -> None:
-    """Follow no link out of a model's folder: what it leads to was not given to us.
+    """Refuse links out of a model's folder: the user did not name their targets.
 
     Raises:
         Failure: `model-unsafe`.
@@ -234,10 +234,10 @@ def child_environment() -> dict[str, str]:
 
 
 def _handle(source: Source, said: Mapping[str, Any], progress: ByteProgress) -> bool:
-    """Handle one line of the process; tell whether it was the last one.
+    """Handle one line from the process; tell whether it was the last one.
 
     Raises:
-        Failure: what the process found.
+        Failure: the error that the process reports.
     """
     if "error" in said:
         raise Failure(said["error"], f"{source.name}: {said['message']}", hint=said["hint"])

@@ -1,6 +1,6 @@
-"""The folders of converted models, each named by the hashes of what it was made from.
+"""The folders of converted models, each named by the hashes of its sources.
 
-They are ours alone: the cache that other tools share holds none of our files.
+They are in our own cache: the cache that other tools share contains none of our files.
 """
 
 import hashlib
@@ -38,14 +38,14 @@ _OTHER_LAYOUT = b'"attention_head_type"'
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a converted model was made from, and what it holds.
+    """What a converted model was made from, and its files.
 
     Attributes:
-        folder: where it is.
-        repository: the source; None for a folder of the user's.
-        commit: of the source.
-        cache: the cache that holds the source.
-        files: the sha256 of every file.
+        folder: its folder.
+        repository: the source; None for a folder.
+        commit: the commit of the source.
+        cache: the cache of the source.
+        files: the SHA-256 of every file.
     """
 
     folder: Path
@@ -56,17 +56,17 @@ class Record:
 
 
 def converted_root() -> Path:
-    """Return the folder of converted models, whether it exists or not."""
+    """Return the folder of converted models, which need not exist."""
     return cache_folder("converted")
 
 
 def has_usable_weights(folder: Path) -> bool:
-    """Tell whether a folder holds weights in our form and layout."""
+    """Tell whether a folder has weights that can be loaded as they are."""
     return _has(folder, _WEIGHTS) and not has_other_layout(folder)
 
 
 def has_other_layout(folder: Path) -> bool:
-    """Tell whether a configuration is of the original layout of bigcode/santacoder."""
+    """Tell whether a configuration has the original layout of bigcode/santacoder."""
     try:
         with open_checked(folder / CONFIG_FILE) as stream:
             return _OTHER_LAYOUT in stream.read(_MAX_CONFIG_BYTES)
@@ -75,7 +75,7 @@ def has_other_layout(folder: Path) -> bool:
 
 
 def has_pickles(folder: Path) -> bool:
-    """Tell whether a folder holds weights that can be converted."""
+    """Tell whether a folder has weights that can be converted."""
     return _has(folder, _PICKLES)
 
 
@@ -89,11 +89,11 @@ def _has(folder: Path, names: tuple[str, ...]) -> bool:
 
 
 def source_files(folder: Path) -> list[str]:
-    """Name the files that hold the weights of a convertible folder, in order.
+    """List the files with the weights of a convertible folder, in order.
 
     Raises:
         Failure: `model-corrupt` or `repo-unsafe`, for a damaged index.
-        UnreadableFileError: the index is no regular file, or too large.
+        UnreadableFileError: the index is not a regular file, or too large.
     """
     single, index = _WEIGHTS if has_other_layout(folder) and _has(folder, _WEIGHTS) else _PICKLES
     if _has(folder, (single,)):
@@ -103,9 +103,9 @@ def source_files(folder: Path) -> list[str]:
 
 
 def converted_folder(snapshot: Path) -> Path | None:
-    """Name the folder for the conversion of a snapshot; None if its files are no links to blobs.
+    """Name the folder for the conversion of a snapshot; None if its files are not links to blobs.
 
-    The name is a hash of the hashes of what is converted.
+    The name is a hash of the hashes of the sources.
     """
     digests = {}
     for name in (CONFIG_FILE, _TOKENIZER_FILE, *source_files(snapshot)):
@@ -119,7 +119,7 @@ def converted_folder(snapshot: Path) -> Path | None:
 
 
 def usable_folder(snapshot: Path) -> Path:
-    """Return a snapshot, or its conversion if it needs one and has one."""
+    """Return a snapshot, or its conversion if it needs and has one."""
     if not is_convertible(snapshot):
         return snapshot
     try:
@@ -132,7 +132,7 @@ def usable_folder(snapshot: Path) -> Path:
 
 
 def is_own(folder: Path) -> bool:
-    """Tell whether only this user can have written a conversion: its name can be guessed."""
+    """Tell whether only this user can have written a conversion, whose name can be guessed."""
     for place in (folder.parent, folder):
         try:
             with private_folder(place) as opened:

@@ -59,7 +59,7 @@ def isolate() -> str:
     if prctl is not None:
         prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # A process that may do it without a new user keeps its right to read files of other users.
+    # A process that is allowed to without a new user keeps its right to read other users' files.
     for spaces in (_NEW_NETWORK, _NEW_USERS | _NEW_NETWORK):
         if unshare is not None and unshare(spaces) == 0:
             return "a network namespace of its own"
@@ -67,7 +67,7 @@ def isolate() -> str:
 
 
 def forbid(target: Path) -> None:
-    """Install an audit hook, which cannot be removed, against all that reading needs not do."""
+    """Install an audit hook, which cannot be removed, against all that reading does not need."""
     allowed = str(target) + os.sep
 
     def refuse(event: str, arguments: tuple[Any, ...]) -> None:
@@ -82,11 +82,13 @@ def forbid(target: Path) -> None:
 
 
 def limit_memory(source_bytes: int) -> None:
-    """Allow what is used now, the size of the files, which are mapped, and a fixed reserve."""
+    """Allow the memory used now, the size of the files, which are mapped, and a fixed reserve."""
     _lower(resource.RLIMIT_FSIZE, source_bytes + _ROOM_BYTES)
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    except OSError:  # no address space to measure: macOS maps hundreds of GB, and ignores the limit
+    except (
+        OSError
+    ):  # address space cannot be measured: macOS maps hundreds of GB, and ignores the limit
         return
     used = pages * resource.getpagesize()
     _lower(resource.RLIMIT_AS, used + source_bytes + _ROOM_BYTES)

@@ -1,4 +1,4 @@
-"""Text in other encodings than UTF-8, for a search that must not pass what it cannot read."""
+"""Decodes UTF-16 and Latin-1 for `tag`, which must not skip what it cannot read."""
 
 import codecs
 import re
@@ -15,7 +15,7 @@ _RUNS_UTF_16 = re.compile("[\0-\x7f]+|[\x80-\u07ff]+|[\u0800-\uffff]+|[\U0001000
 
 
 class _Run(NamedTuple):
-    """Characters of the same sizes that follow each other.
+    """A run of characters of equal size.
 
     Attributes:
         start: its first byte in the text as UTF-8.
@@ -33,8 +33,8 @@ class _Run(NamedTuple):
 class AnyDecoder:
     """Decodes UTF-8, with each byte that is not UTF-8 as Latin-1; UTF-16 after its mark.
 
-    Keeps where in the file the parts of the text are. No input is an error: half a character of
-    UTF-16 becomes U+FFFD.
+    Maps offsets in the text to offsets in the file. Never fails: half a character of UTF-16 becomes
+    U+FFFD.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class AnyDecoder:
         self._start = self._place = self._size = 0
 
     def decode(self, data: bytes, *, final: bool = False) -> str:
-        """The text of the next bytes of a file; a mark of UTF-16 is no part of it."""
+        """Decode the next bytes of a file, without a byte order mark of UTF-16."""
         self._size += len(data)
         if not self.encoding:
             data, self._head = self._head + data, b""
@@ -64,7 +64,7 @@ class AnyDecoder:
         return text if self.is_plain or self.encoding != "utf-8" else text.translate(_LATIN_1)
 
     def file_offset(self, offset: int) -> int:
-        """Where a byte of the text as UTF-8 is in the file: the start of its character."""
+        """Return the offset in the file of the character at an offset in UTF-8."""
         at = bisect_right(self._runs, offset, key=lambda run: run.start) - 1
         if at < 0:
             return offset
@@ -77,11 +77,11 @@ class AnyDecoder:
         return self.encoding in ("", "utf-8") and all(run.size == 1 for run in self._runs[:2])
 
     def encode(self, text: str) -> bytes:
-        """ASCII text as the file would hold it."""
+        """Encode ASCII text as the file does."""
         return text.encode(self.encoding or "utf-8")
 
     def _begin(self, data: bytes) -> bytes:
-        """Find out the encoding from the first bytes, and return those after its mark."""
+        """Detect the encoding from the first bytes; return those after the byte order mark."""
         self.encoding = _MARKS.get(data[:_MARK_BYTES], "utf-8")
         if self.encoding == "utf-8":
             return data

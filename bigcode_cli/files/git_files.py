@@ -1,4 +1,4 @@
-"""Which files of a folder git keeps or would keep: asked of git, which knows all its rules."""
+"""Asks git which files of a folder are tracked or ignored."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from bigcode_cli.files.git_staged import git_failure, start_git
 from bigcode_cli.framework.errors import Failure
 
 WAIT_SECONDS = 2.0
-"""How long git may take; a .gitignore that is a named pipe would keep it for ever."""
+"""Time limit for git: a .gitignore that is a named pipe would block it forever."""
 
 _LIST = ("ls-files", "-z", "--cached")
 _UNREADABLE = re.compile(rb"warning: could not open directory '(.+?)/?': (.+)")
@@ -18,7 +18,7 @@ _UNREADABLE = re.compile(rb"warning: could not open directory '(.+?)/?': (.+)")
 
 @dataclass(frozen=True)
 class Listing:
-    """What git says of a folder.
+    """Git's answer for a folder.
 
     Attributes:
         names: its files, relative to it, also those in folders below; a repository in it is only
@@ -31,7 +31,7 @@ class Listing:
 
 
 def list_files(folder: str) -> Listing:
-    """The files of a folder that git does not ignore: tracked ones, and new ones.
+    """List the files of a folder that git does not ignore, tracked or new.
 
     Raises:
         Failure: `git`: there is none, it refuses this repository, or takes too long.
@@ -40,7 +40,7 @@ def list_files(folder: str) -> Listing:
 
 
 def tracked_files(folder: str) -> Listing:
-    """The files of a folder that are in git's index, whatever its rules say.
+    """List the tracked files of a folder, ignored or not.
 
     Raises:
         Failure: as for `list_files`.
@@ -49,7 +49,7 @@ def tracked_files(folder: str) -> Listing:
 
 
 def is_ignored(folder: str, top: str) -> bool:
-    """Whether git's rules leave out a folder as a whole.
+    """Tell whether git ignores a whole folder.
 
     Raises:
         Failure: as for `list_files`.
@@ -64,7 +64,7 @@ def is_ignored(folder: str, top: str) -> bool:
 
 
 def user_rules(top: str) -> list[str]:
-    """The files of rules besides .gitignore: the repository's own one and the user's."""
+    """Return the ignore files besides .gitignore: the repository's and the user's."""
     found = []
     with contextlib.suppress(Failure):
         status, answer, _ = _run(top, ("rev-parse", "--git-path", "info/exclude"))
@@ -87,7 +87,7 @@ def _listing(folder: str, arguments: tuple[str, ...]) -> Listing:
 
 
 def _run(folder: str, arguments: tuple[str, ...]) -> tuple[int, bytes, bytes]:
-    # The folder says which repository is meant, not what git has told a hook that started us.
+    # The folder decides which repository is meant, not the variables that git sets for hooks.
     with start_git(("-C", folder, *arguments), located=False) as process:
         try:
             answer, complaint = process.communicate(timeout=WAIT_SECONDS)

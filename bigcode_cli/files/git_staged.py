@@ -1,4 +1,4 @@
-"""Runs git so that nothing in the user's repository is changed, and none of its programs run."""
+"""Reads staged files through git; changes nothing, and runs no program of the repository."""
 
 import os
 import re
@@ -39,12 +39,12 @@ _LONGEST_REASON = 200
 def start_git(
     arguments: Sequence[str], *, stdin: int = subprocess.DEVNULL, located: bool = True
 ) -> subprocess.Popen[bytes]:
-    """Start a git command whose output is read as it comes.
+    """Start a git command and stream its output.
 
     Args:
         arguments: of git.
         stdin: see `subprocess`.
-        located: whether the environment says where the repository is, if it does.
+        located: whether to keep the variables that say where the repository is.
 
     Raises:
         Failure: `git`: there is no git.
@@ -79,14 +79,14 @@ def run_git(*arguments: str) -> bytes:
 
 
 def git_failure(complaint: bytes) -> Failure:
-    """The error that git's own words make."""
+    """Make the error from git's message."""
     lines = complaint.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
     reason = lines[0].removeprefix("fatal: ").removeprefix("error: ")
     return Failure("git", reason[:_LONGEST_REASON])
 
 
 def top_folder() -> str:
-    """The top of the work tree, from which staged files are named.
+    """Return the top of the work tree, to which the names of staged files are relative.
 
     Raises:
         Failure: `git`: not a repository.
@@ -109,7 +109,7 @@ _HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
 @dataclass(frozen=True)
 class StagedFile:
-    """An entry of the index that is a file.
+    """A file in the index.
 
     Attributes:
         path: its name from the top of the repository, as the system spells it.
@@ -123,7 +123,7 @@ class StagedFile:
 
 
 def staged_sources(paths: Sequence[str]) -> list[Source]:
-    """What is staged and has new lines, as texts of which only these are judged.
+    """List staged files with added lines; only those lines are judged.
 
     Args:
         paths: only these files and what is in these folders; none: everything.
@@ -131,7 +131,7 @@ def staged_sources(paths: Sequence[str]) -> list[Source]:
     Raises:
         Failure: `git`: not a repository, or git failed; `unmerged`: a merge is not finished.
     """
-    run_git("rev-parse", "--git-dir")  # outside a repository, diff explains itself for pages
+    run_git("rev-parse", "--git-dir")  # outside a repository, diff prints pages of usage
     names = ["--", *paths] if paths else []
     files = parse_raw(run_git(*_LIST, *names))
     sources = []
@@ -146,7 +146,7 @@ def staged_sources(paths: Sequence[str]) -> list[Source]:
 
 
 def _blob_source(path: str, blob: str) -> Source:
-    """An object as a text; nobody named it: a binary one is skipped even if it is the only one."""
+    """Make a text of an object; a binary one is skipped even alone, because nobody named it."""
     return Source(path=path, open=partial(_open_blob, blob), named=False)
 
 
@@ -164,7 +164,7 @@ def parse_raw(output: bytes) -> list[StagedFile]:
         old_mode, mode, before, blob, status = field.removeprefix(b":").split(b" ")
         name = next(fields)
         if status[:1] in b"RC":
-            name = next(fields)  # the new name stands behind the old one
+            name = next(fields)  # the new name follows the old one
         path = os.fsdecode(name)
         if status == b"U":
             raise Failure("unmerged", f"{path}: the merge is not finished")
@@ -199,7 +199,7 @@ def _changed(patch: bytes) -> Iterator[tuple[range, range]]:
 
 
 def _open_blob(blob: str) -> BinaryIO:
-    """The content of an object.
+    """Read the content of an object.
 
     Raises:
         Failure: `too-large`; `git`: it is not there.

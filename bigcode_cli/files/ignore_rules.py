@@ -1,7 +1,7 @@
-"""The rules of .gitignore files, as git reads and matches them, in time linear in a name's length.
+"""Reads and matches .gitignore rules as git does, in time linear in the length of a name.
 
 Written after gitignore(5) and compared with git on random trees. Names are bytes, as for git: `?`
-is one byte. A rule that git cannot match matches nothing here either, and is no error.
+is one byte. A rule that matches nothing in git matches nothing here, and is no error.
 """
 
 import re
@@ -17,7 +17,7 @@ from gpt_bigcode.line_ends import without_line_end
 from gpt_bigcode.reading import read_checked
 
 MAX_BYTES = 1 << 19
-"""A longer file of rules counts as none, so that more is searched rather than less."""
+"""A longer rule file is ignored, so that more is searched rather than less."""
 
 _SLASH, _BACKSLASH = ord("/"), ord("\\")
 _SPECIAL = re.compile(rb"[*?\[\\]")
@@ -44,7 +44,7 @@ class _Rule:
     ignores: bool
 
     def matches(self, path: bytes, name: bytes) -> bool:
-        """Whether it is about a path, whose last part is `name`."""
+        """Tell whether the rule matches a path whose last part is `name`."""
         subject = name if self.by_name else path
         if self.expression is not None:
             return self.expression.match(subject) is not None
@@ -52,7 +52,7 @@ class _Rule:
 
 
 class IgnoreRules:
-    """The rules of one file; the last one that is about a path decides."""
+    """The rules of one file; the last one that matches decides."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         rules = (_parse(line) for line in lines)
@@ -67,10 +67,10 @@ class IgnoreRules:
 
         Args:
             path: relative to the folder of the rules, with slashes between its parts.
-            is_folder: of what it names; a link to a folder is none.
+            is_folder: whether it is a folder; a link to one is not.
 
         Returns:
-            None: no rule is about it.
+            None: no rule matches.
         """
         name = path[path.rfind(b"/") + 1 :]
         for rule in self._rules:
@@ -79,7 +79,7 @@ class IgnoreRules:
         return None
 
     def ignores_file(self, path: bytes) -> bool:
-        """Whether a file is ignored by itself or with one of the folders that it lies in."""
+        """Tell whether a file, or a folder that contains it, is ignored."""
         at = path.find(b"/")
         while at >= 0:
             if self.decide(path[:at], is_folder=True):
@@ -89,7 +89,7 @@ class IgnoreRules:
 
 
 def read_rules(path: str | Path, *, follow_links: bool = False) -> IgnoreRules:
-    """Read a file of rules; one that cannot be read, or is no regular file, holds none."""
+    """Read a rule file; one that is unreadable or not a regular file has no rules."""
     try:
         data = read_checked(path, max_bytes=MAX_BYTES, follow_links=follow_links)
     except UnreadableFileError:
@@ -98,12 +98,12 @@ def read_rules(path: str | Path, *, follow_links: bool = False) -> IgnoreRules:
 
 
 def split_lines(data: bytes) -> list[bytes]:
-    """Split a file into its lines as git does: at LF only, and one CR before it is dropped."""
+    """Split into lines as git does: at LF, without a CR before it."""
     return [without_line_end(line) for line in data.removeprefix(BYTE_ORDER_MARK_UTF8).split(b"\n")]
 
 
 def _parse(line: bytes) -> _Rule | None:
-    """Read one line; None if it holds no rule, or one that no name can match."""
+    """Read one line; None if it has no rule, or one that matches nothing."""
     text = _without_trailing_spaces(line.split(b"\0")[0])
     if not text or text.startswith(b"#"):
         return None
@@ -128,7 +128,7 @@ def _parse(line: bytes) -> _Rule | None:
 
 
 def _without_trailing_spaces(line: bytes) -> bytes:
-    """A line without the spaces at its end that no backslash stands before."""
+    """Strip the spaces at the end of a line that are not escaped."""
     end = len(line.rstrip(b" "))
     backslashes = end - len(line[:end].rstrip(b"\\"))
     return line[: end + 1] if backslashes % 2 else line[:end]
@@ -141,7 +141,7 @@ def _expression(pattern: bytes, by_name: bool) -> re.Pattern[bytes] | None:  # n
 
 
 class _Star(Enum):
-    """What may be any number of characters."""
+    """The wildcards for any number of characters."""
 
     NAME = rb"[^/]*"  # within one part of a path
     FOLDERS = rb"(?:[^/]+/)*"  # any number of parts
@@ -149,11 +149,11 @@ class _Star(Enum):
 
 
 class _Translator:
-    """Turns a pattern into an expression that never goes back behind a star that it has passed.
+    """Turns a pattern into a regular expression that never backtracks over a star.
 
-    After `*`, the first place where the characters up to the next star fit is the best one: any
-    later place leaves less room for the rest. So each such group is atomic, and only the last one
-    has to be tried at every place.
+    After `*`, the first match of the characters up to the next star is the best one: a later match
+    leaves less room for the rest. So each such group is atomic, and only the last one is tried
+    everywhere.
     """
 
     def __init__(self, pattern: bytes, *, by_name: bool) -> None:
@@ -162,7 +162,7 @@ class _Translator:
         self._at = 0
 
     def translate(self) -> bytes | None:
-        """The expression for a whole path, or a name; None: nothing can match it."""
+        """Return the expression for a whole path or a name; None if it matches nothing."""
         groups: list[tuple[_Star | None, bytes]] = [(None, b"")]
         while self._at < len(self._pattern):
             token = self._next()
@@ -185,7 +185,7 @@ class _Translator:
             if star is None:
                 parts.append(fixed)
             elif star is _Star.FOLDERS:
-                # What comes up to the next such star begins at the first folder where it fits.
+                # The part up to the next such star begins at the first folder where it matches.
                 parts.append(b")" * open_folders)
                 open_folders = int(place != last_folders)
                 parts.append((b"(?>" if open_folders else b"") + star.value + b"?" + fixed)
@@ -196,7 +196,7 @@ class _Translator:
         return b"".join(parts) + rb"\Z"
 
     def _next(self) -> "bytes | _Star | None":
-        """The next token; None: the pattern can match nothing."""
+        """Return the next token; None if the pattern matches nothing."""
         byte = self._pattern[self._at : self._at + 1]
         if byte == b"*":
             return self._star()
@@ -226,7 +226,7 @@ class _Translator:
         return _Star.NAME
 
     def _set(self) -> bytes | None:
-        """The bytes that `[...]` stands for; it never is a slash. None: there are none."""
+        """Return the bytes that `[...]` matches, never a slash; None if there are none."""
         members = _SetReader(self._pattern, self._at)
         found = (members.read() or set()) - {_SLASH}
         self._at = members.at
@@ -251,7 +251,7 @@ _CLASSES = {
 
 
 class _SetReader:
-    """Reads what stands between brackets."""
+    """Reads the inside of a bracket expression."""
 
     def __init__(self, pattern: bytes, at: int) -> None:
         self.at = at
@@ -260,7 +260,7 @@ class _SetReader:
         self._before = 0  # the start of a range, if one may follow
 
     def read(self) -> set[int] | None:
-        """The bytes that are meant; None: there is no closing bracket, or a class is unknown."""
+        """Return the bytes; None without a closing bracket, or for an unknown class."""
         negated = self._byte() in b"!^" and self._byte() != b""
         self.at += negated
         first = True
@@ -294,7 +294,7 @@ class _SetReader:
         return True
 
     def _literal(self) -> int | None:
-        """One byte, which a backslash may stand before."""
+        """Read one byte, which may be escaped."""
         self.at += self._byte() == b"\\"
         if not self._byte():
             return None
@@ -307,7 +307,7 @@ class _SetReader:
         if end < 0:
             return False
         name = self._pattern[self.at + 2 : end]
-        if not name.endswith(b":"):  # a bracket like any other byte
+        if not name.endswith(b":"):  # a literal bracket
             self._found.add(self._pattern[self.at])
             self._before = self._pattern[self.at]
             self.at += 1

@@ -31,7 +31,7 @@ class Progress:
         self._shown = False
 
     def advance(self, size: int) -> None:
-        """Count some bytes more."""
+        """Count bytes that were read."""
         self._bytes += size
         now = monotonic()
         if now >= self._next:

@@ -1,8 +1,8 @@
 """Keeps results of earlier calls in the user's cache folder, so that a rerun needs no model.
 
-A result is any JSON document. It never holds text of a user: leave out everything that the text
-could be made from, such as token ids and found secrets. An entry is named by a hash of the text's
-hash and of its scope: whatever else the result depends on.
+A result is any JSON document. It never contains the user's text: leave out everything that reveals
+it, such as token ids and secrets. An entry is named by a hash of the text's hash and of its scope:
+whatever else the result depends on.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ class ResultCache:
     """Results of one scope.
 
     Attributes:
-        files: where they are; None: nothing is kept and nothing found.
+        files: where they are; None: the cache is off.
         scope: a digest of everything but the text that the results depend on.
         writable: whether new ones are kept.
     """
@@ -48,20 +48,20 @@ class ResultCache:
 
     @classmethod
     def open(cls, scope: Mapping[str, Any], *, enabled: bool = True) -> "ResultCache":
-        """The results of a scope, which is any JSON document; see `model_scope`."""
+        """Open the results of a scope, which is any JSON document; see `model_scope`."""
         text = json.dumps({**scope, "version": __version__}, sort_keys=True)
         digest = blake2b(text.encode("utf-8", "surrogateescape")).digest()
         return cls(_disk_cache() if enabled else None, digest)
 
     def get(self, text_hash: bytes) -> Any | None:
-        """What was kept for a text; None if there is nothing."""
+        """Return the cached result for a text; None on a miss."""
         if self.files is None:
             return None
         payload = self.files.get(self._name(text_hash))
         return None if payload is None else json.loads(payload)
 
     def put(self, text_hash: bytes, value: Any) -> None:
-        """Keep a result; if that fails, or it is too large, it is computed again next time."""
+        """Cache a result, unless it is too large or cannot be written."""
         if self.files is None or not self.writable:
             return
         payload = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
@@ -69,7 +69,7 @@ class ResultCache:
             self._has_written |= self.files.put(self._name(text_hash), payload)
 
     def close(self) -> None:
-        """Throw away what was not used for longest, if this process has added something."""
+        """Evict the least recently used results, if this process has added any."""
         if self.files is not None and self._has_written:
             self.files.trim()
             self._has_written = False
@@ -79,11 +79,10 @@ class ResultCache:
 
 
 def model_scope(directory: Path, options: ModelOptions | ComputeOptions) -> dict[str, Any]:
-    """What results depend on besides text and the options of a command.
+    """Return what results depend on, besides text and the options of a command.
 
-    The model's files count by name, place, size, inode and times, as files do in git's index: the
-    time of the last change of an inode cannot be set, so that weights need not be read to know
-    that they are the same.
+    The model's files are compared by name, device, inode, size and times, as in git's index: ctime
+    cannot be set by users, so unchanged weights are recognized without being read.
     """
     files, machine = [], os.uname()
     with contextlib.suppress(OSError):
@@ -101,7 +100,7 @@ def model_scope(directory: Path, options: ModelOptions | ComputeOptions) -> dict
 
 
 def hash_text() -> "blake2b":
-    """A hash to be fed with the bytes of a text; its digest names the text."""
+    """Start a hash of the bytes of a text; its digest names the text."""
     return blake2b(digest_size=32)
 
 
@@ -115,7 +114,7 @@ def _version(package: str) -> str | None:
 
 
 def _disk_cache() -> DiskCache | None:
-    """The user's cache of results; None if no folder for it is known."""
+    """Return the user's result cache; None if there is no folder for it."""
     folder = cache_folder("results")
     if not folder.is_absolute():
         return None
@@ -133,7 +132,7 @@ Compute = Callable[[Iterable[Iterable[str]]], Iterator[Value | Exception]]
 
 @dataclass(frozen=True)
 class StoredForm(Generic[Value]):
-    """How results become JSON documents, and back.
+    """How results are converted to JSON documents and back.
 
     Attributes:
         pack: a result -> a document; it must hold nothing that the text can be made from.
@@ -164,7 +163,7 @@ class CachedResults(Generic[Value]):
         """Prepare; nothing is read yet.
 
         Args:
-            texts: what results are wanted of.
+            texts: the texts.
             cache: where to look first.
             form: how results are kept there.
             compute: takes texts as pieces, lazily, or as excerpts, and gives their results in
@@ -208,7 +207,7 @@ class CachedResults(Generic[Value]):
         self._hashes[place] = digest.digest(), size
 
     def _look_up(self, place: int) -> Value | Exception | None:
-        """What is known of a text without a model, an error included; asked for once."""
+        """Return the cached result or the error of a text; None on a miss."""
         if place not in self._known:
             self._known[place] = self._find(place)
         return self._known[place]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What the gates say of a file."""
+    """The outcome of the gates for a file."""
 
     PASS = "pass"  # noqa: S105  # no password
     FAIL = "fail"
@@ -36,7 +36,7 @@ class Judgement:
 
 
 def bytes_of_name(path: str) -> dict[str, str]:
-    """The name's bytes in base64 as `path_b64`, if they are no UTF-8; else nothing."""
+    """Return the name's bytes in base64 as `path_b64`, if they are not UTF-8; else nothing."""
     if not _is_no_text(path):
         return {}
     raw = path.encode("utf-8", "surrogateescape")
@@ -44,7 +44,7 @@ def bytes_of_name(path: str) -> dict[str, str]:
 
 
 def csv_rows(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
-    """Rows of a table as CSV: other keys are left out, and what a row has not is empty."""
+    """Format rows as CSV: other keys are left out, missing ones are empty."""
     import csv
     import io
 
@@ -55,7 +55,7 @@ def csv_rows(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _harmless(cell: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula; numbers and `-` stay what they are."""
+    """Escape a cell that a spreadsheet would run as a formula; numbers and `-` are unchanged."""
     formula = isinstance(cell, str) and len(cell) > 1 and cell[0] in "=+-@\t\r"
     return f"'{cell}" if formula else cell
 
@@ -70,11 +70,11 @@ def _is_no_text(path: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class FileError:
-    """Why there is no result.
+    """Why a file has no result.
 
     Attributes:
         status: skipped or error.
-        reason: a slug that stays the same.
+        reason: a slug that scripts can match.
         detail: the reason as a sentence.
     """
 
@@ -84,12 +84,12 @@ class FileError:
 
     @classmethod
     def of(cls, text: Source, error: Exception, *, alone: bool) -> "FileError":
-        """What an error means for a text; any other error than ours is raised again.
+        """Classify the error of a text; errors that are not ours are raised again.
 
         Args:
             text: the text.
-            error: what came in the place of its result.
-            alone: it is the only one; what somebody asked for alone is not passed over.
+            error: what was returned instead of a result.
+            alone: whether it is the only text: one that was named alone is not skipped.
         """
         if isinstance(error, Failure):
             refused = alone and text.named and error.slug != "empty"
@@ -102,7 +102,7 @@ class FileError:
         raise error
 
     def explain(self, text: Source, notes: Notes) -> None:
-        """Say it on stderr: errors always, what was skipped if somebody asked for it by name."""
+        """Report it on stderr: errors always, a skipped file if it was named."""
         if self.status == "error":
             output.complain(self.reason, f"{text.name}: {self.detail}")
         elif text.named:
@@ -113,12 +113,12 @@ class FileError:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What is reported of one file.
+    """The report on one file.
 
     Attributes:
         path: its name, as the system spells it.
-        fault: why there is no result.
-        judgement: what the gates say.
+        fault: why it has no result.
+        judgement: the outcome of the gates.
     """
 
     path: str
@@ -132,7 +132,7 @@ class Entry:
 
     @property
     def failed(self) -> bool:
-        """Whether the exit status is to say that there are findings."""
+        """Whether the file failed a gate."""
         return self.judgement is not None and self.judgement.verdict is Verdict.FAIL
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 
 class Report(Generic[AnyEntry]):
-    """Writes entries as they come, or all at the end for `json`; a command fills in the rest."""
+    """Writes entries as they arrive, or all at the end for `json`; commands fill in the rest."""
 
     def __init__(self, format_: str, columns: Sequence[str]) -> None:
         """Write the heading of a CSV.
@@ -177,10 +177,10 @@ class Report(Generic[AnyEntry]):
         raise NotImplementedError
 
     def write_end(self, summary: dict[str, Any]) -> None:
-        """Write what belongs below the lines for people."""
+        """Write the summary for people."""
 
     def add(self, entry: AnyEntry) -> None:
-        """Take what is to be reported of a file."""
+        """Add the entry of a file."""
         if self._format == TableFormat.JSON:
             self._documents.append(self.document(entry))
         elif self._format == TableFormat.JSONL:
@@ -195,7 +195,7 @@ class Report(Generic[AnyEntry]):
         self.result.write(csv_rows(self._columns, rows))
 
     def close(self, summary: dict[str, Any]) -> None:
-        """Write what belongs at the end."""
+        """Write the end of the report."""
         if self._format == TableFormat.JSON:
             self.result.write_json({"files": self._documents, "summary": summary}, indent=2)
         elif self._format == TableFormat.TEXT:
@@ -209,7 +209,7 @@ class Totals:
     Attributes:
         done: what was done with files, such as "scored".
         counts: of entries by status, and of those that failed.
-        not_judged: what was not judged, as sentences; for --strict these are errors.
+        not_judged: sentences on what was not judged; --strict makes them errors.
     """
 
     def __init__(self, done: str) -> None:
@@ -231,7 +231,7 @@ class Totals:
             self._skipped[entry.fault.reason] += 1
 
     def close(self, notes: Notes) -> None:
-        """Say what was not judged; an empty file holds nothing that could be."""
+        """Report what was not judged; empty files do not count."""
         skipped = {reason: count for reason, count in self._skipped.items() if reason != "empty"}
         if skipped:
             reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
@@ -241,7 +241,7 @@ class Totals:
             notes.note(sentence)
 
     def exit_status(self, *, strict: bool, exit_zero: bool) -> ExitStatus:
-        """An error beats a finding; with `strict`, what was not judged is an error."""
+        """Return the exit status: errors, or files not judged with `strict`, beat findings."""
         if strict and self.not_judged:
             output.complain("not-judged", f"--strict: {'; '.join(self.not_judged)}")
             return ExitStatus.FAILED
@@ -251,7 +251,7 @@ class Totals:
         return ExitStatus.FINDINGS if found else ExitStatus.DONE
 
     def to_dict(self) -> dict[str, Any]:
-        """The beginning of a summary."""
+        """Return the common part of a summary."""
         return {
             "files": self.files,
             self.done: self.counts["ok"],
@@ -266,7 +266,7 @@ def plural(count: int, word: str) -> str:
 
 
 def open_progress(texts: Sequence[Source], work: str, *, quiet: bool) -> "Progress | None":
-    """Get ready to show how far work is; None where nobody would see it."""
+    """Start to show progress; None where nobody would see it."""
     if quiet or not can_redraw():
         return None
     from bigcode_cli.files.progress import Progress
@@ -275,7 +275,7 @@ def open_progress(texts: Sequence[Source], work: str, *, quiet: bool) -> "Progre
 
 
 def byte_counter(progress: "Progress | None") -> Callable[[int], None]:
-    """Return what is told of every piece of a text that was read."""
+    """Return a function that counts the bytes of every piece that is read."""
     return (lambda _: None) if progress is None else progress.advance
 
 
@@ -287,7 +287,7 @@ def report_all(
     notes: Notes,
     progress: "Progress | None",
 ) -> None:
-    """Report and count entries as they come, and say what went wrong.
+    """Report and count entries as they arrive, errors included.
 
     Args:
         texts: the files, one for each entry.

@@ -1,7 +1,7 @@
 """The texts that a command line names: files, folders, standard input, or what git has staged.
 
-A text is checked as a whole before its first piece is given away; it is
-read twice rather than kept, so that memory does not grow with its size.
+A text is checked as a whole before its first piece is yielded. It is read twice rather than kept,
+so memory does not grow with its size.
 """
 
 import codecs
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from gpt_bigcode.windowing.document_stream import Excerpt
 
 MAX_BYTES = 100 * 10**6
-"""The largest text that is worked on."""
+"""The largest text that is processed."""
 SKIPPED = frozenset({"binary", "input-encoding", "too-large", "empty", "lfs-pointer"})
-"""Slugs of texts that are no texts; any other failure is an error."""
+"""Slugs of failures that skip a text among many; any other one is an error."""
 
 SHOWN_CHARACTERS = 10**6
 """What `KeptSource` keeps of a text: later lines are not shown."""
@@ -93,10 +93,10 @@ def refuse_terminal_for(names: Sequence[str], command: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A text that was not read yet.
+    """A text that has not been read yet.
 
     Attributes:
-        path: what results call it, as the system spells it.
+        path: its name in results, as the system spells it.
         open: opens it for reading bytes; raises OSError or Failure.
         size: its bytes, as far as they are known.
         named: the user gave this very name, it was not found in a folder.
@@ -119,14 +119,14 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return "stdin" if self.path == STANDARD_INPUT else self.path
 
     def pieces(self, read: Callable[[int], None]) -> Iterator[str]:
-        """Check the text, then give it piece by piece.
+        """Check the text, then yield it in pieces.
 
         Args:
-            read: told how many bytes were given away.
+            read: told the number of bytes of every piece.
 
         Raises:
             Failure: one of `SKIPPED`, or `input`: it cannot be read.
@@ -147,7 +147,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptSource(Source):
-    """A source that keeps the beginning of what was read from it last."""
+    """A source that keeps the beginning of its text when it is read."""
 
     held: list[str] = field(default_factory=list)
 
@@ -162,14 +162,14 @@ class KeptSource(Source):
             yield piece
 
     def take(self) -> str:
-        """Hand over what was kept."""
+        """Return the text that was kept, and forget it."""
         text = "".join(self.held)[:SHOWN_CHARACTERS]
         self.held.clear()
         return text
 
 
 def keep_text(source: Source) -> KeptSource:
-    """The same source, with a memory."""
+    """Return the same source as one that keeps its text."""
     return KeptSource(**vars(source))
 
 
@@ -191,19 +191,19 @@ def _decoded(stream: BinaryIO, read: Callable[[int], None]) -> Iterator[str]:
 
 
 class Readable(Protocol):
-    """Gives bytes as a file does."""
+    """A stream of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """At most so many of the next bytes; none at the end."""
+        """Read at most `size` bytes; none at the end."""
 
 
 def decode_any(
     stream: Readable, decoder: "AnyDecoder", read: Callable[[int], None]
 ) -> Iterator[str]:
-    """The text of a stream in any encoding that is known.
+    """Decode a stream in any encoding that `AnyDecoder` knows.
 
     Raises:
-        Failure: `binary`: it holds NUL.
+        Failure: `binary`: it contains NUL.
     """
     size = 0
     while data := stream.read(_PIECE_BYTES):
@@ -218,7 +218,7 @@ def decode_any(
 
 
 def file_source(path: str, *, named: bool = True) -> Source:
-    """A file by its name; `-` is standard input."""
+    """Return the source of a file name; `-` is standard input."""
     if named and path == STANDARD_INPUT:
         return Source(path=path, open=partial(_open, None), repeatable=False)
     size, regular = 0, False
@@ -236,7 +236,7 @@ def _open(path: str | None) -> BinaryIO:
 
 
 def _rewindable(stream: BinaryIO, *, strict: bool) -> BinaryIO:
-    """The same stream, or a copy in memory of one that cannot be read twice."""
+    """Return the stream, or a copy in memory if it cannot be read twice."""
     if isinstance(stream, BytesIO):
         return stream
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) and stream.seekable():
@@ -251,7 +251,7 @@ def _rewindable(stream: BinaryIO, *, strict: bool) -> BinaryIO:
 
 
 def _check(stream: BinaryIO, *, strict: bool) -> None:
-    """Read a text to its end, and go back to where it began.
+    """Check a text to its end, then rewind.
 
     Args:
         stream: the text.
@@ -276,7 +276,7 @@ def _check(stream: BinaryIO, *, strict: bool) -> None:
         if not data:
             break
     if total == 0 or (head in _ONLY_MARKS and total == len(head)):
-        raise Failure("empty", "holds no text")
+        raise Failure("empty", "contains no text")
     if head == _LFS_POINTER:
         raise Failure("lfs-pointer", "a pointer of git-lfs, not the file itself")
     stream.seek(start)
@@ -306,15 +306,15 @@ class FileNames:
 
     @classmethod
     def beside(cls, file: str | os.PathLike[str]) -> "FileNames":
-        """Name files relative to the folder in which `file` is listed."""
+        """Name files relative to the folder of `file`."""
         return cls(os.path.realpath(os.path.dirname(os.path.abspath(file))))  # noqa: PTH100, PTH120
 
     def within(self, root: str) -> "FileNames":
-        """The same names, for paths that start from another folder than the current one."""
+        """Return the same names for paths that are relative to another folder."""
         return replace(self, root=root)
 
     def of(self, path: str) -> str:
-        """The name of a file: one for `a.py`, `./a.py`, its absolute path and a link to it."""
+        """Return one name for `a.py`, `./a.py`, its absolute path and a link to it."""
         if path == STANDARD_INPUT:
             return path
         full = os.path.realpath(os.path.join(self.root, path))  # noqa: PTH118  # any bytes
@@ -322,7 +322,7 @@ class FileNames:
 
 
 def repository_top(folder: str) -> str | None:
-    """The top folder of the git work tree that a folder lies in, links resolved; None outside."""
+    """Return the top of the git work tree around a folder, links resolved; None outside."""
     try:
         here = os.path.realpath(folder)
     except OSError:  # the current folder has been removed

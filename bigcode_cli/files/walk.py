@@ -1,4 +1,4 @@
-"""The files that names on a command line mean: files, and what is in folders.
+"""Expands the names on a command line: folders are searched for files.
 
 In a git work tree git says what is ignored; elsewhere the .gitignore files do. Hidden files,
 symbolic links and special files in folders are left out, as by other tools that search source code;
@@ -38,13 +38,13 @@ def find_sources(
     ignore: bool = True,
     note: Callable[[str], None] | None = None,
 ) -> Iterator[Source]:
-    """The texts that are meant by names on a command line, each file once.
+    """Yield the texts named on a command line, each file once.
 
     Args:
         paths: the names.
-        hidden: hidden files in folders are meant too, but not what git keeps to itself.
-        ignore: leave out what git ignores.
-        note: told what went wrong with git; None: nobody is.
+        hidden: include hidden files in folders, except .git.
+        ignore: leave out files that git ignores.
+        note: told about problems with git.
     """
     walk = _Walk(hidden=hidden, ignore=ignore, note=note or _nothing)
     seen: set[tuple[int, int] | str] = set()
@@ -61,7 +61,7 @@ def find_sources(
 
 
 def _identity(path: str) -> tuple[int, int] | str:
-    """What is the same for every spelling of a name, but not for two hard links."""
+    """Return a key that is the same for all spellings of a name, but not for hard links."""
     if path == STANDARD_INPUT:
         return path
     with contextlib.suppress(OSError, ValueError):
@@ -73,7 +73,7 @@ def _identity(path: str) -> tuple[int, int] | str:
 
 @dataclass(frozen=True)
 class _Rules:
-    """The rules for what is in a folder.
+    """The rules for the contents of a folder.
 
     Attributes:
         name: the folder, relative to the topmost one that has rules, with a slash at its end; the
@@ -85,17 +85,17 @@ class _Rules:
     files: tuple[tuple[int, IgnoreRules], ...] = ()
 
     def within(self, folder: str) -> "_Rules":
-        """The same rules and those of the folder itself."""
+        """Return these rules and those of the folder itself."""
         found = read_rules(os.path.join(folder, _RULES_FILE))  # noqa: PTH118  # any bytes
         files = ((len(self.name), found), *self.files) if len(found) else self.files
         return _Rules(self.name, files)
 
     def below(self, name: bytes, folder: str) -> "_Rules":
-        """The rules for a folder in this one."""
+        """Return the rules for a folder in this one."""
         return _Rules(self.name + name + b"/", self.files).within(folder)
 
     def ignore(self, name: bytes, *, is_folder: bool) -> bool:
-        """Whether an entry of this folder is ignored."""
+        """Tell whether an entry of this folder is ignored."""
         path = self.name + name
         for start, rules in self.files:
             decided = rules.decide(path[start:], is_folder=is_folder)
@@ -105,7 +105,7 @@ class _Rules:
 
     @classmethod
     def of(cls, folder: str, top: str | None) -> "_Rules":
-        """The rules for a folder that a walk begins in; in a repository from its top on."""
+        """Return the rules for the folder where a walk begins; in a repository, from its top."""
         if top is None:
             return cls().within(folder)
         others = [read_rules(path, follow_links=True) for path in user_rules(top)]
@@ -114,7 +114,7 @@ class _Rules:
         for name in Path(os.path.realpath(folder)).relative_to(top).parts:
             here = os.path.join(here, name)  # noqa: PTH118
             if rules.ignore(os.fsencode(name), is_folder=True):
-                return cls().within(folder)  # naming an ignored folder means what is in it
+                return cls().within(folder)  # an ignored folder is searched if it is named
             rules = rules.below(os.fsencode(name), here)
         return rules
 
@@ -128,7 +128,7 @@ class _Walk:
     note: Callable[[str], None]
 
     def sources(self, folder: str) -> Iterator[Source]:
-        """The files of a folder, before those of the folders in it, each by their names."""
+        """Yield the files of a folder, then those of its folders, sorted by name."""
         waiting = [self._entries(folder)]
         while waiting:
             for entry in waiting[-1]:
@@ -140,7 +140,7 @@ class _Walk:
                 waiting.pop()
 
     def _entries(self, folder: str) -> Iterator[Source | str]:
-        """The files of a folder in their order, and the names of the repositories in it."""
+        """Return the sorted files of a folder, and the repositories in it."""
         listing = self._listing(folder)
         entries: list[tuple[list[tuple[bool, bytes]], Source | str]] = []
         for name in filter(self._is_wanted, listing.names | listing.unreadable.keys()):
@@ -177,16 +177,16 @@ class _Walk:
         return Listing(found.names | tracked, found.unreadable)
 
     def _tracked(self, folder: str, failure: Failure) -> frozenset[bytes]:
-        """What is in the index, if git tells at least that."""
+        """Return the tracked files, if git can list at least those."""
         try:
             return tracked_files(folder).names
         except Failure:
-            why = f"git cannot be asked what is tracked ({failure})"
+            why = f"git cannot list tracked files ({failure})"
             self.note(f"{folder}: {why}: .gitignore counts for every file")
             return frozenset()
 
     def _list_by_rules(self, folder: str, rules: _Rules | None) -> Listing:
-        """The files below a folder that no rules ignore; repositories in it are only named."""
+        """List the files below a folder that are not ignored; nested repositories by name only."""
         names: set[bytes] = set()
         unreadable: dict[bytes, str] = {}
         waiting: list[tuple[bytes, _Rules | None]] = [(b"", rules)]
@@ -213,7 +213,7 @@ class _Walk:
 
 
 def _work_tree(folder: str) -> str | None:
-    """The top of the work tree that a folder lies in; what git itself keeps is in none."""
+    """Return the top of the work tree around a folder; None inside of .git."""
     top = repository_top(folder)
     if top is None or f"{os.path.realpath(folder)}/".startswith(f"{top.rstrip('/')}/.git/"):
         return None
@@ -225,7 +225,7 @@ def _is_repository(folder: str) -> bool:
 
 
 def _order(name: bytes, *, is_folder: bool) -> list[tuple[bool, bytes]]:
-    """Files come before the folders beside them."""
+    """Sort files before folders."""
     *folders, last = name.rstrip(b"/").split(b"/")
     return [*((True, folder) for folder in folders), (is_folder, last)]
 

@@ -1,4 +1,4 @@
-"""Asks before something is deleted."""
+"""Asks for confirmation before anything is deleted."""
 
 import sys
 
@@ -7,7 +7,7 @@ from bigcode_cli.framework.output import safe
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Go on if the user says so; the answer is read from the terminal.
+    """Return if the user agrees; the answer is read from the terminal.
 
     Raises:
         UsageFailure: there is no terminal to ask on, and --yes was not given.
@@ -16,7 +16,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if sys.stdin is None or not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise UsageFailure("this needs a confirmation", hint="--yes goes on without asking")
+        raise UsageFailure("this needs confirmation", hint="--yes goes on without asking")
     sys.stderr.write(f"{safe(question)} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

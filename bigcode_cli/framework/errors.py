@@ -1,4 +1,4 @@
-"""Turns whatever ended a command into one line on stderr and an exit status.
+"""Turns every error into one line on stderr and an exit status.
 
 The table below is the only place where an error of the library gets a status.
 """
@@ -36,7 +36,7 @@ class ExitStatus(IntEnum):
     TERMINATED = 143, "ended by SIGTERM"
 
     def __new__(cls, value: int, meaning: str) -> Self:
-        """Give the number its sentence, which the man pages print."""
+        """Attach the sentence that the man pages print."""
         member = int.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning
@@ -64,11 +64,11 @@ LIBRARY_STATUS: dict[type[errors.GPTBigCodeError], ExitStatus] = {
     errors.MissingFileError: ExitStatus.FAILED,
     errors.UnreadableFileError: ExitStatus.FAILED,
 }
-"""Which exit status each error of the library has; its slug comes from the class."""
+"""Exit status of each library error; its slug comes from the class."""
 
 
 class Failure(Exception):  # noqa: N818  # the name that the exit status has too
-    """An error that the tool itself found: `what: why`, an optional hint and a status."""
+    """An error found by the command line: `what: why`, an optional hint and a status."""
 
     status: ClassVar[ExitStatus] = ExitStatus.FAILED
 
@@ -79,7 +79,7 @@ class Failure(Exception):  # noqa: N818  # the name that the exit status has too
 
 
 class UsageFailure(Failure):
-    """The command was called in a wrong way."""
+    """The command line or a setting is wrong."""
 
     status = ExitStatus.USAGE
 
@@ -88,7 +88,7 @@ class UsageFailure(Failure):
 
 
 def report(error: BaseException) -> ExitStatus:
-    """Write the line that `error` deserves, if any, and return the exit status."""
+    """Write the line for an error, if it has one, and return the exit status."""
     if isinstance(error, KeyboardInterrupt):
         return ExitStatus.INTERRUPTED
     if isinstance(error, BrokenPipeError):
@@ -109,7 +109,7 @@ def trace(error: BaseException) -> None:
 
 
 def _describe(error: BaseException) -> tuple[str, str, str | None, ExitStatus]:
-    """Give slug, message, hint and status."""
+    """Return slug, message, hint and status."""
     match error:
         case Failure():
             return error.slug, str(error), error.hint, error.status
@@ -123,20 +123,20 @@ def _describe(error: BaseException) -> tuple[str, str, str | None, ExitStatus]:
 
 
 def _describe_surprise(error: BaseException) -> tuple[str, str, str | None]:
-    """Give slug, message and hint of an error that nobody raised on purpose."""
+    """Return slug, message and hint of an unexpected error."""
     if isinstance(error, OSError) and _is_output_error(error):
         return "output", f"stdout: {error.strerror}", None
     if is_memory_error(error):
         hint = "try a shorter prompt, fewer --samples or a smaller model"
-        return "memory", "there is not enough memory for this", hint
+        return "memory", "not enough memory", hint
     if isinstance(error, FileNotFoundError) and not _has_current_folder():
-        return "input", "the current folder has been removed", "change to another folder first"
+        return "input", "the current folder has been removed", "change to an existing folder first"
     message = f"{type(error).__name__}: {str(error)[:200]}"
-    return "internal", message, "this is a bug in bigcode; BIGCODE_DEBUG=1 shows where it happened"
+    return "internal", message, "this is a bug in bigcode; BIGCODE_DEBUG=1 shows where"
 
 
 def _library_status(kind: type[errors.GPTBigCodeError]) -> ExitStatus:
-    """Look up the nearest class that the table has."""
+    """Return the status of the nearest ancestor in the table."""
     for ancestor in kind.__mro__:
         if ancestor in LIBRARY_STATUS:
             return LIBRARY_STATUS[ancestor]
@@ -174,7 +174,7 @@ def _is_output_error(error: OSError) -> bool:
 def is_memory_error(error: BaseException) -> bool:
     """Recognize allocators and the dynamic linker by their words: their classes are no MemoryError.
 
-    PyTorch raises a plain RuntimeError, a library that cannot be mapped is an ImportError.
+    PyTorch raises a plain RuntimeError, and a library that cannot be mapped is an ImportError.
     """
     if isinstance(error, MemoryError):
         return True

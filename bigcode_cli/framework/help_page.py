@@ -36,14 +36,14 @@ class Row:
 
 @dataclass(frozen=True)
 class HelpPage:
-    """What a command says about itself.
+    """The help of a command, before it is laid out.
 
     Attributes:
-        usage: how it is called.
+        usage: the usage line.
         paragraphs: what it does.
         examples: complete command lines.
         panels: arguments, commands and options by the title of their panel.
-        closing: what is said at the end, one paragraph each.
+        closing: the paragraphs at the end.
     """
 
     usage: str
@@ -92,7 +92,7 @@ class HelpPage:
 
 
 def page_of(command: Any, context: Any) -> HelpPage:
-    """Collect what a command says about itself."""
+    """Collect the help of a command."""
     words = [context.command_path, *command.collect_usage_pieces(context)]
     manual_page = context.command_path.replace(" ", "-")
     lines = (command.epilog or "").split("\n")
@@ -117,7 +117,7 @@ def row_of(parameter: Any) -> Row:
     """Describe an argument or an option, with its default and its range."""
     if parameter.param_type_name == "argument":
         return Row(_argument_name(parameter), "", parameter.help or "")
-    # Typer keeps the names of --help in a set: short ones first, for one order.
+    # Typer keeps the names of --help in a set: sort them, short ones first.
     names = sorted([*parameter.opts, *parameter.secondary_opts], key=lambda name: name[:2] == "--")
     value = "" if parameter.is_flag else str(parameter.metavar or parameter.name.upper())
     limits = "; ".join(_limits(parameter))

@@ -1,4 +1,4 @@
-"""`--offline` and HF_HUB_OFFLINE: who may not use the network, and the error that says so."""
+"""`--offline` and HF_HUB_OFFLINE: when the network must not be used, and the error for that."""
 
 import os
 
@@ -10,7 +10,7 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 
 
 def is_hub_off(*, offline: bool) -> bool:
-    """Tell whether the hub must not be asked.
+    """Tell whether requests to the hub are forbidden.
 
     Args:
         offline: the value of --offline; the variables of the hub's own tools mean the same.
@@ -19,9 +19,9 @@ def is_hub_off(*, offline: bool) -> bool:
 
 
 def offline_failure(what: str = "") -> Failure:
-    """Describe work that needs the network.
+    """Describe work that would need the network.
 
     Args:
-        what: what needs it, in front of the reason.
+        what: what would need it.
     """
     return Failure(SLUG, f"{what}: the network is off" if what else "the network is off")

@@ -2,7 +2,7 @@
 
     max_tokens: Annotated[int, whole("Maximum number of new tokens.", 1, 100_000, panel=COMMON)]
 
-A parser turns a word of the command line, of the environment or of config.toml into a value, and
+A parser turns a string from the command line, the environment or config.toml into a value, or
 raises `typer.BadParameter` with a short reason.
 """
 
@@ -23,7 +23,7 @@ Number = TypeVar("Number", int, float)
 Parser = Callable[[Any], Any]
 
 UNBOUNDED = 2**63 - 1
-"""The upper end of whole numbers that have no limit of their own."""
+"""Upper bound of whole numbers without a limit of their own."""
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 _MOST_STOPS = 16
@@ -31,7 +31,7 @@ _LONGEST_STOP_BYTES = 256
 
 
 class Extras(TypedDict, total=False):
-    """What only some options have.
+    """Attributes that only some options have.
 
     Attributes:
         flags: its spellings, where they differ from the parameter's name.
@@ -110,7 +110,7 @@ def _option(
         show_default=extras.get("shown_default", True),
         callback=extras.get("callback"),
         envvar=[] if extras.get("command_line_only") else None,
-        show_envvar=False,  # the help says once how all of them are called
+        show_envvar=False,  # the help explains their names once
     )
 
 
@@ -131,8 +131,8 @@ class Range(Generic[Number]):
 
     Attributes:
         kind: int or float.
-        low: the least number, or the one that all are above.
-        high: the greatest number.
+        low: the smallest number, or an exclusive lower bound.
+        high: the largest number.
         above_low: refuse `low` itself.
     """
 
@@ -183,14 +183,14 @@ def text(value: Any) -> str:
 
 
 def path(value: Any) -> Path:
-    """Return a file's name, whatever bytes it is made of."""
+    """Return a file name, which may be any bytes."""
     if not text(value):
         raise typer.BadParameter("a file's name cannot be empty")
     return Path(value)
 
 
 def flag(value: Any) -> bool:
-    """Read a yes or no, as environments spell it."""
+    """Read a boolean as environment variables spell it."""
     if isinstance(value, bool):
         return value
     word = str(value).strip().lower()
@@ -222,7 +222,7 @@ def stop_text(value: Any) -> str:
 
 def few_stops(values: list[str] | None) -> list[str]:
     """Refuse more stop texts than a completion can watch for."""
-    values = values or []  # Typer makes None of an empty list
+    values = values or []  # Typer turns an empty list into None
     if len(values) > _MOST_STOPS:
         raise typer.BadParameter(f"at most {_MOST_STOPS} stop texts, not {len(values)}")
     return values

@@ -163,14 +163,14 @@ class ModelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptModelOptions(ModelOptions):
-    """... and whether its quantized weights are kept for the next start."""
+    """`ModelOptions`, and whether quantized weights are cached."""
 
     no_weights_cache: NoWeightsCache = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeOptions:
-    """Where a model runs, for commands that choose it in another way."""
+    """Where a model runs, for commands with a --model of their own."""
 
     device: Device = "auto"
     precision: NumberFormat = Precision.AUTO
@@ -179,7 +179,7 @@ class ComputeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """Whether a server that has the model in memory is asked."""
+    """Whether to use a server that has the model in memory."""
 
     server: Annotated[
         str | None,
@@ -197,7 +197,7 @@ class ServerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class LoudnessOptions:
-    """How much is said beside the result."""
+    """How many messages are printed."""
 
     quiet: Quiet = False
     verbose: Annotated[
@@ -208,7 +208,7 @@ class LoudnessOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MessageOptions(LoudnessOptions):
-    """... and whether the network may be used."""
+    """`LoudnessOptions`, and whether the network may be used."""
 
     offline: Annotated[bool, switch("Never use the network.", "--offline", panel=GENERAL)] = False
 
@@ -231,7 +231,7 @@ class TableOptions(MessageOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class KeepingOptions(TableOptions):
-    """Which files in folders count, and whether results are kept, too."""
+    """Which files in folders are read, and whether results are cached."""
 
     no_ignore: NoIgnore = False
     no_cache: NoCache = False

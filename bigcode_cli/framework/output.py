@@ -46,11 +46,11 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def write_message(line: str, *, error: str = "") -> None:
-    """Write one line to stderr; a stderr that cannot be written to is not worth an error.
+    """Write one line to stderr; a failure to write it is ignored.
 
     Args:
         line: the message.
-        error: what comes before it, in red on a terminal.
+        error: the start of an error line, red on a terminal.
     """
     if sys.stderr is None:
         return
@@ -80,7 +80,7 @@ def can_redraw() -> bool:
 def complain(slug: str, message: str, *, hint: str | None = None) -> None:
     """Write an error line, and a hint line if there is one.
 
-    What a file holds may be part of a message: the middle of a very long one is left out.
+    Messages can quote files, so the middle of a very long one is cut.
     """
     if len(message) > 2 * _LONGEST_HALF:
         message = f"{message[:_LONGEST_HALF]} ... {message[-_LONGEST_HALF:]}"
@@ -91,18 +91,18 @@ def complain(slug: str, message: str, *, hint: str | None = None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Notes:
-    """The notes of one command, as loud as the user wants them."""
+    """The notes of one command, filtered by -q and -v."""
 
     quiet: bool = False
     verbose: bool = False
 
     def note(self, text: str) -> None:
-        """Say what was lost, skipped or ignored, wherever stderr goes."""
+        """Report what was lost, skipped or ignored, on a terminal or not."""
         if not self.quiet:
             write_message(f"bigcode: note: {text}")
 
     def detail(self, text: str) -> None:
-        """Say something that only --verbose asks for."""
+        """Report a detail under --verbose."""
         if self.verbose:
             self.note(text)
 
@@ -112,7 +112,7 @@ class Notes:
         return not self.quiet and sys.stderr is not None and sys.stderr.isatty()
 
     def remark(self, text: str) -> None:
-        """Say what only a person at a terminal needs: progress, introductions, advice."""
+        """Report what only a person at a terminal needs: progress, introductions, advice."""
         if self.has_listener:
             self.note(text)
 
@@ -120,7 +120,7 @@ class Notes:
 class Result:
     """Standard output: bytes, flushed at every piece, the same whatever the locale.
 
-    A terminal is shown control characters instead of obeying them; anything else gets exact bytes.
+    On a terminal, control characters are shown and not sent; anything else gets exact bytes.
     """
 
     def __init__(self) -> None:
@@ -135,12 +135,12 @@ class Result:
         """Write text as UTF-8.
 
         Raises:
-            BrokenPipeError: the reader has gone.
-            OSError: anything else that keeps the text from being written.
+            BrokenPipeError: the reader closed the pipe.
+            OSError: the text cannot be written.
         """
         if self._terminal:
             text = self._held + text
-            # Whether a carriage return stands alone shows only with the next piece.
+            # Only the next piece tells whether a line feed follows a carriage return.
             self._held = "\r" if text.endswith("\r") else ""
             text = visible(text.removesuffix("\r") if self._held else text)
         self._emit(text.encode("utf-8", "surrogateescape"))
@@ -163,7 +163,7 @@ class Result:
         self._emit(json.dumps(document, indent=indent, allow_nan=False).encode() + b"\n")
 
     def close(self) -> None:
-        """Write what was held back; on a terminal end the line, for the prompt that follows."""
+        """Write what was held back; on a terminal, end the line before the shell's prompt."""
         if self._held:
             self._held = ""
             self._emit(b"^M")
@@ -207,7 +207,7 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def write_facts(facts: Sequence[tuple[str, str]]) -> None:
-    """Write one fact on each line, the names in a column of their own."""
+    """Write one fact per line, with aligned names."""
     if sys.stdout.isatty():
         _draw(None, facts)
         return
@@ -219,7 +219,7 @@ def write_facts(facts: Sequence[tuple[str, str]]) -> None:
 
 
 def _draw(headings: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None:
-    """Draw a table on a terminal; without headings, its first column has the names of facts."""
+    """Draw a table on a terminal; without headings, its first column names facts."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

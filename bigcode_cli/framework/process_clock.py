@@ -12,7 +12,7 @@ _START_TIME_FIELD = 19  # of those after the name, which is in parentheses
 def seconds_since_start() -> float:
     """Return the seconds since the process was started.
 
-    Where the system does not tell, they count from when this module was imported.
+    Where the system does not tell, count from the import of this module.
     """
     since_import = time.monotonic() - _IMPORTED
     try:

@@ -11,7 +11,7 @@ _STDERR = 2
 
 
 def make_process_safe() -> None:
-    """Do all of the below; to be called before any other import."""
+    """Apply all of the below, before any other import."""
     forget_current_directory()
     occupy_standard_descriptors()
     silence_library_warnings()

@@ -13,7 +13,7 @@ def parse_size(value: Any) -> int:
     """Read a number of bytes: 8G, 512MiB, 1000000.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     found = _SIZE.fullmatch(str(value).strip())
     if found is None:
@@ -25,7 +25,7 @@ def parse_duration(value: Any) -> float:
     """Read a time in seconds: 10m, 1h, 90, 0; below 0 means forever.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     found = _DURATION.fullmatch(str(value).strip())
     if found is None:

@@ -1,4 +1,4 @@
-"""Options from the environment and from config.toml, for every command alike.
+"""Options from the environment and config.toml, the same for every command.
 
 Order: flag, then `BIGCODE_<OPTION>`, then config.toml, then the default; Typer asks in that order.
 The file is read from the user's configuration folder only.
@@ -17,7 +17,7 @@ from bigcode_cli.framework.option_types import is_setting
 from bigcode_cli.framework.output import Notes
 
 MAX_CONFIG_BYTES = 1 << 20
-MODEL_FOLDERS = "model_folders"  # no option of any command, but a setting like them
+MODEL_FOLDERS = "model_folders"  # a setting that is not an option
 _PREFIX = "BIGCODE_"
 _NO_OPTIONS = frozenset({"BIGCODE_DEBUG", "BIGCODE_MODEL_FOLDERS"})
 _ALONE = "is taken from the command line alone"
@@ -40,28 +40,28 @@ def environment_name(option: str) -> str:
 
 
 def config_path() -> Path:
-    """Return where config.toml is, whether it exists or not."""
+    """Return the path of config.toml, which need not exist."""
     import platformdirs
 
     return Path(platformdirs.user_config_dir("bigcode", appauthor=False)) / "config.toml"
 
 
 def cache_folder(name: str) -> Path:
-    """Return the folder of one of the caches, whether it exists or not."""
+    """Return the folder of a cache, which need not exist."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("bigcode", appauthor=False)) / name
 
 
 def state_folder() -> Path:
-    """Return the folder for logs and marks, whether it exists or not."""
+    """Return the folder for logs and marks, which need not exist."""
     import platformdirs
 
     return Path(platformdirs.user_state_dir("bigcode", appauthor=False))
 
 
 def origin(parameter: Any, context: Any) -> str:
-    """Name the place that a parameter's value came from, for an error line."""
+    """Name where a parameter's value came from, for error lines."""
     source = context.get_parameter_source(parameter.name)
     if source is not None and source.name == "ENVIRONMENT":
         return str(parameter.envvar)
@@ -74,9 +74,8 @@ def origin(parameter: Any, context: Any) -> str:
 class Settings(Mapping[str, Any]):
     """The values that config.toml gives, looked up by parameter name.
 
-    The file is read at the first look-up, so that help never waits for it or fails on it. Which
-    options there are is asked only if something is set that may be wrong: every command is imported
-    to tell.
+    The file is read at the first look-up, so that help never waits for it or fails on it. Names are
+    checked only if something is set, because that imports every command.
 
     Args:
         annotations: every option of every command, by parameter name.
@@ -107,11 +106,11 @@ class Settings(Mapping[str, Any]):
         return {key.replace("-", "_"): _checked(path, key, known, table[key]) for key in table}
 
     def note_ignored_variables(self, known: Iterable[str], notes: Notes) -> None:
-        """Say which BIGCODE_ variables set nothing.
+        """Note BIGCODE_ variables that have no effect.
 
         Args:
-            known: the variables of the command that runs; those of others are known, too.
-            notes: where it is said.
+            known: the variables of the running command; those of other commands are accepted too.
+            notes: where it is noted.
         """
         variables = {name for name in os.environ if name.startswith(_PREFIX) and os.environ[name]}
         if not (doubtful := variables - _NO_OPTIONS - set(known)):
@@ -145,7 +144,7 @@ def _read_table(path: Path) -> dict[str, Any]:
     if not path.is_absolute():
         return {}  # a relative XDG_CONFIG_HOME would mean the current directory
     if not os.path.lexists(path):
-        return {}  # most often; the parsers are not even imported
+        return {}  # the usual case; no parser is imported
     from gpt_bigcode.errors import MissingFileError, UnreadableFileError
     from gpt_bigcode.reading import read_toml
 

@@ -14,7 +14,7 @@ _received: list[int] = []
 
 
 def install() -> None:
-    """Take over the signals that still have their default action."""
+    """Handle the signals that still have their default action."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -23,7 +23,7 @@ def install() -> None:
 
 
 def status() -> int | None:
-    """Return the exit status of the signal that came, if one did."""
+    """Return the exit status for the signal that was received, if any."""
     return _SIGNAL_BASE + _received[0] if _received else None
 
 

@@ -1,4 +1,4 @@
-"""Typer's commands, made of functions and dataclasses and imported only when they are named."""
+"""Builds Typer commands from functions and dataclasses, importing each only when it is used."""
 
 import inspect
 import sys
@@ -45,10 +45,10 @@ class Command(TyperCommand):
 
 
 def _settle_loudness(ctx: Any) -> None:
-    """Let --quiet or --verbose win over the other one if that comes from a setting.
+    """Let -q or -v on the command line override the other one from a setting.
 
     Raises:
-        UsageFailure: both come from the command line.
+        UsageFailure: both are on the command line.
     """
     if not (ctx.params.get("quiet") and ctx.params.get("verbose")):
         return
@@ -65,7 +65,7 @@ def _settle_loudness(ctx: Any) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What a list of commands needs of one, and how to get the rest.
+    """A command that has not been imported yet.
 
     Attributes:
         summary: the first line of its help.
@@ -77,7 +77,7 @@ class Declaration:
 
 
 def epilog_of(examples: Sequence[str], *paragraphs: str) -> str:
-    """Write what follows a help text in the form in which the help page and man pages read it."""
+    """Write examples and closing paragraphs in the form that help and man pages read."""
     return "\n\n".join(["\n".join(f"$ {line}" for line in examples), *paragraphs])
 
 
@@ -114,7 +114,7 @@ class LazyGroup(TyperGroup):
 
     @property
     def summaries(self) -> dict[str, str]:
-        """What the help says of each command, from the declarations alone."""
+        """Name -> first line of help, from the declarations alone."""
         return {name: declared.summary for name, declared in self.declarations.items()}
 
 
@@ -173,6 +173,6 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     if is_setting(annotation):
         for declaration in annotation.__metadata__:
             declaration.envvar = environment_name(name)
-            declaration.show_envvar = False  # the help says once how all of them are called
+            declaration.show_envvar = False  # the help explains their names once
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=annotation)

@@ -1,4 +1,4 @@
-"""The cache of checkpoints that other tools share: where it is and what it holds."""
+"""Reads the cache of checkpoints that other tools share."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from gpt_bigcode.reading import read_checked
 COMMIT = re.compile(r"[0-9a-f]{40}")
 BRANCH = "main"
 LONGEST_NAME = 200
-"""No name is longer; messages show this much of what cannot be one."""
+"""The longest name; messages show no more of an invalid one."""
 _NAME = r"[A-Za-z0-9][\w.-]{0,95}"
 REPOSITORY = re.compile(rf"{_NAME}(/{_NAME})?", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
@@ -41,7 +41,7 @@ def _expanded(path: str) -> Path:
 
 
 def is_repository(name: str) -> bool:
-    """Tell whether a name can be that of a repository."""
+    """Tell whether a name is valid for a repository."""
     doubled = ".." in name or "--" in name or name.endswith((".git", "-", "."))
     return bool(REPOSITORY.fullmatch(name)) and not doubled
 
@@ -105,7 +105,7 @@ class CachedRepository:
             raise Failure(error.slug, str(error), hint=hint) from None
 
     def snapshot(self, commit: str) -> Path | None:
-        """Return the folder of a commit; None if it is not here.
+        """Return the folder of a commit; None if it is not cached.
 
         Raises:
             Failure: it, or a file in it, is a link to somewhere else.
@@ -211,9 +211,9 @@ def file_sizes(folder: Path) -> dict[str, int | None]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Iterate over whatever is below a folder and is no folder, however deep it lies.
+    """Iterate over everything below a folder that is not a folder.
 
-    Links are named, not followed; what cannot be looked into is left out.
+    Links are yielded, not followed; unreadable folders are skipped.
     """
     waiting = [folder]
     while waiting:

@@ -1,6 +1,6 @@
 """Writes to the shared cache: contents under their hashes, then links, then the reference.
 
-Nothing is visible as a model before all of it is there and checked.
+A model becomes visible only when it is complete and checked.
 """
 
 import errno
@@ -60,12 +60,12 @@ class Store:
         self.say = notes.note
 
     def holds(self, file: RemoteFile) -> bool:
-        """Tell whether a content is here and has its hash."""
+        """Tell whether a content is cached and has its hash."""
         path = self.repository.blobs / file.digest
         return self.has_size(file) and file_digest(path, file.digest) == file.digest
 
     def has_size(self, file: RemoteFile) -> bool:
-        """Tell whether a content is here with its size."""
+        """Tell whether a content is cached and has its size."""
         try:
             status = (self.repository.blobs / file.digest).lstat()
         except OSError:
@@ -73,15 +73,15 @@ class Store:
         return stat.S_ISREG(status.st_mode) and status.st_size == file.size
 
     def note_damage(self, file: RemoteFile) -> None:
-        """Note that the cache's copy is damaged, if there is one: its hash was found wrong."""
+        """Note a damaged copy in the cache, if there is one."""
         if self.has_size(file):
             self.say(f"{file.name}: the cache's copy is damaged; it is fetched again")
 
     def require_space(self, files: Sequence[RemoteFile]) -> None:
-        """Check that what is missing will fit on the disk.
+        """Check that missing files will fit on the disk.
 
         Raises:
-            Failure: it will not.
+            Failure: they will not.
         """
         needed = sum(file.size for file in files if not self.has_size(file))
         place = self.repository.root
@@ -108,7 +108,7 @@ class Store:
         from filelock import FileLock, Timeout
 
         lock = FileLock(self.repository.locks / f"{file.digest}.lock", mode=0o664)
-        with suppress(NotImplementedError):  # no locks on this disk: the work may be done twice
+        with suppress(NotImplementedError):  # no locks on this disk; the work may be done twice
             try:
                 lock.acquire(timeout=_NOTE_AFTER_SECONDS)
             except Timeout:
@@ -127,7 +127,7 @@ class Store:
         path = blobs / f"{file.digest}.{secrets.token_hex(4)}{_INCOMPLETE}"
         try:
             yield path
-            with suppress(FileNotFoundError):  # without locks another process may be quicker
+            with suppress(FileNotFoundError):  # without locks, another process may be faster
                 path.replace(blobs / file.digest)
             if not self.has_size(file):
                 raise Failure("cache", f"{file.name}: was removed during the download")
@@ -164,7 +164,7 @@ class Store:
         _replace(reference, commit, as_link=False)
 
     def _sweep(self, file: RemoteFile, silent_seconds: float = -1.0) -> None:
-        """Remove partial downloads of a file that were not written to for some time.
+        """Remove partial downloads of a file that have not been written to for some time.
 
         We hold the lock, so their writers were killed, unless this disk has no locks.
         """

@@ -1,4 +1,4 @@
-"""What we ask a hub: commits, lists of files, and the files' contents.
+"""Asks a hub for commits, lists of files, and the contents of files.
 
 Nothing that a hub sends is trusted: names, sizes and hashes are checked before they are used.
 """
@@ -39,7 +39,7 @@ class Hub:
 
         Raises:
             RetryableError: the hub cannot be reached.
-            Failure: the hub refuses, or what it says is no commit.
+            Failure: the hub refuses, or does not name a commit.
         """
         with self._hub_answers(repository):
             url = f"{self._endpoint}/api/models/{repository}/revision/{quote(revision, safe='')}"
@@ -53,7 +53,7 @@ class Hub:
 
         Raises:
             RetryableError: the hub cannot be reached.
-            Failure: the hub refuses, or what it lists cannot be.
+            Failure: the hub refuses, or its list is invalid.
         """
         with self._hub_answers(repository):
             # From page to page, over our session.
@@ -68,7 +68,7 @@ class Hub:
 
         Raises:
             RetryableError: the hub cannot be reached.
-            Failure: it is too large, the hub refuses, or the hash is another.
+            Failure: it is too large, the hub refuses, or the hash is wrong.
         """
         if file.size > max_bytes:
             raise Failure("repo-unsafe", f"{file.name}: {file.size:,} bytes are too many for it")
@@ -81,14 +81,14 @@ class Hub:
         return data
 
     def file_url(self, repository: str, commit: str, name: str) -> str:
-        """Name the address of a file."""
+        """Return the URL of a file."""
         from huggingface_hub import hf_hub_url
 
         return hf_hub_url(repository, name, revision=commit, endpoint=self._endpoint)
 
     @contextmanager
     def open_file(self, url: str, *, offset: int = 0) -> Iterator["httpx2.Response"]:
-        """Ask for a file from a byte on; redirects to other hosts are followed without the token.
+        """Request a file from a byte on; redirects to other hosts are followed without the token.
 
         Raises:
             RetryableError: the connection broke; it may work again.
@@ -99,7 +99,7 @@ class Hub:
             yield response
 
     def refuse_token(self, text: str, what: str) -> None:
-        """Refuse a text from which messages quote if it repeats the token.
+        """Refuse a text that messages quote if it repeats the token.
 
         Raises:
             Failure: it does.
@@ -109,18 +109,18 @@ class Hub:
 
     @contextmanager
     def _hub_answers(self, repository: str) -> Iterator[None]:
-        """Let no request leave the hub, and refuse answers that are not of its API."""
+        """Keep requests on the hub, and refuse answers that are not from its API."""
         self.session.repository = repository
         try:
             with self.session.at_home(_MAX_PAGES):
                 yield
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             message = f"{self.host}: does not answer like a hub"
-            hint = "is there a login page in between, or is HF_ENDPOINT wrong?"
+            hint = "is this a login page, or is HF_ENDPOINT wrong?"
             raise Failure("hub-invalid", message, hint=hint) from None
 
     def _patiently(self, fetch: Callable[[], _ANSWER]) -> _ANSWER:
-        """Retry twice, after a short wait, what may succeed the next time."""
+        """Retry twice, after a short wait."""
         for delay in _RETRY_DELAYS_SECONDS:
             try:
                 return fetch()
@@ -134,7 +134,7 @@ class Hub:
 
 
 def wrong_hash(file: RemoteFile, found: str) -> Failure:
-    """Describe a file whose content is not what the repository lists."""
+    """Describe a file whose hash is not the published one."""
     message = f"{file.name}: its hash is {found}, the repository lists {file.digest}"
     hint = "the file was removed; pull again, and if it happens again distrust the network"
     return Failure("hash-mismatch", message, hint=hint)

@@ -34,10 +34,10 @@ class Transfer:
 
     Attributes:
         hub: the source.
-        repository: whose files they are.
-        commit: at which commit.
-        known: contents that were read before, by their hashes.
-        progress: what has come is counted here.
+        repository: their repository.
+        commit: their commit.
+        known: hash -> content that was already read.
+        progress: counts received bytes.
     """
 
     hub: Hub
@@ -50,7 +50,7 @@ class Transfer:
         """Write the file's content to `path` and check its hash.
 
         Raises:
-            Failure: the hub refuses, the connection stays broken, or the content is another.
+            Failure: the hub refuses, the connection stays broken, or the hash is wrong.
         """
         with path.open("xb") as stream:
             part = _Part(file, stream, self.progress)
@@ -88,7 +88,7 @@ class Transfer:
 
 
 class _Part:
-    """What has come of a file so far."""
+    """The part of a file that was received."""
 
     def __init__(self, file: RemoteFile, stream: BinaryIO, progress: ByteProgress) -> None:
         self.file = file
@@ -98,7 +98,7 @@ class _Part:
         self._progress = progress
 
     def begin(self, response: "httpx2.Response") -> None:
-        """Check where an answer starts; start over if the server does not resume."""
+        """Check where a response starts; start over if the server does not resume."""
         if response.status_code == _PARTIAL:
             start = _CONTENT_RANGE.match(response.headers.get("content-range", ""))
             if start is None or int(start[1]) != self.received:

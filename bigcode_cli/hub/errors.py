@@ -1,6 +1,6 @@
-"""What can go wrong between us and a hub, each in two lines with a slug that scripts can match.
+"""The errors of talking to a hub, each with a slug that scripts can match.
 
-No text of a server or of a library gets into a message: either may repeat a token or a password.
+Messages contain no text of a server or a library, which may repeat a token or a password.
 """
 
 import ssl
@@ -19,11 +19,11 @@ _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TIMEOUT, _TOO_MANY, _SERVER = 401, 403, 
 _UNKNOWN_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 30, 60
 _MAX_DIGITS = 9
 _LATER = "try again later"
-_LOGIN_PAGE = "is there a login page in between?"
+_LOGIN_PAGE = "is this the login page of a network?"
 
 
 class RetryableError(Exception):
-    """A request that may succeed when it is tried again; `failure` is what to say if not."""
+    """A request that may succeed if retried; `failure` is the error if it does not."""
 
     def __init__(
         self, failure: Failure, *, wait_seconds: float = 0.0, may_pass: bool = True
@@ -59,12 +59,12 @@ def network_errors(host: str) -> Iterator[None]:
 
 
 def no_answer(host: str, what: str = "answer") -> RetryableError:
-    """Describe a server that lets us wait too long."""
+    """Describe a timeout."""
     return RetryableError(Failure("network", f"{host}: no {what} in time", hint=_LATER))
 
 
 def refuse_web_page(response: "httpx2.Response", wanted: str) -> None:
-    """Refuse a page for people where a file was asked for.
+    """Refuse a web page in place of a file.
 
     Raises:
         Failure: it is one.
@@ -94,7 +94,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _reason(error: BaseException) -> str:
-    """Find the words of the operating system or of the certificate check."""
+    """Return the message of the operating system or of the certificate check."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return cause.verify_message
@@ -127,7 +127,7 @@ def refusal(response: "httpx2.Response", repository: str, *, sent_token: bool) -
 
 
 def _retry_after_seconds(response: "httpx2.Response") -> int:
-    """Read for how long a server asks to be left alone."""
+    """Read how long a server asks to wait."""
     text = response.headers.get("retry-after", "").strip()
     is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
     return int(text) if is_number else _UNKNOWN_WAIT_SECONDS
@@ -138,7 +138,7 @@ def _no_access(response: "httpx2.Response", repository: str, *, sent_token: bool
     if code == "GatedRepo":
         page = f"{response.url.scheme}://{response.url.netloc.decode()}/{repository}"
         hint = f"accept its licence at {page}, then set HF_TOKEN"
-        return Failure("gated", f"{repository}: its owner asks for an agreement", hint=hint)
+        return Failure("gated", f"{repository}: its licence must be accepted first", hint=hint)
     if sent_token:
         hint = "set HF_TOKEN to a token that may read it, or unset it"
         return Failure("auth", f"{repository}: {host} does not accept the token", hint=hint)

@@ -1,6 +1,6 @@
-"""What the environment says about the network: HF_ENDPOINT, proxies, certificates, the token.
+"""Reads the environment's network settings: HF_ENDPOINT, proxies, certificates, the token.
 
-Every fault is named after the variable that causes it; no value is shown, it may hold a password.
+Errors name the variable and never show its value, which may contain a password.
 """
 
 import os
@@ -22,7 +22,7 @@ def hub_address() -> str:
     """Return the address of the hub.
 
     Raises:
-        UsageFailure: HF_ENDPOINT is no address, or a variable of `huggingface_hub` no number.
+        UsageFailure: HF_ENDPOINT is not a URL, or a variable of `huggingface_hub` not a number.
     """
     address = os.environ.get("HF_ENDPOINT")
     if address and not _is_address(address, ("http", "https")):

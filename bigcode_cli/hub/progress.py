@@ -1,4 +1,4 @@
-"""How far a download is: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of a download: a bar on a terminal, a line every few seconds elsewhere."""
 
 import time
 from types import TracebackType
@@ -56,7 +56,7 @@ class ByteProgress:
             self.say(text)
 
     def advance(self, count: int) -> None:
-        """Count received bytes; a negative count takes back what has to come again."""
+        """Count received bytes; a negative count takes back bytes to be sent again."""
         self._done += count
         now = time.monotonic()
         if self._bar is not None:
@@ -74,7 +74,7 @@ class ByteProgress:
 
 
 def _new_bar() -> "Progress":
-    """Build the bar; it draws only when it is told to, so that no thread outlives Ctrl-C."""
+    """Build the bar; it draws only on request, so that no thread outlives Ctrl-C."""
     from rich import progress
     from rich.console import Console
     from rich.table import Column
@@ -84,7 +84,7 @@ def _new_bar() -> "Progress":
 
     return progress.Progress(
         progress.TextColumn("{task.description}", markup=False, table_column=one_line()),
-        progress.BarColumn(),  # the one that gives way on a narrow terminal
+        progress.BarColumn(),  # the one that shrinks on a narrow terminal
         progress.DownloadColumn(table_column=one_line()),
         progress.TransferSpeedColumn(table_column=one_line()),
         progress.TimeRemainingColumn(compact=True, table_column=one_line()),

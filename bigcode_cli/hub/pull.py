@@ -1,4 +1,4 @@
-"""Brings a repository's model into the cache, safely; the steps in their order."""
+"""Downloads a repository's model into the cache, safely, step by step."""
 
 import json
 from dataclasses import dataclass, replace
@@ -28,11 +28,11 @@ _UNREACHABLE = frozenset({"offline", "network", "hub-down", SLUG})
 
 @dataclass(frozen=True, kw_only=True)
 class PullRequest:
-    """What to fetch of a repository.
+    """What to download of a repository.
 
     Attributes:
         revision: a branch, a tag or a commit; None: the main branch.
-        convert: whether weights of another form may be fetched, and are converted.
+        convert: whether weights of another form are downloaded and converted.
         offline: whether the network must not be used.
     """
 
@@ -43,12 +43,12 @@ class PullRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class PullResult:
-    """A model that is in the cache now.
+    """A model that is now in the cache.
 
     Attributes:
         commit: its commit.
         directory: the folder with its files.
-        fetched_bytes: what had to be fetched.
+        fetched_bytes: how much was downloaded.
         total_bytes: the size of its files.
     """
 
@@ -59,12 +59,12 @@ class PullResult:
 
 
 def pull(repository: CachedRepository, request: PullRequest, notes: Notes) -> PullResult:
-    """Make the model of a repository complete in the cache.
+    """Download what the cache lacks of a repository's model.
 
-    If the hub cannot be reached, what the cache has of this revision is good enough.
+    If the hub cannot be reached, a complete cached copy of this revision is used.
 
     Raises:
-        Failure: whatever keeps it from being complete.
+        Failure: it cannot be completed.
     """
     if is_hub_off(offline=request.offline):
         return _from_cache(repository, request, offline_failure(), notes)
@@ -83,11 +83,11 @@ def pull(repository: CachedRepository, request: PullRequest, notes: Notes) -> Pu
 def fetch(
     hub: Hub, repository: CachedRepository, commit: str, request: PullRequest, notes: Notes
 ) -> PullResult:
-    """Bring one commit into the cache, whole, and convert it if that is needed and asked for.
+    """Download all of one commit, and convert it if needed and asked for.
 
     Raises:
         RetryableError: the hub cannot be reached.
-        Failure: whatever else keeps it from being complete.
+        Failure: it cannot be completed for another reason.
     """
     with storage_errors(repository.root):
         pulled = _fetch_all(hub, repository, commit, request, notes)
@@ -125,10 +125,10 @@ def _fetch_all(
 def _choose(
     hub: Hub, name: str, commit: str, *, convert: bool
 ) -> tuple[list[RemoteFile], dict[str, bytes]]:
-    """List the files to fetch, after a look at the configuration and the index of the weights.
+    """List the files to download, after reading the configuration and the index of the weights.
 
     Returns:
-        The files, and the contents that were looked at by their hashes.
+        The files, and hash -> content of those that were read.
     """
     files = hub.files(name, commit)
     first = repo_files.require_config(files, name)
@@ -147,7 +147,7 @@ def _choose(
 
 
 def _require_family(hub: Hub, config: bytes, repository: str, *, convert: bool) -> None:
-    """Refuse another architecture before its weights are fetched.
+    """Refuse another architecture before its weights are downloaded.
 
     Raises:
         GPTBigCodeError: it is named.
@@ -172,13 +172,13 @@ def _require_family(hub: Hub, config: bytes, repository: str, *, convert: bool) 
 
 
 def _fetch(store: Store, transfer: Transfer, file: RemoteFile) -> int:
-    """Fetch a file unless it is here; return the bytes that had to come."""
+    """Download a file unless it is cached; return the number of bytes downloaded."""
     if store.holds(file):
         transfer.progress.advance(file.size)
         return 0
     store.prepare()
     with store.locked(file):
-        if store.holds(file):  # another process brought it while we waited
+        if store.holds(file):  # another process downloaded it while we waited
             transfer.progress.advance(file.size)
             return 0
         store.note_damage(file)
@@ -191,10 +191,10 @@ def _fetch(store: Store, transfer: Transfer, file: RemoteFile) -> int:
 def _from_cache(
     repository: CachedRepository, request: PullRequest, reason: Failure, notes: Notes
 ) -> PullResult:
-    """Fall back to what is here.
+    """Fall back to the cache.
 
     Raises:
-        Failure: it is not, or not all of it.
+        Failure: the model is not there, or not complete.
     """
     found = find_cached(repository, request.revision)
     if found is None or found.revision is None:

@@ -1,6 +1,6 @@
-"""Deletes models from the cache, and what nothing needs any more.
+"""Deletes models, and files that nothing refers to, from the cache.
 
-Only names that this module found in the cache itself are deleted; links are deleted, not followed.
+Only paths that this module found in the cache are deleted; links are deleted, not followed.
 """
 
 import secrets
@@ -26,12 +26,12 @@ _WAIT_SECONDS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """What is to go, and how many bytes that frees.
+    """What will be deleted, and how many bytes that frees.
 
     Attributes:
-        paths: what of the cache.
-        conversions: folders of converted models that were made from it.
-        weights_ids: names of weights for which our own caches hold something.
+        paths: paths in the shared cache.
+        conversions: folders of models that were converted from it.
+        weights_ids: names of weights with entries in our own caches.
         bytes: the size of all of it.
     """
 
@@ -42,7 +42,7 @@ class Removal:
 
 
 def plan_removal(repository: CachedRepository, commit: str | None) -> Removal:
-    """Choose what goes with a commit: its snapshot and the contents that no other one needs.
+    """Plan to delete a commit: its snapshot, and the contents that no other one needs.
 
     None stands for all commits: the whole folder of the repository.
 
@@ -57,7 +57,7 @@ def plan_removal(repository: CachedRepository, commit: str | None) -> Removal:
 
 
 def _with_caches(removal: Removal, repository: CachedRepository, gone: Iterable[str]) -> Removal:
-    """Count in what our own caches hold for commits that go, unless one that stays needs it."""
+    """Add the entries of our own caches for these commits, unless a remaining one needs them."""
     ids: dict[str, str] = {}
     for commit in repository.commits():
         with suppress(GPTBigCodeError, OSError):
@@ -75,7 +75,7 @@ def _plan_removal(repository: CachedRepository, commit: str | None, *, is_enough
         hint = "nothing outside the cache is removed; delete that folder and the link yourself"
         raise Failure("cache-link", message, hint=hint)
     if not repository.folder.is_dir():
-        if is_enough:  # only a conversion of it is left
+        if is_enough:  # only its conversion is left
             return Removal(paths=(), bytes=0)
         where = f"not in the local cache {repository.root}"
         raise Failure("model-missing", f"{repository.name}: {where}")
@@ -89,7 +89,7 @@ def _plan_removal(repository: CachedRepository, commit: str | None, *, is_enough
 
 
 def plan_pruning(repository: CachedRepository) -> Removal:
-    """Choose what nothing refers to: old commits, loose contents, what killed downloads left.
+    """Plan to delete what nothing refers to: old commits, loose contents, partial downloads.
 
     Commits stay if a branch or a tag refers to them, or if there is no reference at all.
     """
@@ -99,13 +99,13 @@ def plan_pruning(repository: CachedRepository) -> Removal:
 
 
 def plan_pruning_of_conversions(root: Path) -> Removal:
-    """Choose the conversions of what a cache no longer holds, and what killed ones left."""
+    """Plan to delete conversions whose source is gone, and leftovers of killed ones."""
     folders = tuple(record.folder for record in orphans(list(repositories(root)), root))
     return Removal(paths=(), conversions=folders, bytes=sum(map(_bytes_below, folders)))
 
 
 def remove_conversions(removal: Removal) -> None:
-    """Remove conversions; each is gone in one step, so that none is ever seen half there."""
+    """Delete conversions; each disappears atomically."""
     root = converted_root()
     for folder in removal.conversions:
         if folder.parent != root:
@@ -117,7 +117,7 @@ def remove_conversions(removal: Removal) -> None:
 
 
 def remove(repository: CachedRepository, removal: Removal) -> None:
-    """Remove what was planned.
+    """Delete what was planned.
 
     Raises:
         Failure: a download is going on, or the cache cannot be written.
@@ -156,7 +156,7 @@ def _without(repository: CachedRepository, gone: set[str], *, loose_too: bool) -
 
 
 def _is_old(path: Path) -> bool:
-    """Tell whether no download that is going on can have brought a content."""
+    """Tell whether a content is too old to belong to a running download."""
     return time.time() - path.lstat().st_mtime > ORPHAN_SECONDS
 
 
@@ -168,14 +168,14 @@ def _blobs(repository: CachedRepository) -> Iterator[Path]:
 
 
 def _targets(folder: Path) -> Iterator[str]:
-    """Name the contents that a snapshot's links lead to."""
+    """Yield the names of the contents of a snapshot."""
     for path in files_below(folder):
         if path.is_symlink():
             yield path.readlink().name
 
 
 def _bytes_below(folder: Path) -> int:
-    """Add up what removing a folder frees: links count for nothing."""
+    """Add up the bytes that deleting a folder frees, without links."""
     total = 0
     for path in files_below(folder):
         status = path.lstat()
@@ -186,7 +186,7 @@ def _bytes_below(folder: Path) -> int:
 
 @contextmanager
 def _no_downloads(repository: CachedRepository) -> Iterator[None]:
-    """Hold the locks of all contents, so that no download is going on.
+    """Hold the locks of all contents, so that no download is running.
 
     Raises:
         Failure: one of them is held for more than two seconds.

@@ -1,7 +1,7 @@
-"""What a repository offers, and which of its files a model needs.
+"""Chooses the files of a repository that a model needs.
 
-Every name and number in here was sent by a server: it is checked before it becomes a path, a URL
-or a size, and no message repeats it.
+Names and numbers come from a server: they are checked before they become a path, a URL or a size,
+and no message repeats them.
 """
 
 import re
@@ -120,7 +120,7 @@ def choose_form(files: Mapping[str, RemoteFile], repository: str, *, convert: bo
         hint = f"bigcode models pull --convert {repository} converts it to safetensors in a sandbox"
         raise Failure("model-unsafe", message, hint=hint)
     if any(name.endswith((".bin", ".pt", ".pth", ".ckpt")) for name in files):
-        message = f"{repository}: its weights are only a pickle, of a form that is not read"
+        message = f"{repository}: its weights are pickles in an unsupported form"
         hint = "pickles can run code: look for a copy in safetensors files"
         raise Failure("model-unsafe", message, hint=hint)
     raise Failure("model-missing", f"{repository}: it holds no {SAFETENSORS.single}")

@@ -30,11 +30,11 @@ _DEFAULT = httpx2.USE_CLIENT_DEFAULT
 
 
 class HubSession(httpx2.Client):
-    """Sends every request to a hub, those that `huggingface_hub` makes too.
+    """Sends every request to a hub, including those of `huggingface_hub`.
 
     Attributes:
         endpoint: the hub's address.
-        repository: whose files are asked for; messages name it.
+        repository: the repository that is requested, for messages.
         token: knows the token, and whether the hub asked for it.
     """
 
@@ -52,13 +52,13 @@ class HubSession(httpx2.Client):
         self._requests_left: int | None = None
 
     def is_home(self, url: httpx2.URL) -> bool:
-        """Tell whether an address is the hub's own."""
+        """Tell whether a URL is on the hub itself."""
         home = self.endpoint
         return (url.scheme, url.host, url.port) == (home.scheme, home.host, home.port)
 
     @contextmanager
     def at_home(self, max_requests: int) -> Iterator[None]:
-        """Let no request, redirect or next page leave the hub, and limit their number."""
+        """Keep requests, redirects and next pages on the hub, and limit their number."""
         self._requests_left = max_requests
         try:
             yield
@@ -131,7 +131,7 @@ class HubSession(httpx2.Client):
         )
 
     def _check_address(self, request: httpx2.Request) -> None:
-        """Look at every request, those that follow a redirect or a link to a next page too."""
+        """Check every request, including redirects and next pages."""
         url, home = request.url, self.endpoint
         if url.scheme not in ("http", "https") or (home.scheme == "https" and url.scheme == "http"):
             raise Failure("hub-invalid", f"{home.host}: redirects to an unsafe address")
@@ -139,7 +139,7 @@ class HubSession(httpx2.Client):
             return
         if not self.is_home(url):
             message = f"{home.host}: does not answer as a hub, it points to another host"
-            raise Failure("hub-invalid", message, hint="is there a login page in between?")
+            raise Failure("hub-invalid", message, hint="is this the login page of a network?")
         if self._requests_left == 0:
             raise Failure("hub-invalid", f"{home.host}: its list of files does not end")
         self._requests_left -= 1
@@ -206,7 +206,7 @@ def open_session() -> HubSession:
 
 
 def _read_seconds() -> float:
-    """How long to wait for a silent server: HF_HUB_DOWNLOAD_TIMEOUT, within reason."""
+    """Return the read timeout: HF_HUB_DOWNLOAD_TIMEOUT, within bounds."""
     try:
         seconds = float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT", ""))
     except ValueError:

@@ -47,14 +47,14 @@ class SpeedLimit:
 
 @contextmanager
 def deadline(seconds: float, late: Callable[[], Exception]) -> Iterator[None]:
-    """Interrupt what takes longer, even inside a library.
+    """Interrupt work that takes longer, even inside a library.
 
     Headers that come byte by byte reset every read timeout, and the HTTP library shows them only
     when they are complete. Only the main thread can be interrupted.
 
     Args:
         seconds: after these, and every second from then on.
-        late: makes the exception that interrupts.
+        late: makes the exception.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Brings models of the cache up to the hub's present state, and says what changed."""
+"""Updates cached models from the hub, and reports what changed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class FileChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Updated:
-    """What became of one branch or tag of a repository.
+    """The result of updating one branch or tag.
 
     Attributes:
         name: the repository.
@@ -49,7 +49,7 @@ class Updated:
         before: its commit before.
         revision: its commit now.
         directory: the folder of the model.
-        fetched_bytes: what had to be fetched.
+        fetched_bytes: how much was downloaded.
         files: what differs.
     """
 
@@ -64,7 +64,7 @@ class Updated:
 
 @dataclass(frozen=True)
 class CachedRef:
-    """A branch or tag of a repository of the cache, and its commit."""
+    """A branch or tag of a cached repository, and its commit."""
 
     repository: CachedRepository
     reference: str
@@ -112,7 +112,7 @@ def _is_model(repository: CachedRepository, commit: str) -> bool:
 
 
 def open_hub(notes: Notes, *, offline: bool) -> Hub:
-    """Get ready to ask the hub.
+    """Open the hub.
 
     Raises:
         Failure: `offline`, if the network must not be used.
@@ -123,7 +123,7 @@ def open_hub(notes: Notes, *, offline: bool) -> Hub:
 
 
 def update(hub: Hub, ref: CachedRef, notes: Notes) -> Updated:
-    """Bring one branch or tag up to date; an unchanged model takes one request.
+    """Update one branch or tag; an unchanged model takes one request.
 
     Raises:
         Failure: the hub refuses or cannot be reached; the cache is unchanged.
@@ -158,7 +158,7 @@ def _report(
 
 
 def _changes(before: Path, after: Path) -> Iterator[FileChange]:
-    """Compare two snapshots by the hashes that their links are named after."""
+    """Compare two snapshots by the hashes in the names of their contents."""
     if before == after:
         return
     old, new = file_sizes(before), file_sizes(after)

@@ -1,4 +1,4 @@
-"""Replaces a file as a whole: its old content is there or the new one, never a part of either."""
+"""Replaces files atomically: readers see the old content or the new one, never a mix."""
 
 import contextlib
 import errno
@@ -18,8 +18,8 @@ from gpt_bigcode.reading import identity, open_checked
 
 _ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _NEW_FILE = 0o666
-_PERMISSIONS = 0o777  # what a file keeps; its set-user-ID bit it loses
-_MAX_NAME = 100  # characters of the file's own name in that of its temporary file
+_PERMISSIONS = 0o777  # what is kept of a file's mode; set-user-ID is dropped
+_MAX_NAME = 100  # characters of a file's name in that of its temporary file
 _PARTIAL = ".bigcode-"
 _RANDOM_BYTES = 4
 _LOCK_SECONDS, _LOCK_EVERY_SECONDS = 30.0, 0.02
@@ -27,7 +27,7 @@ _LOCK_SECONDS, _LOCK_EVERY_SECONDS = 30.0, 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A file to be replaced, or to be made.
+    """A file to replace or create.
 
     Attributes:
         name: what messages call it.
@@ -53,16 +53,16 @@ def open_target(
     create: bool = False,
     whole: bool = True,
 ) -> Target:
-    """Read a file that is to be replaced, and refuse one that cannot be without harm.
+    """Read a file that will be replaced; refuse one that cannot be replaced safely.
 
-    The file is opened once: what is read is what `atomic_write` replaces, or it fails.
+    The file is opened once: `atomic_write` replaces exactly what was read, or fails.
 
     Args:
         file: its name on the command line.
         option: what asks for it, for messages.
         slug: of the error if it cannot be written.
         max_bytes: how much of it may be read.
-        create: it need not be there yet.
+        create: whether it may be missing.
         whole: a longer file is refused; otherwise only its beginning is read.
 
     Raises:
@@ -94,26 +94,26 @@ def open_target(
 
 
 def in_place_target(file: Path | None, max_bytes: int) -> Target:
-    """The file that --in-place is to change; see `open_target`."""
+    """Open the file that --in-place changes; see `open_target`."""
     return open_target(file, option="--in-place", slug="in-place", max_bytes=max_bytes)
 
 
 def atomic_write(target: Target, data: bytes, *, new_mode: int | None = None) -> bool:
-    """Replace the content of a file by way of a temporary file beside it.
+    """Replace a file's content through a temporary file in the same folder.
 
-    What processes that were killed have left of the same file is removed first.
+    Leftovers of killed processes for the same file are removed first.
 
     Args:
-        target: the file; if its `status` is None it is made, unless it is there by now.
-        data: what it will hold; if that is what was read, nothing is written.
-        new_mode: the permissions of a file that is made; None: what the umask allows.
+        target: the file; if its `status` is None it is created, unless it exists by now.
+        data: the new content; if nothing changes, nothing is written.
+        new_mode: the permissions of a new file; None: what the umask allows.
 
     Returns:
         Whether it was written.
 
     Raises:
-        Failure: `changed` since it was read, or the target's slug: it cannot be written. Then the
-            file is what it was and nothing is left beside it.
+        Failure: `changed` since it was read, or the target's slug: it cannot be written. The file
+            is then unchanged, and no temporary file is left.
     """
     _refuse_changed(target)
     if target.status is not None and data == target.data:
@@ -134,13 +134,13 @@ def atomic_write(target: Target, data: bytes, *, new_mode: int | None = None) ->
 
 @contextlib.contextmanager
 def folder_lock(file: Path) -> Iterator[None]:
-    """Keep other processes that ask for the same lock from changing a file.
+    """Lock a file against other processes that use this lock.
 
     The folder itself is locked, so that no lock file is left beside the user's files. Where it
     cannot be (some network file systems), `atomic_write` still refuses to lose an update.
 
     Raises:
-        Failure: `busy`: another process keeps it for half a minute.
+        Failure: `busy`: another process has held it for half a minute.
     """
     handle = None
     with contextlib.suppress(OSError):
@@ -187,13 +187,13 @@ def _check_folder(file: Path, path: Path, slug: str) -> None:
 
 
 def _refuse_changed(target: Target) -> None:
-    """Fail if somebody else has saved the file meanwhile."""
+    """Fail if the file has changed since it was read."""
     try:
         now = target.path.lstat()
     except OSError:
         if target.status is None:
             return
-        raise Failure("changed", f"{target.name}: has gone since it was read") from None
+        raise Failure("changed", f"{target.name}: was removed after it was read") from None
     if target.status is None:
         raise Failure("changed", f"{target.name}: was made meanwhile: nothing was written")
     if identity(now) != identity(target.status):
@@ -203,7 +203,7 @@ def _refuse_changed(target: Target) -> None:
 
 @contextlib.contextmanager
 def _partial_file(path: Path) -> Iterator[tuple[int, Path]]:
-    """A temporary file beside another, locked as long as its process lives."""
+    """A temporary file in the folder of another, locked while its process lives."""
     handle, partial = _make_partial(path)
     try:
         yield handle, partial
@@ -252,7 +252,7 @@ def _write_all(handle: int, data: bytes) -> None:
 
 
 def _take_place(target: Target, partial: Path) -> None:
-    """Give the temporary file its name, unless that is somebody else's by now."""
+    """Rename the temporary file, unless another file has taken the name."""
     _refuse_changed(target)
     if target.status is not None:
         partial.replace(target.path)
@@ -269,7 +269,7 @@ def _take_place(target: Target, partial: Path) -> None:
 
 
 def _copy_attributes(target: Target, handle: int, new_mode: int | None) -> None:
-    """Owner and extended attributes as far as they may be set, and the permissions."""
+    """Copy the permissions, and owner and extended attributes as far as allowed."""
     if target.status is None:
         os.fchmod(handle, _NEW_FILE & ~_umask() if new_mode is None else new_mode)
         return
@@ -288,7 +288,7 @@ def _attributes(path: Path) -> list[str]:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the new name last; the file itself is safe before."""
+    """Flush the rename to disk; the content was flushed before."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -298,7 +298,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 def _umask() -> int:
-    """The mask for new files, which can only be read by setting it."""
+    """Return the umask, which can only be read by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -308,7 +308,7 @@ _MINE = 0o700
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are not there, for the user alone."""
+    """Create a folder and its missing parents, for this user alone."""
     if folder.is_dir():
         return
     if folder != folder.parent:

@@ -1,4 +1,4 @@
-"""The caches of the tool: what it keeps to be faster next time, one folder for each kind."""
+"""The caches that make later calls faster, one folder each."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from gpt_bigcode.storage.disk_cache import CacheEntry, DiskCache
 
 @dataclass(frozen=True, kw_only=True)
 class CacheKind:
-    """One kind of thing that is kept.
+    """One kind of cache entry.
 
     Attributes:
         suffix: how the names of its files end.
-        content: what it is, for people.
+        content: a description for people.
         by_model: whether the names of entries begin with the `weights_id` of a model.
     """
 
@@ -25,7 +25,7 @@ class CacheKind:
 
 CACHES = MappingProxyType(
     {
-        "prefixes": CacheKind(suffix=".kv", content="computed beginnings of prompts"),
+        "prefixes": CacheKind(suffix=".kv", content="prefilled prompts"),
         "weights": CacheKind(suffix=".safetensors", content="int8 and int4 weights"),
         "results": CacheKind(
             suffix=".json", content="results of score and classify", by_model=False
@@ -36,12 +36,12 @@ CACHES = MappingProxyType(
 
 
 def open_cache(name: str) -> DiskCache:
-    """Open a cache to look at it or to free it; only who writes to it knows its limits."""
+    """Open a cache for listing or clearing; only its writers know its limits."""
     return DiskCache(path=cache_folder(name), suffix=CACHES[name].suffix, limit_bytes=0)
 
 
 def entries_of_models(weights_ids: Collection[str]) -> dict[str, list[CacheEntry]]:
-    """List by cache what is kept for some models."""
+    """List the entries of some models by cache."""
     starts = tuple(f"{name}-" for name in weights_ids)
     return {
         name: [entry for entry in open_cache(name).entries() if entry.name.startswith(starts)]
@@ -51,7 +51,7 @@ def entries_of_models(weights_ids: Collection[str]) -> dict[str, list[CacheEntry
 
 
 def free_models(weights_ids: Collection[str]) -> int:
-    """Remove what is kept for some models; return the number of bytes freed."""
+    """Remove the entries of some models; return the number of bytes freed."""
     return sum(
         open_cache(name).remove(entry.name)
         for name, entries in entries_of_models(weights_ids).items()

@@ -18,10 +18,10 @@ from gpt_bigcode.reading import parse_toml, read_checked
 
 
 def read_setting(key: str) -> str | None:
-    """Return a setting that is a text; None if there is none.
+    """Return a string setting; None if it is not set.
 
     Raises:
-        SettingsError: the file cannot be used, or holds something else there.
+        SettingsError: the file cannot be used, or the setting has another type.
     """
     path = config_path()
     value = _parsed(path, _read(path)).get(key)
@@ -31,10 +31,10 @@ def read_setting(key: str) -> str | None:
 
 
 def read_list(key: str) -> list[str]:
-    """Return a setting that is a list of texts; an empty one if there is none.
+    """Return a setting that is a list of strings; an empty one if it is not set.
 
     Raises:
-        SettingsError: the file cannot be used, or holds something else there.
+        SettingsError: the file cannot be used, or the setting has another type.
     """
     path = config_path()
     data = _read(path)
@@ -45,7 +45,7 @@ def read_list(key: str) -> list[str]:
 
 
 def write_setting(key: str, value: str) -> None:
-    """Set a setting to a text, in one step: readers see the old file or the new one.
+    """Set a string setting atomically.
 
     Raises:
         SettingsError: the file cannot be used, or cannot be changed safely.
@@ -67,7 +67,7 @@ def write_setting(key: str, value: str) -> None:
 
 
 def _changed(path: Path, data: bytes, key: str, value: str) -> bytes:
-    """The file with one setting changed or added."""
+    """Return the file with one setting changed or added."""
     values = _parsed(path, data)
     before = data.decode("utf-8-sig")
     line = f"{key} = {json.dumps(value, ensure_ascii=False)}"

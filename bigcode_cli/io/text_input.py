@@ -1,6 +1,6 @@
-"""Text to complete, from a file or standard input, as bytes that were checked.
+"""Reads the text to complete from a file or standard input, and checks its encoding.
 
-Only the end of a text is kept: a model reads no more of it.
+Only the end of a long text is kept: a model can read no more of it.
 """
 
 import os
@@ -24,7 +24,7 @@ from gpt_bigcode.reading import open_checked
 TAIL_BYTES = 16 * 2**20
 """How much of the end of a text is kept; 2,000 bytes for each token of an 8,192-token context."""
 STREAM_BYTES = 256 * 2**20
-"""Where reading something without an end stops."""
+"""Where reading an endless stream stops."""
 CONTEXT_FILE_BYTES = 4 * 2**20
 """The largest file that --context takes."""
 
@@ -41,7 +41,7 @@ class InputText:
         name: what messages call it.
         data: its bytes, byte order mark included; without the skipped ones.
         text: the same as text, without the byte order mark.
-        skipped_bytes: how many bytes in front of `text` are left out.
+        skipped_bytes: how many bytes before `text` were skipped.
         path: the file's name as it was given; None for standard input.
     """
 
@@ -53,10 +53,10 @@ class InputText:
 
 
 def refuse_unusable(file: Path | None, *, command: str = "complete") -> None:
-    """Refuse what can never be a text, before anything slow is done.
+    """Refuse folders and terminals before any slow work.
 
     Raises:
-        UsageFailure: a folder, or a terminal that somebody would have to type on.
+        UsageFailure: a folder, or standard input is a terminal.
     """
     if file is None or is_standard_input(file):
         refuse_terminal(missing="FILE", hint=f"bigcode {command} FILE, or pipe the text in")
@@ -69,7 +69,7 @@ def read_text(file: Path | None, *, whole: bool = False) -> InputText:
 
     Args:
         file: the name on the command line.
-        whole: keep all bytes in `data`, or refuse them; `text` is the end all the same.
+        whole: keep all bytes in `data`, or refuse the file; `text` is only the end in any case.
 
     Raises:
         UsageFailure: a folder, or standard input is a terminal.
@@ -99,7 +99,7 @@ def _read(stream: BinaryIO, path: Path | None, *, whole: bool) -> InputText:
 
 
 def read_context_file(path: Path) -> InputText:
-    """Read all of another file; `too-large` if it is not a reasonable piece of source."""
+    """Read a whole --context file; `too-large` above `CONTEXT_FILE_BYTES`."""
     with _open(path) as stream:
         reader = _TailReader(stream, str(path), CONTEXT_FILE_BYTES)
         data = reader.read()
@@ -128,7 +128,7 @@ class _TailReader:
         self._lines_before: int | None = 0
 
     def read(self) -> bytes:
-        """Return the tail; `start` then tells where it begins."""
+        """Return the tail; `start` is then its offset."""
         self._seek()
         kept = bytearray()
         for chunk in self._chunks():
@@ -155,7 +155,7 @@ class _TailReader:
             raise Failure("input-encoding", message, hint="convert it to UTF-8 first") from None
 
     def _seek(self) -> None:
-        """Go near the end at once if the stream is a file that can."""
+        """Seek close to the end if the stream is a regular file."""
         if isinstance(self._stream, BytesIO):
             return
         status = os.fstat(self._stream.fileno())
@@ -180,7 +180,7 @@ class _TailReader:
             raise Failure("input", f"{self.name}: {error.strerror}") from None
 
     def _drop(self, kept: bytearray) -> None:
-        """Forget what lies before the last `limit` bytes, and half a character after that."""
+        """Drop all but the last `limit` bytes, and a partial character at their start."""
         size = len(kept) - self._limit
         if size > 0:
             if self._lines_before is not None:
@@ -197,7 +197,7 @@ class _TailReader:
         raise Failure("binary", message)
 
     def _where(self, kept: bytes | bytearray, at: int) -> str:
-        """Name a place: its offset from the start, and its line where lines were counted."""
+        """Describe a position: its offset, and its line if lines were counted."""
         offset = f"at offset {self.start + at}"
         if self._lines_before is None:
             return offset

@@ -50,7 +50,7 @@ def full_name(name: str) -> str:
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:
-    """Guess which of some names was meant: one that begins so, or else a similar one."""
+    """Suggest a name: one with this prefix, or else a similar one."""
     from difflib import get_close_matches
 
     names = [*known]

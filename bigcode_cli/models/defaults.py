@@ -1,4 +1,4 @@
-"""Which model each command uses where none is named, as config.toml says."""
+"""The default model of each command, as set in config.toml."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a folder with a checkpoint can do and needs, read from headers without loading it."""
+"""Describes what a checkpoint can do and needs, from headers, without loading it."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from gpt_bigcode.reading import open_checked, read_checked
 from gpt_bigcode.tokenization.tokenizer_json import INFILL_SPELLINGS, MAX_TOKENIZER_BYTES
 from gpt_bigcode.tokenization.vocab_files import has_vocab_files, tokenizer_values
 
-# Of the key/value cache, which holds float32 with quantized weights.
+# Of the key/value cache, which is float32 for quantized weights.
 BYTES_PER_NUMBER = MappingProxyType(
     {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 4, "int4": 4}
 )
@@ -41,8 +41,8 @@ class Description:
     Attributes:
         architecture: the class that config.json names.
         config: the configuration.
-        infill_tokens: prefix, middle and suffix as the vocabulary spells them; empty without.
-        labels: what a classifier or tagger tells apart; empty for a language model.
+        infill_tokens: prefix, middle and suffix as the vocabulary spells them, if it has them.
+        labels: the labels of a classifier or tagger; empty for a language model.
         tasks: the commands that it can run.
     """
 
@@ -58,22 +58,22 @@ class Description:
         return self.config.parameter_count()
 
     def cache_bytes_per_token(self, precision: str) -> int:
-        """Bytes of keys and values that one token needs while text is written."""
+        """Bytes of keys and values of one token."""
         config = self.config
         numbers = 2 * config.n_layer * config.kv_heads * config.head_dim
         return numbers * BYTES_PER_NUMBER[precision]
 
     def memory_bytes(self, precision: str) -> int:
-        """Bytes of the weights and of one text as long as the context."""
+        """Bytes of the weights and of a full context."""
         weights = weight_bytes(Precision(precision), self.parameters)
         return weights + self.config.n_positions * self.cache_bytes_per_token(precision)
 
 
 def describe(folder: Path) -> Description:
-    """Read what a folder's checkpoint is.
+    """Describe the checkpoint in a folder.
 
     Raises:
-        GPTBigCodeError: config.json, the tokenizer or a file of weights is missing or not ours.
+        GPTBigCodeError: config.json, the tokenizer or weights are missing, or of another family.
     """
     values = read_json_object(folder / CONFIG_FILE, MAX_CONFIG_BYTES)
     config = GPTBigCodeConfig.from_dict(values)
@@ -92,7 +92,7 @@ def describe(folder: Path) -> Description:
 
 
 def describe_if_whole(folder: Path) -> Description | None:
-    """Read what a folder's checkpoint is; None if it is missing, incomplete or damaged."""
+    """Describe the checkpoint in a folder; None if it is missing, incomplete or damaged."""
     try:
         return describe(folder)
     except (GPTBigCodeError, OSError):
@@ -100,7 +100,7 @@ def describe_if_whole(folder: Path) -> Description | None:
 
 
 def stored_precision(folder: Path) -> str:
-    """Name the number formats that the weights are stored in.
+    """Name the number formats of the stored weights.
 
     Raises:
         GPTBigCodeError: the weights are missing, or damaged.
@@ -142,7 +142,7 @@ def _architecture(values: dict[str, Any]) -> str:
 
 
 def _labels(architecture: str, config: GPTBigCodeConfig) -> tuple[str, ...]:
-    """Name what a head for labels tells apart: of a tagger, without B- for begin and the like."""
+    """Return the labels of a head; those of a tagger without prefixes such as B-."""
     names = [name for _, name in sorted((config.id2label or {}).items())]
     if architecture == _TAGGER:
         names = [re.sub(r"^[BIES]-", "", name) for name in names if name != "O"]
@@ -167,7 +167,7 @@ def _infill_tokens(folder: Path) -> tuple[str, ...]:
 
 
 def _tokens_of_parts(folder: Path) -> set[str]:
-    """Read the tokens that a tokenizer made of vocab.json and merges.txt would have."""
+    """Read the tokens of a tokenizer that is built from vocab.json and merges.txt."""
     values = tokenizer_values(folder, max_bytes=MAX_TOKENIZER_BYTES)
     return {*values["model"]["vocab"], *(entry["content"] for entry in values["added_tokens"])}
 

@@ -11,10 +11,10 @@ _DAY_SECONDS = 24 * 60 * 60
 
 
 def is_first_use_today(name: str) -> bool:
-    """Tell whether this was not asked within a day; without a place for state it never was.
+    """Tell whether this is the first use within a day; always, without a folder for state.
 
     Args:
-        name: what is remembered, as part of a file's name.
+        name: what was used, as part of a file name.
     """
     folder = state_folder()
     if not folder.is_absolute():

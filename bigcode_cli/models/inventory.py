@@ -50,7 +50,7 @@ def installed_models() -> Iterator[Installed]:
             taken.add(model.name)
             yield model
     for name, folder in configured_models():
-        # The name is taken by another model: show the folder, which finds this one.
+        # Another model has this name: show the folder, which refers to this one.
         shown = str(folder) if name in taken or full_name(name) in taken else name
         model_here = _in_folder(shown, folder, "path")
         if model_here is not None:

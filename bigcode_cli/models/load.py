@@ -1,6 +1,6 @@
-"""What the shared options ask of the library: a loaded model and its `CompletionOptions`.
+"""Turns the shared options into a loaded model and its `CompletionOptions`.
 
-Whatever imports NumPy or PyTorch is imported inside of functions.
+Modules that import NumPy or PyTorch are imported inside functions.
 """
 
 import os
@@ -48,14 +48,14 @@ def set_numpy_threads(threads: int | None) -> None:
     twice as long on an idle machine, and ten times as long on a busy one.
 
     Raises:
-        Failure: `memory`: OpenBLAS would not find room, and end the process with its own status.
+        Failure: `memory`: OpenBLAS would not find room and exit with a status of its own.
     """
     _require_address_space()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads or 1))
 
 
 def _require_address_space() -> None:
-    """Ask for as many addresses as NumPy and a small model take, if there is a limit on them."""
+    """Check that a limit on address space leaves room for NumPy and a small model."""
     import mmap
     import resource
 
@@ -65,7 +65,7 @@ def _require_address_space() -> None:
         mmap.mmap(-1, _ADDRESS_SPACE_BYTES).close()
     except OSError:
         needed = f"{_ADDRESS_SPACE_BYTES >> 20} MiB more"
-        message = f"the limit on address space leaves no room: at least {needed} are needed"
+        message = f"the address-space limit is too low: at least {needed} are needed"
         raise Failure("memory", message, hint="raise the limit: ulimit -v") from None
 
 
@@ -75,13 +75,13 @@ def load(
     options: ModelOptions | ComputeOptions,
     notes: Notes,
 ) -> "Model":
-    """Load a model that was found, in the way that the options say.
+    """Load a model that was found, as the options say.
 
     Args:
         open_model: such as `TextScorer.load`.
         found: which model.
         options: where and how it is computed.
-        notes: are told how long it took, and what could not be had.
+        notes: told the load time, and what was not available.
     """
     model = open_model(
         found.directory,
@@ -129,7 +129,7 @@ def load_text_classifier(found: Found, options: ComputeOptions, notes: Notes) ->
     """Load a model to classify texts.
 
     Raises:
-        Failure: `model-mismatch`: it is no classifier of whole texts, or its parts do not fit.
+        Failure: `model-mismatch`: it is not a classifier of whole texts, or its parts do not fit.
     """
     from gpt_bigcode.labeling.text_classifier import TextClassifier
 
@@ -150,10 +150,10 @@ def _policy(options: ModelOptions | ComputeOptions, notes: Notes) -> "LoadingPol
 
 
 def describe_classifier(found: Found) -> "ClassifierDescription":
-    """Tell what a model that was found says of itself, without loading it.
+    """Describe a classifier without loading it.
 
     Raises:
-        Failure: `model-mismatch`: it is no classifier of whole texts.
+        Failure: `model-mismatch`: it is not a classifier of whole texts.
     """
     from gpt_bigcode.labeling.description import describe
 
@@ -163,7 +163,7 @@ def describe_classifier(found: Found) -> "ClassifierDescription":
 
 @contextmanager
 def _generator_errors(found: Found) -> Iterator[None]:
-    """Say of a model with another head what it is for, instead of which tensors are too many."""
+    """Explain what a model with another head is for, instead of listing unexpected tensors."""
     from gpt_bigcode.errors import CheckpointMismatchError
 
     try:
@@ -174,7 +174,7 @@ def _generator_errors(found: Found) -> Iterator[None]:
         tasks = describe(found.directory).tasks
         if not tasks or "complete" in tasks:
             raise
-        why = f"{found.name}: is a model for bigcode {tasks[0]}, it cannot write text"
+        why = f"{found.name}: is a model for bigcode {tasks[0]}; it cannot generate text"
         hint = "bigcode models list shows which models can complete"
         raise Failure(error.slug, why, hint=hint) from None
 
@@ -191,7 +191,7 @@ def _classifier_errors(found: Found) -> Iterator[None]:
 
 
 def completion_options(options: GenerationOptions, source: "InputText") -> "CompletionOptions":
-    """Translate the options of a command line for the library; reads the --context files."""
+    """Return the library's options for a command line; reads the --context files."""
     from gpt_bigcode.completion.options import CompletionOptions
 
     return CompletionOptions(**_generation_values(options, source))
@@ -239,7 +239,7 @@ def _context_files(paths: Sequence[Path]) -> "tuple[ContextFile, ...]":
 
 
 def left_of_budget(options: AnyOptions) -> AnyOptions:
-    """Take the time since the start of the process off --time-budget."""
+    """Subtract the time since the start of the process from --time-budget."""
     if options.time_budget_seconds is None:
         return options
     left = max(options.time_budget_seconds - seconds_since_start(), _LEAST_SECONDS)
@@ -247,16 +247,16 @@ def left_of_budget(options: AnyOptions) -> AnyOptions:
 
 
 def _shown_path(path: Path) -> str:
-    """Name a file as the model may see it: relative, without the folders of this machine."""
+    """Name a file as the model may see it: relative, without folders of this machine."""
     relative = os.path.relpath(path)
     outside = relative == os.pardir or relative.startswith(os.pardir + os.sep)
     return safe(path.name if outside else relative)
 
 
 _ADDRESS_SPACE_BYTES = 256 * 2**20
-_LEAST_SECONDS = 0.001  # enough for one token: a budget of none is refused
+_LEAST_SECONDS = 0.001  # enough for one token; a budget of 0 is refused
 LARGER: Mapping[str, str] = MappingProxyType({"pocket-coder": "tiny_starcoder_py"})
-"""Short name of the next larger model for the same commands; no known one of the family labels."""
+"""Built-in model -> short name of a larger one; none is known for labels."""
 
 
 def introduce(built_in: str, notes: Notes) -> None:

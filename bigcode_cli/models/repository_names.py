@@ -9,10 +9,10 @@ from bigcode_cli.models.resolve import BUILT_IN_PACKAGES
 def repository_and_revision(
     text: str, revision: str | None, *, option: str
 ) -> tuple[str, str | None]:
-    """Take REPO[@REVISION] apart, and settle it with a revision given elsewhere.
+    """Split REPO[@REVISION], and reconcile it with --revision.
 
     Raises:
-        UsageFailure: no repository can have that name, or the two revisions differ.
+        UsageFailure: it is not a valid name, or the two revisions differ.
     """
     short, at, after = text.partition("@")
     name = full_name(short)
@@ -33,15 +33,15 @@ def repository_and_revision(
 
 
 def require_known_owner(repository: str, *, option: str) -> None:
-    """Refuse a name without an owner that is not a short name: no hub has a model of it.
+    """Refuse a name that has no owner and is not a short name.
 
     Raises:
-        UsageFailure: what may have been meant is named.
+        UsageFailure: with a suggestion.
     """
     if "/" in repository:
         return
     close = meant(repository, SHORT_NAMES)
     more = "bigcode models list --available lists the short names"
     hint = more if close is None else f"did you mean {close}? {more}"
-    message = f"{option}: {repository!r} is no short name, and a repository is OWNER/NAME"
+    message = f"{option}: {repository!r} is not a short name; a repository is OWNER/NAME"
     raise UsageFailure(message, hint=hint)

@@ -31,17 +31,17 @@ BUILT_IN_PACKAGES: Mapping[str, str] = MappingProxyType(
         BUILT_IN_TAGGER: "pocket_secrets",
     }
 )
-"""The package that each built-in model lies in; an installation need not have all of them."""
+"""The package of each built-in model; an installation may lack some."""
 
 _SETTINGS = MappingProxyType({"classify": "classify-model", "tag": "tag-model"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A model that is there.
+    """A model that was found.
 
     Attributes:
-        name: what to call it in results.
+        name: its name in results.
         directory: the folder with its files.
         revision: the commit, for a repository in the cache.
         note: what the user should know about the choice.
@@ -54,12 +54,12 @@ class Found:
 
 
 def setting_of(tasks: Sequence[str]) -> str:
-    """The key of config.toml that names the model for these commands."""
+    """Return the key of config.toml that sets the model of these commands."""
     return next((_SETTINGS[task] for task in tasks if task in _SETTINGS), "model")
 
 
 def find_model(name: str | None, *, option: str = "--model", built_in: str = BUILT_IN) -> Found:
-    """Find a model by the value of --model; None means the built-in one of the command.
+    """Find a model by the value of --model; None is the command's built-in model.
 
     A value that starts like a path (`/`, `./`, `../`, `~`) is a folder. Any other is a built-in
     name, else a repository of the cache or the short name of one, else a model in a configured
@@ -67,11 +67,11 @@ def find_model(name: str | None, *, option: str = "--model", built_in: str = BUI
 
     Args:
         name: the value.
-        option: what error lines call the place that it came from.
-        built_in: the model that the command uses where none is named.
+        option: where the value came from, for error lines.
+        built_in: the command's built-in model.
 
     Raises:
-        UsageFailure: a name that cannot be one.
+        UsageFailure: it is not a valid name.
         Failure: `model-missing`, `model-corrupt`.
     """
     return usable(find_source(name, option=option, built_in=built_in), name)
@@ -81,7 +81,7 @@ def usable(found: Found, name: str | None = None) -> Found:
     """Return a model itself, or its conversion if it needs one.
 
     Raises:
-        Failure: `model-unsafe`: it needs one, and has none.
+        Failure: `model-unsafe`: it needs a conversion that does not exist.
     """
     if found.name in BUILT_IN_PACKAGES:
         return found
@@ -98,10 +98,10 @@ def usable(found: Found, name: str | None = None) -> Found:
 
 
 def find_source(name: str | None, *, option: str = "--model", built_in: str = BUILT_IN) -> Found:
-    """Find a model as it came, even if it can be used only after a conversion.
+    """Find a model, even one that must be converted before use.
 
     Raises:
-        UsageFailure: a name that cannot be one.
+        UsageFailure: it is not a valid name.
         Failure: `model-missing`, `model-corrupt`.
     """
     if name is None or name in BUILT_IN_PACKAGES:
@@ -128,7 +128,7 @@ def find_source(name: str | None, *, option: str = "--model", built_in: str = BU
 
 
 def _missing(name: str, option: str) -> Failure:
-    """Describe a model that is not here: what was meant, or how to get it."""
+    """Describe a model that was not found: what was meant, or how to get it."""
     from bigcode_cli.hub.cache_reader import cache_root, repositories
     from bigcode_cli.models.aliases import SHORT_NAMES, meant
 
@@ -142,7 +142,7 @@ def _missing(name: str, option: str) -> Failure:
     if can_be_pulled:
         hints.append(f"bigcode models pull {name} downloads it")
     elif not hints:
-        hints.append("bigcode models list shows which models are here, --available which can be")
+        hints.append("bigcode models list shows installed models, --available those to download")
     if option == "--model" and close is None and repository not in published:
         hints.append("-m ./FOLDER names a folder")
     message = f"{name}: not in the local cache {cache_root()}"
@@ -157,8 +157,8 @@ def _built_in(name: str) -> Found:
     for place in map(Path, places):
         if (place / "config.json").is_file():
             return Found(name=name, directory=place)
-    hint = "this installation came without its model; -m names another one"
-    raise Failure("model-missing", f"{name}: the built-in model is not here", hint=hint)
+    hint = "this installation has no built-in model; use -m"
+    raise Failure("model-missing", f"{name}: the built-in model is missing", hint=hint)
 
 
 def _folder(name: str) -> Found:
@@ -182,12 +182,12 @@ def _validate(name: str, repository: str, option: str) -> None:
 
 
 def find_cached(repository: "CachedRepository", revision: str | None) -> Found | None:
-    """Find a model of the cache, by the same facts for every command.
+    """Find a cached model, by the same rules for every command.
 
     Args:
-        repository: whose model it is.
-        revision: a branch, tag or commit. None: the main branch, or else the only commit that is
-            here, as after a download by commit or one that broke off.
+        repository: its repository.
+        revision: a branch, tag or commit. None: the main branch, or else the only cached commit, as
+            after a download by commit.
 
     Returns:
         The model; None if the cache has none of that repository.
@@ -229,10 +229,10 @@ _CONFIG_FILE = "config.json"
 
 
 def model_folders() -> list[Path]:
-    """Return the folders to look into, in the order in which they were named.
+    """Return the configured folders, in their order.
 
     Raises:
-        SettingsError: config.toml cannot be used, or one of them is no absolute path.
+        SettingsError: config.toml cannot be used, or a path is not absolute.
     """
     variable = environment_name(MODEL_FOLDERS)
     if variable in os.environ:
@@ -255,9 +255,9 @@ def _absolute(text: str, place: str) -> Path:
 
 
 def configured_models() -> Iterator[tuple[str, Path]]:
-    """Iterate over name and folder of the models in them; the first of one name counts.
+    """Iterate over names and folders of the models in them; the first of equal names wins.
 
-    Such a folder is a model itself, or holds models: NAME/ or OWNER/NAME/, as the hub names them.
+    Such a folder is a model, or contains models as NAME/ or OWNER/NAME/.
     """
     seen: set[str] = set()
     for top in model_folders():
@@ -285,7 +285,7 @@ def _is_model(folder: Path) -> bool:
 
 
 def _folders(top: Path) -> list[Path]:
-    """Folders in a folder, by name; one that cannot be read has none."""
+    """Return the subfolders of a folder by name; none if it cannot be read."""
     try:
         with os.scandir(top) as entries:
             found = [entry.path for entry in entries if entry.name[0] != "." and entry.is_dir()]
@@ -295,5 +295,5 @@ def _folders(top: Path) -> list[Path]:
 
 
 def find_configured(name: str) -> Path | None:
-    """Return the folder of a configured model; None if none has that name."""
+    """Return the folder of a configured model, if there is one of that name."""
     return next((folder for known, folder in configured_models() if known == name), None)

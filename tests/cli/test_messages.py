@@ -94,8 +94,8 @@ def test_a_model_with_another_head_is_named_so(
     done = run(command, "-m", model, *place, input=b"x")
     assert (done.status, done.stdout) == (3, b"")
     assert done.stderr == (
-        f"bigcode: error[model-mismatch]: {model}: is a model for bigcode {for_},"
-        " it cannot write text\n"
+        f"bigcode: error[model-mismatch]: {model}: is a model for bigcode {for_};"
+        " it cannot generate text\n"
         "hint: bigcode models list shows which models can complete\n"
     )
 
@@ -145,5 +145,5 @@ def test_too_little_address_space_is_said_and_is_no_finding(
     limited = f'ulimit -v {mebibytes * 1024}; exec "$@"'
     done = run(command, "-", input=b"x = 1\n", program=("sh", "-c", limited, "sh", BIGCODE))
     assert (done.status, done.stdout) == (3, b"")
-    assert done.stderr.startswith("bigcode: error[memory]: the limit on address space ")
+    assert done.stderr.startswith("bigcode: error[memory]: the address-space limit ")
     assert done.stderr.endswith("\nhint: raise the limit: ulimit -v\n")

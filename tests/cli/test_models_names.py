@@ -27,7 +27,7 @@ def cache(run: Run, checkpoint: Path) -> Path:
         ("starcodr", "did you mean starcoder?"),
         ("acme/tyni", f"did you mean {NAME}? bigcode models pull acme/tyni downloads it"),
         ("starcoder", "bigcode models pull starcoder downloads it"),
-        ("nonsense", "bigcode models list shows which models are here, --available which can be"),
+        ("nonsense", "bigcode models list shows installed models, --available those to download"),
     ],
 )
 def test_what_was_meant(name: str, hint: str, run: Run, cache: Path) -> None:

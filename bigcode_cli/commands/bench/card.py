@@ -31,7 +31,7 @@ _ALL_DIGITS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What was measured of one model on this machine."""
+    """The measurements of one model on this machine."""
 
     model: str
     parameters: int
@@ -97,7 +97,7 @@ class Card:
 
 
 def _facts(row: Measured) -> dict[str, Any]:
-    """The fields of a row that are known, with its rates among them."""
+    """Return the known fields of a row, rates included."""
     values = asdict(row)
     if row.rates is None:
         return {name: values[name] for name in ("precision", "unavailable")}

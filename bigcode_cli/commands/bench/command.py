@@ -1,4 +1,4 @@
-"""`bigcode bench`: how fast a model runs on this machine, and how fast it could."""
+"""`bigcode bench`: measures how fast a model runs on this machine, and how fast it could."""
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -44,7 +44,7 @@ def bench(
 def _checkpoint(
     measurement: BenchOptions, model: ModelOptions, notes: Notes
 ) -> "Iterator[tuple[str, Path, GPTBigCodeConfig]]":
-    """Find the model, or make one of random weights for as long as it is measured."""
+    """Find the model, or make a temporary one of random weights."""
     from gpt_bigcode.benchmarking.measure import require_room
 
     if measurement.shape is None:

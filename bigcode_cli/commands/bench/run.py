@@ -1,4 +1,4 @@
-"""Measures one checkpoint in every precision that this machine has."""
+"""Measures one checkpoint in every precision that this machine supports."""
 
 import shutil
 import tempfile
@@ -40,9 +40,9 @@ class Measured:
     Attributes:
         precision: the format of the weights.
         engine: numpy or torch.
-        load_seconds: from the files to a model that can compute; PyTorch is imported before.
-        memory_bytes: by how much the process grew: weights, cache and activations.
-        bandwidth_share: of the rate at which memory can be read, 0 to 1.
+        load_seconds: the time to load the model, without the import of PyTorch.
+        memory_bytes: the growth of the process: weights, cache and activations.
+        bandwidth_share: the share of the memory bandwidth, 0 to 1.
     """
 
     precision: str
@@ -65,7 +65,7 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """One checkpoint that is measured.
+    """One checkpoint to measure.
 
     Attributes:
         directory: its folder.
@@ -81,7 +81,7 @@ class Bench:
 
     @property
     def on_processor(self) -> bool:
-        """Whether the model is computed on the processor."""
+        """Whether the model runs on the CPU."""
         if self.model.device != "auto":
             return self.model.device == "cpu"
         import torch
@@ -89,7 +89,7 @@ class Bench:
         return not torch.cuda.is_available()
 
     def threads(self, choice: Choice) -> int:
-        """With how many threads it is computed: NumPy takes one unless it is told otherwise."""
+        """Return the number of threads: NumPy uses one unless told otherwise."""
         from gpt_bigcode.hardware import choose_threads
 
         if choice.engine == "numpy":
@@ -97,18 +97,18 @@ class Bench:
         return choose_threads(self.model.threads)
 
     def choice(self) -> Choice:
-        """Load the model in the way that `auto` does."""
+        """Load the model as `auto` does."""
         decoder = self._open("auto")
         engine, precision = _describe(decoder)
         reason = _REASONS["numpy" if engine == "numpy" else precision]
         return Choice(precision=precision, engine=engine, reason=reason)
 
     def refusal(self, precision: str) -> str | None:
-        """Why a precision is not even tried; None if it is."""
+        """Return why a precision is not tried; None if it is."""
         return self._refuse_float16(precision) or _refuse_memory(self.config, precision)
 
     def measure(self, precision: str, bandwidth: float | None) -> Measured:
-        """Load the model in one precision and measure it, unless there is a `refusal`."""
+        """Load the model in one precision and measure it, unless it is refused."""
         from gpt_bigcode.benchmarking.measure import (
             bytes_per_token,
             measure_decoder,
@@ -146,7 +146,7 @@ class Bench:
         )
 
     def _refuse_float16(self, precision: str) -> str | None:
-        """Why it is left out unless it was asked for: without hardware it takes minutes."""
+        """Return why float16 is left out unless asked for: without hardware it takes minutes."""
         from gpt_bigcode.hardware import cpu_flags
 
         asked = self.model.precision is not Precision.AUTO
@@ -170,7 +170,7 @@ class Bench:
 
 
 def precisions(model: ModelOptions) -> list[str]:
-    """Return the precision that was asked for, or all."""
+    """Return the requested precision, or all."""
     if model.precision is not Precision.AUTO:
         return [model.precision.value]
     return [precision.value for precision in Precision if precision is not Precision.AUTO]
@@ -182,7 +182,7 @@ def random_checkpoint(shape: Shape, precisions: list[str]) -> "Iterator[tuple[Pa
 
     Args:
         shape: the size.
-        precisions: those that will be tried; one of them has to fit.
+        precisions: those that will be tried; one of them must fit.
 
     Raises:
         Failure: `memory`, `disk`: it does not fit.

@@ -1,1 +1,1 @@
-"""`bigcode cache`: what the tool keeps on disk."""
+"""`bigcode cache`: caches on disk."""

@@ -1,4 +1,4 @@
-"""`bigcode cache list` and `clear`: show and free what bigcode keeps on disk."""
+"""`bigcode cache list` and `clear`: show and free the caches on disk."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -32,8 +32,8 @@ _AGES = ((86400, "day"), (3600, "hour"), (60, "minute"))
 def list_caches(*, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002  # --format
     """List the caches, their sizes and when they were last used.
 
-    The caches hold computed beginnings of your prompts, int8 and int4 weights, and results of
-    score and classify for unchanged files. bigcode can compute all of it again.
+    The caches contain prefilled prompts, int8 and int4 weights, and results of score and classify
+    for unchanged files. bigcode can compute all of it again.
     """
     from bigcode_cli.framework.output import shown_bytes, write_document, write_table
     from bigcode_cli.io.caches import CACHES
@@ -64,9 +64,9 @@ def clear_caches(
     yes: Yes = False,
     format: Format = OutputFormat.TEXT,  # noqa: A002
 ) -> None:
-    """Delete what the caches hold.
+    """Delete the contents of the caches.
 
-    Nothing is lost but time: bigcode computes it again. Models stay; see bigcode models remove.
+    bigcode computes them again when needed. Models stay; see `bigcode models remove`.
     """
     from bigcode_cli.framework.confirm import confirm
     from bigcode_cli.framework.output import shown_bytes, write_document, write_facts

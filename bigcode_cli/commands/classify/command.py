@@ -1,4 +1,4 @@
-"""`bigcode classify`: which label files have."""
+"""`bigcode classify`: labels files."""
 
 from functools import partial
 

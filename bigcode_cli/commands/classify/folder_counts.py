@@ -11,7 +11,7 @@ Counts = Mapping[tuple[str, ...], Counter[str]]
 
 
 class FolderCounts:
-    """Counts labels by folder; where there are too many folders, by the folders above them."""
+    """Counts labels by folder; if there are too many folders, by their parents."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, ...], Counter[str]] = {}
@@ -21,7 +21,7 @@ class FolderCounts:
         self._counts.setdefault(Path(path).parent.parts, Counter())[label] += 1
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Folder, number of files, and the most frequent labels with their numbers."""
+        """Return folder, number of files, and the most frequent labels with their counts."""
         counts = self._shortened()
         rows = [(str(Path(*parts)), counts[parts]) for parts in sorted(counts)]
         return [(name, str(labels.total()), shown_counts(labels)) for name, labels in rows]

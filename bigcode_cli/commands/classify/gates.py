@@ -1,4 +1,4 @@
-"""When a file is not what it should be: another label than expected, or too low a score."""
+"""The gates of `classify`: an unexpected label, or too low a score."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class LabelGates:
     """The limits of one call.
 
     Attributes:
-        expected: labels of which a file must have one; without any, all are right.
+        expected: the accepted labels; empty: all.
         min_score: the lowest score that passes.
         threshold: of the model: from which score on a single label is sure enough to be named.
     """
@@ -38,14 +38,14 @@ class LabelGates:
 
     @classmethod
     def of(cls, options: LabelGateOptions) -> "LabelGates":
-        """The gates of a command line."""
+        """Return the gates of a command line."""
         return cls(expected=tuple(options.expect or ()), min_score=options.min_score)
 
     def for_model(self, name: str, model: "ClassifierDescription") -> "LabelGates":
-        """The same, with the expected labels as this model spells them.
+        """Return the gates with the expected labels as this model spells them.
 
         Raises:
-            UsageFailure: labels that the model does not know, or a model without labels.
+            UsageFailure: the model does not know a label, or has no labels.
         """
         from gpt_bigcode.labeling.results import Problem
 
@@ -58,7 +58,7 @@ class LabelGates:
         return replace(self, expected=expected, threshold=model.threshold)
 
     def judge(self, result: "Classification") -> Judgement | None:
-        """The verdict on a file; None if there are no gates."""
+        """Judge a file; None if there are no gates."""
         if not self.expected and self.min_score is None:
             return None
         # A score below --min-score is a finding of its own; the label may still be right.
@@ -77,7 +77,7 @@ class LabelGates:
 
 
 def is_certain(result: "LabelScores", certain_from: float) -> bool:
-    """Whether the label of a single-label model is to be named."""
+    """Tell whether the label of a single-label model is certain enough to be reported."""
     from gpt_bigcode.labeling.results import Problem
 
     if result.problem is not Problem.SINGLE_LABEL or result.score is None:
@@ -87,7 +87,7 @@ def is_certain(result: "LabelScores", certain_from: float) -> bool:
 
 
 def _spelled(label: str, name: str, model: "ClassifierDescription") -> str:
-    """A label as the model spells it; case, spaces, hyphens and underscores do not matter."""
+    """Return a label as the model spells it, ignoring case, spaces, hyphens and underscores."""
     if label in model.names:
         return label
     folded = {_folded(known): known for known in model.names}
@@ -105,7 +105,7 @@ def _folded(label: str) -> str:
 
 
 def _hint(label: str, names: Sequence[str]) -> str:
-    """Name the label that was meant, or the first ones."""
+    """Suggest the label that was meant, or list the first ones."""
     from difflib import get_close_matches
 
     folded = {name.casefold(): name for name in names}

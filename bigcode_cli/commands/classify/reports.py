@@ -24,11 +24,11 @@ NO_LABEL = "no label"
 
 @dataclass(frozen=True, kw_only=True)
 class LabelEntry(Entry):
-    """What is reported of one file.
+    """The report on one file.
 
     Attributes:
         result: its labels; None if there are none.
-        certain_from: from which score on a single label is named.
+        certain_from: the lowest score of a single label that is reported.
     """
 
     result: "Classification | None" = None
@@ -41,14 +41,14 @@ class LabelEntry(Entry):
 
     @property
     def label(self) -> str:
-        """What the file is counted as."""
+        """The label under which the file is counted."""
         if self.result is None or self.result.label is None:
             return NO_LABEL
         return self.result.label if is_certain(self.result, self.certain_from) else UNKNOWN
 
 
 class LabelReport(Report[LabelEntry]):
-    """Writes entries as they come; on a terminal a table of the folders follows."""
+    """Writes entries as they arrive; on a terminal, a table of the folders follows."""
 
     def __init__(self, format_: TableFormat, *, top: int | None, windows: bool) -> None:
         super().__init__(format_, WINDOW_COLUMNS if windows else FILE_COLUMNS)
@@ -86,7 +86,7 @@ class LabelReport(Report[LabelEntry]):
         return values
 
     def _values(self, part: "LabelScores", certain_from: float) -> dict[str, Any]:
-        """The labels of a file or a window; what only some problems have is only there for them."""
+        """Return the labels of a file or window; some fields exist only for some kinds of model."""
         from gpt_bigcode.labeling.results import Problem
 
         certain = is_certain(part, certain_from)
@@ -99,7 +99,7 @@ class LabelReport(Report[LabelEntry]):
         return values | {"scores": dict(part.ranked[: self._top])}
 
     def rows(self, entry: LabelEntry) -> list[dict[str, Any]]:
-        """See `Report`: one for each label that is shown."""
+        """See `Report`: one row for each label that is shown."""
         result = entry.result
         if self._windows:
             parts = () if result is None else result.window_labels
@@ -127,7 +127,7 @@ class LabelReport(Report[LabelEntry]):
         return [{"label": name, "score": score} for name, score in shown] or [{}]
 
     def _shown(self, part: "LabelScores") -> list[tuple[str, float]]:
-        """The labels that are written where not all are."""
+        """Return the labels to print if not all are asked for."""
         from gpt_bigcode.labeling.results import Problem
 
         if self._top is not None:
@@ -161,7 +161,7 @@ def _place(window: "WindowLabels") -> str:
 
 
 def _total(summary: dict[str, Any]) -> str:
-    """What all files come to, and how many of them failed the gates."""
+    """Describe the totals, and how many files failed the gates."""
     if summary["labels"] is None:
         return f"mean {summary['mean']:.6g}" if summary["mean"] is not None else "numbers"
     failed = f"; {summary['failed']} failed" if summary["failed"] else ""

@@ -41,10 +41,10 @@ class ClassifyRun:
     """One call of the command.
 
     Attributes:
-        options: what is told of each text.
-        gates: what texts must be.
+        options: what is reported of each text.
+        gates: what texts must pass.
         table: how results are shown.
-        notes: where the notes go.
+        notes: where notes go.
         found: the model.
         compute: how it runs.
     """
@@ -60,8 +60,8 @@ class ClassifyRun:
         """Classify the texts and write the report.
 
         Args:
-            texts: what to classify; without any, the model is not looked at.
-            load: loads the model; called if there is a text whose labels are not known yet.
+            texts: what to classify; if empty, the model is not read.
+            load: loads the model; called at the first cache miss.
 
         Raises:
             Failure: the model does not classify whole texts.
@@ -122,7 +122,7 @@ class ClassifyRun:
         def compute(documents: Iterable[Iterator[str]]) -> Iterator["Classification | Exception"]:
             classifier = load()
             again = model_scope(self.found.directory, self.compute)
-            cache.writable = again == now  # not if it was replaced meanwhile
+            cache.writable = again == now  # unless the model was replaced meanwhile
             return classifier.classify_many(documents, windows=self.options.windows)
 
         form = StoredForm(_pack, partial(_unpack, model))
@@ -146,7 +146,7 @@ def weighed_by_name(result: "Classification", path: str) -> "Classification":
 
 
 def _pack(result: "Classification") -> dict[str, Any]:
-    """The numbers; problem and names are the model's."""
+    """Return the numbers; the kind of problem and the names come from the model."""
     windows = [
         [one.values, one.tokens, one.bytes, one.start, one.end] for one in result.window_labels
     ]
@@ -173,7 +173,7 @@ def _unpack(model: "ClassifierDescription", packed: dict[str, Any]) -> "Classifi
 
 
 class LabelTotals(Totals):
-    """What all files come to."""
+    """The totals of all files."""
 
     def __init__(self, found: Found, model: "ClassifierDescription | None") -> None:
         super().__init__("classified")
@@ -190,7 +190,7 @@ class LabelTotals(Totals):
                 self._numbers.append(entry.result.number)
 
     def to_dict(self) -> dict[str, Any]:
-        """The summary; of a regression the mean, else how often each label was predicted."""
+        """Return the summary: the mean of a regression, else the count of each label."""
         from gpt_bigcode.labeling.results import Problem
 
         model = self._model

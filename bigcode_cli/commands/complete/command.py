@@ -74,7 +74,7 @@ def open_text_model(
     generation: GenerationOptions,
     notes: Notes,
 ) -> Any:
-    """Ask a server for the model if one may be asked, else load it, with its draft model.
+    """Use a server's model if a server may be used, else load it with its draft model.
 
     Returns:
         A `TextModel`, or one of its twins `WarmTextModel` and `RemoteTextModel`.
@@ -125,7 +125,7 @@ def _load_draft(
 
 
 def note_useless(options: "CompletionOptions", notes: Notes) -> None:
-    """Say which sampling options change nothing, because nothing is sampled at temperature 0."""
+    """Note sampling options that have no effect at temperature 0."""
     if options.samples_are_alike:
         notes.note(f"the {options.samples} samples are alike: set --temperature above 0")
     if options.unused_sampling:
@@ -134,7 +134,7 @@ def note_useless(options: "CompletionOptions", notes: Notes) -> None:
 
 
 def note_reuse(model: Any, notes: Notes) -> None:
-    """Say under --verbose how much of the prompt came from the cache; a server keeps its own."""
+    """Note under --verbose how much of the prompt was cached; a server has a cache of its own."""
     reused = getattr(model, "reused_tokens", 0)
     if reused:
         notes.detail(f"prompt cache: {reused} tokens reused")
@@ -142,13 +142,13 @@ def note_reuse(model: Any, notes: Notes) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Presenter:
-    """Shows the answers to one text.
+    """Prints the completions of one text.
 
     Attributes:
         source: the text.
         format: how results are written.
-        echo: write the text in front of every answer.
-        notes: where the notes go.
+        echo: print the text before every completion.
+        notes: where notes go.
     """
 
     around_gap: ClassVar[bool] = False
@@ -159,7 +159,7 @@ class Presenter:
     notes: Notes
 
     def stream(self, stream: "CompletionStream | WarmStream") -> None:
-        """Write an answer while it is generated."""
+        """Print a completion while it is generated."""
         read = len(stream.prompt.ids)
         dropped = stream.prompt.dropped_tokens
         after = stream.prompt.dropped_suffix_tokens
@@ -174,7 +174,7 @@ class Presenter:
         self._note_details(stream.completion)
 
     def write(self, completion: "Completion", *, silent: bool = False) -> None:
-        """Write complete answers; if `silent`, only the notes."""
+        """Print finished completions; if `silent`, only the notes."""
         read = completion.prompt_tokens
         dropped = self._all_dropped(read, completion.dropped_prefix_tokens)
         self._note_dropped(read, dropped, completion.dropped_suffix_tokens)
@@ -189,24 +189,24 @@ class Presenter:
 
     @property
     def _before(self) -> bytes:
-        """What is written before every answer."""
+        """What is printed before every completion."""
         return self.source.data if self.echo else b""
 
     @property
     def _after(self) -> bytes:
-        """What is written after it."""
+        """What is printed after it."""
         return b""
 
     def _shown(self, text: str) -> bytes:
-        """An answer as it is written."""
+        """Return a completion as it is printed."""
         return self._before + text.encode() + self._after
 
     def _whole(self, shown: bytes) -> bytes:
-        """An answer that ends with a line break, so that something can follow."""
+        """Return it with a line break at its end, so that something can follow."""
         return shown if shown.endswith(b"\n") else shown + b"\n"
 
     def _all_dropped(self, read: int, dropped: int) -> int:
-        """Include what was never read of a huge text, estimated from the rest."""
+        """Add the tokens of the unread part of a huge text, estimated from the rest."""
         if not self.source.skipped_bytes:
             return dropped
         rate = (read + dropped) / len(self.source.text.encode())
@@ -236,7 +236,7 @@ class Presenter:
             self.notes.detail(f"speculation: {accepted}; --no-speculation turns it off")
 
     def _write_text(self, completion: "Completion") -> None:
-        """Write several answers under headings, for people; programs read JSON."""
+        """Print several completions under headings, for people; programs read JSON."""
         result = Result()
         if len(completion.choices) == 1:
             result.write_bytes(self._shown(completion.choices[0].text))

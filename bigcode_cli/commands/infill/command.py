@@ -121,7 +121,7 @@ def _change(
 def _check_answer(
     answer: AnswerOptions, place: PlaceOptions, generation: GenerationOptions
 ) -> None:
-    """Refuse what does not go together, before anything is read."""
+    """Refuse options that conflict, before anything is read."""
     pair = place.prefix_file is not None or place.suffix_file is not None
     if answer.in_place and answer.print is not None:
         raise UsageFailure("--in-place writes the file: it does not go with --print")

@@ -1,6 +1,6 @@
-"""Where the gap is: from a file and one of four ways to say it, to the text on both sides.
+"""Finds the gap, named in one of four ways, and the text on both sides of it.
 
-Bytes stay as they are, so that both sides and the gap are the file.
+Bytes are never changed: prefix, gap and suffix together are the file.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Place:
 
     @property
     def gap(self) -> bytes:
-        """What the answer replaces: the marker, if there is one."""
+        """The bytes that the answer replaces: the marker, if there is one."""
         data = self.data or b""
         return data[len(self.before) : len(data) - len(self.after)]
 
@@ -67,10 +67,10 @@ class Place:
 
 
 def check_way(file: Path | None, options: PlaceOptions) -> None:
-    """Refuse anything but exactly one way, before anything slow is done.
+    """Require exactly one way to name the gap, before any slow work.
 
     Raises:
-        UsageFailure: none, several, or one that does not go with FILE.
+        UsageFailure: there is none, more than one, or one that does not go with FILE.
     """
     pair = (options.prefix_file, options.suffix_file)
     ways = [options.at, options.offset, options.marker, pair if any(pair) else None]
@@ -83,7 +83,7 @@ def check_way(file: Path | None, options: PlaceOptions) -> None:
         return
     if not all(pair):
         missing = "--prefix-file" if options.prefix_file is None else "--suffix-file"
-        raise UsageFailure(f"{missing} is missing", hint="an empty text is /dev/null")
+        raise UsageFailure(f"{missing} is missing", hint="/dev/null is an empty file")
     if file is not None:
         raise UsageFailure(f"{file}: FILE does not go with --prefix-file and --suffix-file")
     if str(pair[0]) == str(pair[1]) == "-":
@@ -98,11 +98,11 @@ def find_place(file: Path | None, options: PlaceOptions, target: Target | None =
     Args:
         file: its name on the command line.
         options: where the gap is.
-        target: the same file if it is to be written: its name is not resolved once more.
+        target: the same file, if it will be written; its name is not resolved again.
 
     Raises:
-        UsageFailure: a place that the file does not have.
-        Failure: a file that cannot be read, or is no text, or too large.
+        UsageFailure: the position is not in the file.
+        Failure: a file is unreadable, not a text, or too large.
     """
     if options.prefix_file is not None:
         first, second = _read(options.prefix_file), _read(options.suffix_file)

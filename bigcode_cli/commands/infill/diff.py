@@ -1,4 +1,4 @@
-"""The unified diff of a change whose place is known."""
+"""Writes the unified diff of a change at a known position."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class _Hunk:
     after: list[bytes]
 
     def rows(self, first: int) -> Iterator[bytes]:
-        """Write them below the line that says where they are, `first` lines into the file."""
+        """Write them below the header of a hunk that starts after `first` lines."""
         around = len(self.before) + len(self.after)
         old, new = len(self.removed) + around, len(self.added) + around
         yield f"@@ -{_span(first, old)} +{_span(first, new)} @@\n".encode()
@@ -67,18 +67,18 @@ def _header(name: str) -> tuple[bytes, bytes]:
 
 
 def _span(lines_before: int, count: int) -> str:
-    """Name the lines of a hunk; an empty one is named by the line before it."""
+    """Format the range of a hunk; an empty one gives the line before it."""
     first = lines_before + 1 if count else lines_before
     return str(first) if count == 1 else f"{first},{count}"
 
 
 def _lines(data: bytes) -> list[bytes]:
-    """Lines that end with LF, so that a carriage return is a character like any other."""
+    """Split at LF only: a carriage return is an ordinary character here."""
     return BytesIO(data).readlines()
 
 
 def _last_lines(data: bytes) -> list[bytes]:
-    """The last lines of a text that ends with LF."""
+    """Return the last lines of a text that ends with LF."""
     return [line + b"\n" for line in data.rsplit(b"\n", _CONTEXT + 1)[:-1]][-_CONTEXT:]
 
 

@@ -129,7 +129,7 @@ class PlaceOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerOptions:
-    """What happens to the answer."""
+    """How the answer is generated and shown."""
 
     print: Annotated[
         Shown | None,

@@ -32,7 +32,7 @@ class InfillPresenter(Presenter):
         return self.place.after if self.shown is Shown.FILE else b""
 
     def _all_dropped(self, _read: int, dropped: int) -> int:
-        """Both sides were given to the model as a whole."""
+        """No part of either side was skipped."""
         return dropped
 
     def _shown(self, text: str) -> bytes:

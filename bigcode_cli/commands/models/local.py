@@ -48,7 +48,7 @@ def list_models(
 def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
     """Show what a model is, what it can do and how much memory it needs.
 
-    The memory is an estimate for the weights and one text that fills the context.
+    The memory is an estimate for the weights and a full context.
     """
     from bigcode_cli.commands.models.views import converted_from, facts_of, shown_facts
     from bigcode_cli.framework.output import write_document, write_facts
@@ -71,7 +71,7 @@ def show_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None: 
 
 
 def _find(name: str) -> "Found":
-    """Find a model, and say what the user should know about the choice."""
+    """Find a model, and note what the user should know about the choice."""
     from bigcode_cli.framework.output import Notes
     from bigcode_cli.models.resolve import find_model
 
@@ -134,8 +134,8 @@ def remove_model(
     """Delete a downloaded model.
 
     Deletes the whole repository or one revision of it, with its conversion and what bigcode
-    cached for it, and prints how much that freed. Other tools that share the Hugging Face cache
-    lose the model too. Nothing outside the caches is ever deleted.
+    cached for it, and prints how much space that freed. Other tools that share the Hugging Face
+    cache lose the model too. Nothing outside the caches is ever deleted.
     """
     from bigcode_cli.framework.confirm import confirm
     from bigcode_cli.framework.errors import Failure
@@ -197,7 +197,7 @@ def default_model(name: DefaultName = None, *, format: Format = OutputFormat.TEX
     """Set or show the models that are used without --model.
 
     Without NAME, shows the default of each command. Otherwise NAME becomes the default of the
-    commands that it can run: it is written to config.toml, whose other lines stay as they are.
+    commands that it can run, in config.toml, whose other lines do not change.
     """
     from bigcode_cli.framework.output import Result, write_document, write_facts
     from bigcode_cli.framework.settings import config_path

@@ -59,7 +59,7 @@ SourceName: TypeAlias = Annotated[
 Target: TypeAlias = Annotated[
     Path | None,
     argument(
-        "The folder to create; needed if NAME is a folder. Without it, NAME finds the result.",
+        "Folder to create; required if NAME is a folder. Without it, NAME refers to the result.",
         option_types.path,
         metavar="PATH",
     ),

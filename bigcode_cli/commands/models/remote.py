@@ -1,4 +1,4 @@
-"""`bigcode models pull`, `update` and `convert`: what brings models here."""
+"""`bigcode models pull`, `update` and `convert`."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -107,8 +107,8 @@ def convert_model(
 
     Prints the folder of the result. Pickles can run code, so they are opened in a sandbox: a
     process without network and with little memory, which reads tensors and nothing else.
-    Downloaded files are checked against their hashes first. Numbers and their types stay as they
-    are, nothing is overwritten, and the result appears only when it is complete and checked.
+    Downloaded files are checked against their hashes first. Values and number formats do not
+    change, nothing is overwritten, and the result appears only when it is complete and checked.
     """
     from bigcode_cli.conversion.cached import convert_folder, convert_snapshot
     from bigcode_cli.framework.output import Notes
@@ -120,7 +120,7 @@ def convert_model(
     notes = Notes()
     if target is None and found.revision is None:
         hint = "bigcode models convert FOLDER NEW_FOLDER"
-        raise errors.UsageFailure("PATH: a folder to create is needed", hint=hint)
+        raise errors.UsageFailure("PATH: name the folder to create", hint=hint)
     if target is None:
         folder = convert_snapshot(
             CachedRepository(found.name, cache_root()), str(found.revision), notes

@@ -60,7 +60,7 @@ def available_row(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 def shown_verification(found: Found, hashed: int, files: int, size: int) -> str:
-    """Say for people what was checked of a model that is right."""
+    """Describe for people what was checked of an intact model."""
     fits = "weights and tokenizer fit the configuration"
     if hashed:
         return (
@@ -71,7 +71,7 @@ def shown_verification(found: Found, hashed: int, files: int, size: int) -> str:
 
 
 def shown_revision(model: Installed) -> str:
-    """Write a revision for people: the start of the commit, with its branches and tags."""
+    """Format a revision for people: the start of the commit, with its branches and tags."""
     if model.revision is None:
         return "-"
     commit = model.revision[:_SHORT_COMMIT]
@@ -127,7 +127,7 @@ def failed_update(ref: "CachedRef", error: Exception) -> dict[str, Any]:
 
 
 def shown_update(entry: dict[str, Any]) -> list[tuple[str, str]]:
-    """Write what an update changed for people."""
+    """Describe what an update changed, for people."""
     name = f"{entry['name']}@{entry['reference']}"
     before = entry["before"][:_SHORT_COMMIT]
     if entry["status"] != "updated":
@@ -145,7 +145,7 @@ def shown_update(entry: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def converted_from(found: Found) -> dict[str, Any] | None:
-    """Describe what a model was converted from, which takes space too."""
+    """Describe what a model was converted from, which uses space too."""
     if found.revision is None:
         return None
     folder = CachedRepository(found.name, cache_root()).snapshots / found.revision
@@ -155,7 +155,7 @@ def converted_from(found: Found) -> dict[str, Any] | None:
 
 
 def shown_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Write the description of one model for people."""
+    """Format the description of one model for people."""
     cache = {p: shown_bytes(count) for p, count in document["cache_bytes_per_token"].items()}
     memory = {p: shown_bytes(count) for p, count in document["memory_bytes"].items()}
     files = [f"{entry['name']} {_shown_size(entry['bytes'])}" for entry in document["files"]]
@@ -184,7 +184,7 @@ def shown_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _known(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """What a model knows besides text: labels, or the tokens for gaps."""
+    """Return a model's labels, or its tokens for gaps."""
     if document["labels"]:
         labels, aliases = document["labels"], document["label_aliases"]
         known = [f"{', '.join(aliases[label])} = {label}" for label in labels if label in aliases]

@@ -49,16 +49,16 @@ class ScoreBaseline:
         return cls(found, names, summary.get("model"))
 
     def within(self, root: str) -> "ScoreBaseline":
-        """The same, for paths of this call that start from another folder than the current one."""
+        """Return the same baseline for paths that are relative to another folder."""
         return ScoreBaseline(self.values, self.names.within(root), self.model)
 
     def get(self, path: str) -> float | None:
-        """The bits per byte of a file of this call; None if the report does not have it."""
+        """Return the bits per byte of a file; None if it is not in the report."""
         return self.values.get(self.names.of(path))
 
 
 def _starts(directory: str | None, folder: str) -> Iterator[str]:
-    """Folders that the paths of a report may start from, the likeliest first."""
+    """Yield the folders that a report's paths may be relative to, the likeliest first."""
     if directory is not None:
         tops = (repository_top(os.curdir), repository_top(folder))
         yield from (os.path.join(top, directory) for top in tops if top is not None)  # noqa: PTH118
@@ -68,7 +68,7 @@ def _starts(directory: str | None, folder: str) -> Iterator[str]:
 
 
 def _start(paths: Mapping[str, float], starts: Iterator[str]) -> str:
-    """The folder from which the most of these paths exist, the first one of several."""
+    """Return the first folder in which most of these paths exist."""
 
     def count(start: str) -> int:
         return sum(os.path.lexists(os.path.join(start, path)) for path in paths)  # noqa: PTH118
@@ -85,7 +85,7 @@ def _read(file: Path) -> bytes:
 
 
 def _parse(data: bytes) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The files of a report, and its summary."""
+    """Return the files of a report, and its summary."""
     try:
         document = reading.parse_json(data, file_names=True)
     except ValueError:
@@ -109,5 +109,5 @@ def _values(entries: list[dict[str, Any]]) -> Iterator[tuple[str, float]]:
 
 
 def _reason(error: Exception) -> str:
-    """What the parser says; anything else is only another shape."""
+    """Return the parser's message, if there is one."""
     return f": {error}" if type(error) is ValueError else ""

@@ -62,7 +62,7 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
         notes.note("no files to score")
     choice = allowed_server(server.server, offline=table.offline)
     remote = choice is not None and choice.startswith(SCHEMES)
-    if remote:  # what an engine elsewhere computes is not kept as this machine's
+    if remote:  # a remote engine's results are not cached as this machine's
         table = replace(table, no_cache=True)
     run = ScoreRun(
         options=scoring,
@@ -97,10 +97,10 @@ def _prepare_page(file: Path) -> "Page":
 
 
 def _without_page(texts: list[Source], page: Path) -> list[Source]:
-    """Leave out the page of an earlier call that was found in a folder.
+    """Leave out the page of an earlier run that was found in a folder.
 
     Raises:
-        UsageFailure: it would be written over a file that was named.
+        UsageFailure: it would overwrite a file that was named.
     """
     same = [text for text in texts if text.repeatable and _is_same(text.path, page)]
     if any(text.named for text in same):

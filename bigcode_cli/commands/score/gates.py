@@ -1,4 +1,4 @@
-"""When a file is too surprising: above a limit, or worse than an earlier report or HEAD."""
+"""The gates of `score`: above a limit, or worse than an earlier report or HEAD."""
 
 import math
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Gates:
 
     @classmethod
     def of(cls, options: GateOptions, *, staged: bool) -> "Gates":
-        """The gates of a command line.
+        """Return the gates of a command line.
 
         Raises:
             Failure: `baseline`: the file cannot be read or is no report.
@@ -59,7 +59,7 @@ class Gates:
 
     @property
     def compare(self) -> bool:
-        """Whether files are compared with something that not each of them may have."""
+        """Whether files are compared with a report or HEAD, which may lack some of them."""
         return self.baseline is not None or self.head
 
     def check_model(self, name: str) -> None:
@@ -73,7 +73,7 @@ class Gates:
             raise UsageFailure(f"--baseline: was made with the model {made_with}, this is {name}")
 
     def known(self, path: str, past: "NllStats | None") -> float | None:
-        """The bits per byte that a file is compared with; None if there are none.
+        """Return the bits per byte to compare a file with; None if they are not known.
 
         Args:
             path: its name in the report.
@@ -81,14 +81,14 @@ class Gates:
         """
         if self.baseline is not None:
             return self.baseline.get(path)
-        enough = past is not None and past.tokens >= self.min_tokens  # less says nothing
+        enough = past is not None and past.tokens >= self.min_tokens  # fewer tokens mean nothing
         return past.bits_per_byte if past is not None and enough else None
 
     def judge(self, judged: "NllStats", whole: "NllStats", known: float | None) -> Judgement | None:
-        """The verdict on a file; None if there are no gates.
+        """Judge a file; None if there are no gates.
 
         Args:
-            judged: the value of what is judged: the file, or its added lines.
+            judged: the value to judge: of the file, or of its added lines.
             whole: the value of the file.
             known: see `known`.
         """
@@ -103,11 +103,11 @@ class Gates:
         return Judgement(Verdict.NOT_COMPARED if unknown else Verdict.PASS)
 
     def unknown_files(self, count: int, files: int) -> str:
-        """Say that files were not compared.
+        """Describe files that were not compared.
 
         Args:
-            count: how many there was nothing to compare with.
-            files: of how many.
+            count: how many.
+            files: the number of all files.
         """
         lack = "is in the baseline" if self.baseline is not None else "has enough text in HEAD"
         if count == files:

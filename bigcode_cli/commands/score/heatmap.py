@@ -113,7 +113,7 @@ def _colours() -> tuple[Any, tuple[str, ...]]:
 
 
 def _cells(runs: Iterable[Run]) -> Iterator[Cell]:
-    """How each character is shown; a tab fills up to the next multiple of eight columns."""
+    """Yield how each character is shown; a tab fills up to a multiple of eight columns."""
     from rich.cells import get_character_cell_size
 
     column = 0
@@ -127,7 +127,7 @@ def _cells(runs: Iterable[Run]) -> Iterator[Cell]:
 
 
 def _folded(cells: list[Cell], columns: int) -> Iterator[list[Cell]]:
-    """The line in parts that fit, so that marks stay under what they mark; one part if empty."""
+    """Split a line into parts that fit, so that marks stay below their text; at least one part."""
     part: list[Cell] = []
     used = 0
     for cell in cells:

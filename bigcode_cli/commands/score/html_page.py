@@ -1,7 +1,7 @@
-"""Writes the results of `bigcode score` as one HTML page that needs nothing else, and no script.
+"""Writes the results of `bigcode score` as one self-contained HTML page without scripts.
 
-The templates escape everything. Characters that could hide something are spelled, and a policy in
-the page lets a browser load and run nothing.
+The templates escape everything. Deceptive characters are spelled out, and the page's content
+security policy lets a browser load and run nothing.
 """
 
 import base64
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 PAGE_CHARACTERS = 20 * 10**6
-"""The source that a page shows of all files together."""
+"""The most source that a page shows, over all files."""
 
 _BEGINNING = b'<!DOCTYPE html>\n<html lang="en">\n'
 _TOP_OF_ALL, _TOP_OF_FILE = 20, 10
@@ -54,7 +54,7 @@ class _TopLine:
         runs: list[Run] = []
         left = _SHOWN_OF_LINE
         for run in line.runs:
-            text = run.text if runs else run.text.lstrip()  # indentation says little here
+            text = run.text if runs else run.text.lstrip()  # indentation is of no use here
             if text and left > 0:
                 runs.append(replace(run, text=text[:left]))
             left -= len(text)
@@ -99,7 +99,7 @@ class _Bar:
 
 @dataclass
 class Page:
-    """A page that is collected while files are scored, and written at the end.
+    """A page that is filled while files are scored, and written at the end.
 
     Attributes:
         file: where it will be.
@@ -112,11 +112,11 @@ class Page:
 
     @classmethod
     def prepare(cls, file: Path) -> "Page":
-        """A page for a file that can be written.
+        """Open a page, whose file must be writable.
 
         Raises:
-            UsageFailure, Failure: it cannot, see `atomic_files.open_target`; or it is something
-                else than a page.
+            UsageFailure, Failure: it is not, see `atomic_files.open_target`; or it is not such a
+                page.
         """
         target = atomic_files.open_target(
             file,
@@ -145,7 +145,7 @@ class Page:
         return templates
 
     def add(self, entry: ScoreEntry) -> None:
-        """Take the result for a file, with its text."""
+        """Add the result for a file, with its text."""
         name, lines, hidden = f"f{len(self._files) + 1}", [], 0
         if entry.score is not None and entry.text is not None:
             room = self._characters < PAGE_CHARACTERS
@@ -162,7 +162,7 @@ class Page:
         """Write the page as a whole.
 
         Args:
-            summary: what all files come to, and what made the values.
+            summary: the totals, and what produced the values.
 
         Raises:
             Failure: it cannot be written.
@@ -190,7 +190,7 @@ class Page:
 
 
 def _top_of_all(files: Sequence[_File]) -> list[_TopLine]:
-    """The most surprising lines of several files; one file has its own list."""
+    """Return the most surprising lines of several files; one file has its own list."""
     if len(files) < 2:
         return []
     named = (
@@ -202,7 +202,7 @@ def _top_of_all(files: Sequence[_File]) -> list[_TopLine]:
 
 
 def _bars(lines: Sequence[ShownLine]) -> list[_Bar]:
-    """The bits per byte from the first line to the last; the highest of lines that share a bar.
+    """Return the bits per byte from the first line to the last; the highest if lines share a bar.
 
     The numbers are also beside the lines, so nobody has to see the strip.
     """
@@ -216,7 +216,7 @@ def _bars(lines: Sequence[ShownLine]) -> list[_Bar]:
 
 
 def _spelled(text: str | None) -> "Markup":
-    """Escape a text, and spell the characters that could hide something; tabs stay."""
+    """Escape a text, and spell out deceptive characters; tabs stay."""
     from markupsafe import Markup, escape
 
     whole = text or ""

@@ -30,13 +30,13 @@ _LONGEST_SHOWN = 160
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreEntry(Entry):
-    """What is reported of one file.
+    """The report on one file.
 
     Attributes:
         score: its values; None if there are none.
         added: those of its added lines, where only they are judged.
-        known: the bits per byte that the file is compared with.
-        text: what was read, or its beginning, where it is to be shown.
+        known: the bits per byte to compare with.
+        text: its text, or the beginning, if it is shown.
     """
 
     score: "Score | None" = None
@@ -46,17 +46,17 @@ class ScoreEntry(Entry):
 
     @property
     def judged(self) -> "NllStats | None":
-        """What the gates look at."""
+        """The value that the gates judge."""
         return self.score if self.added is None else self.added
 
     @property
     def bits(self) -> float:
-        """The bits per byte of what is judged, to sort by; -1.0 where nothing was scored."""
+        """The bits per byte to sort by; -1.0 if nothing was scored."""
         bits = None if self.judged is None else self.judged.bits_per_byte
         return -1.0 if bits is None else bits
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values in the order of the report."""
+        """Return plain values in the order of the report."""
         values = super().to_dict() | nll_values(self.score)
         values["windows"] = 0 if self.score is None else self.score.windows
         if self.added is not None:
@@ -70,7 +70,7 @@ class ScoreEntry(Entry):
 
 
 def nll_values(part: "NllStats | None") -> dict[str, Any]:
-    """The numbers of a text; null where nothing was scored."""
+    """Return the numbers of a text; null if nothing was scored."""
     if part is None:
         return {"tokens": 0, "bytes": 0, "nll": None, "bits_per_byte": None, "perplexity": None}
     return {
@@ -83,7 +83,7 @@ def nll_values(part: "NllStats | None") -> dict[str, Any]:
 
 
 class ScoreReport(Report[ScoreEntry]):
-    """Writes entries as they come; with --sort the most surprising first, at the end."""
+    """Writes entries as they arrive; with --sort, at the end, the most surprising first."""
 
     def __init__(
         self, options: ScoringOptions, table: ViewOptions, page: "Page | None" = None
@@ -179,7 +179,7 @@ class ScoreReport(Report[ScoreEntry]):
             self.result.write(f"{summary['scored']} files: {numbers(summary)}\n")
 
     def _chosen_lines(self, entry: ScoreEntry) -> "Sequence[LineScore]":
-        """All lines; with --sort those that are not blank, the most surprising first."""
+        """Return all lines; with --sort, those that are not blank, the most surprising first."""
         lines = () if entry.score is None else entry.score.lines
         if not self._sort:
             return lines
@@ -193,14 +193,14 @@ def _is_blank(data: bytes, line: "LineScore") -> bool:
 
 
 def describe(entry: ScoreEntry) -> str:
-    """The result of a file that was scored, as half a sentence."""
+    """Describe the result of a scored file."""
     what = "" if entry.added is None else "added lines: "
     findings = () if entry.judgement is None else entry.judgement.findings
     return "; ".join([f"{what}{numbers(nll_values(entry.judged))}", *findings])
 
 
 def numbers(values: dict[str, Any]) -> str:
-    """The values of `nll_values` for people."""
+    """Format `nll_values` for people."""
     if values["bits_per_byte"] is None:
         return "nothing to score"
     perplexity = values["perplexity"]

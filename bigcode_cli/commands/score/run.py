@@ -43,12 +43,12 @@ class ScoreRun:
 
     Attributes:
         options: how texts are scored.
-        gates: when they are too surprising.
+        gates: when they fail.
         table: how results are shown.
-        notes: where the notes go.
+        notes: where notes go.
         found: the model.
         model: how it runs.
-        page: the file that the results are also written to, as a page.
+        page: the page that results are also written to.
     """
 
     options: ScoringOptions
@@ -64,7 +64,7 @@ class ScoreRun:
 
         Args:
             texts: what to score.
-            load: loads the model; called if there is a text whose values are not known yet.
+            load: loads the model; called at the first cache miss.
         """
         origin = self._origin()
         progress = open_progress(texts, "scoring", quiet=self.table.quiet)
@@ -109,7 +109,7 @@ class ScoreRun:
 
     @property
     def _keeps_texts(self) -> bool:
-        """Whether the text of lines is needed as well."""
+        """Whether the text of lines is needed."""
         listed = self.options.lines and self.table.sort
         return self._shows_texts or self.table.worst is not None or listed
 
@@ -121,7 +121,7 @@ class ScoreRun:
         *,
         by_line: bool,
     ) -> "CachedResults[Score]":
-        # Values of lines and tokens cost nothing more: kept once, they serve every later view.
+        # Values of lines and tokens cost nothing extra: cached once, they serve every later view.
         shared = not self.table.no_cache and all(_is_small(text) for text in texts)
         details = {
             "lines": shared or self.options.lines or self._keeps_texts or by_line,
@@ -134,7 +134,7 @@ class ScoreRun:
             **details,
             **model_scope(self.found.directory, self.model),
         }
-        # The ids of its tokens are a text: they are not kept.
+        # Token ids reveal the text: they are not cached.
         enabled = not self.table.no_cache and not self.options.tokens
         cache = ResultCache.open(scope, enabled=enabled)
 
@@ -144,7 +144,7 @@ class ScoreRun:
 
             model = load()
             now = model_scope(self.found.directory, self.model)
-            cache.writable = scope == {**scope, **now}  # not if it was replaced meanwhile
+            cache.writable = scope == {**scope, **now}  # unless the model was replaced meanwhile
             mode = WindowMode(self.options.window.value)
             options = ScoreOptions(mode=mode, stride=self.options.stride, **details)
             return model.score_many(documents, options)
@@ -176,10 +176,10 @@ class ScoreRun:
         )
 
     def _origin(self) -> dict[str, Any]:
-        """What makes the values, so that a report can be compared with another.
+        """Return what the values depend on, so that reports can be compared.
 
         Raises:
-            OptionError: a stride that this model cannot have.
+            OptionError: the stride does not fit this model.
         """
         from gpt_bigcode.config import GPTBigCodeConfig
         from gpt_bigcode.windowing.score_windows import ScoreWindows, WindowMode
@@ -198,7 +198,7 @@ class ScoreRun:
 
 
 def _is_small(text: Source) -> bool:
-    """Whether the values of all tokens of a text fit into an entry of the cache."""
+    """Tell whether the values of all tokens of a text fit into a cache entry."""
     return text.repeatable and text.size <= _SHARED_BYTES
 
 
@@ -208,7 +208,7 @@ def _is_whole(score: "Score", size: int) -> bool:
 
 
 def _pack(score: "Score") -> dict[str, Any]:
-    """A score without the ids of its tokens, from which the text could be made."""
+    """Pack a score without the ids of its tokens, which reveal the text."""
     tokens = score.token_scores if score.tokens <= _SHARED_TOKENS else ()
     if tokens and tokens[-1].end - tokens[0].start != score.bytes:
         tokens = ()  # of an excerpt: they do not follow each other
@@ -226,10 +226,10 @@ def _pack(score: "Score") -> dict[str, Any]:
 
 
 def _unpack(values: dict[str, Any], *, whole: bool) -> "Score":
-    """A score that was kept.
+    """Unpack a cached score.
 
     Raises:
-        LookupError: the values of its tokens are needed and were too many to be kept.
+        LookupError: the values of its tokens are needed, and were too many to cache.
     """
     from gpt_bigcode.scoring.options import LineScore, Score, TokenScores
 
@@ -262,7 +262,7 @@ def _is_in(number: int, ranges: Iterable[range]) -> bool:
 
 
 class ScoreTotals(Totals):
-    """What all files come to."""
+    """The totals of all files."""
 
     def __init__(self, gates: Gates) -> None:
         super().__init__("scored")
@@ -300,7 +300,7 @@ class ScoreTotals(Totals):
 
 
 def _directory() -> str:
-    """What a report says about its paths: the current folder, in a repository from its top."""
+    """Return the folder that a report's paths are relative to, in a repository from its top."""
     here = os.path.realpath(os.curdir)
     top = repository_top(here)
     return here if top is None else os.path.relpath(here, top)

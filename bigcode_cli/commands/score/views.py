@@ -1,4 +1,4 @@
-"""A text as it is shown: its lines in runs of characters, each with the bits of its token."""
+"""Splits a text into lines and runs of characters, each with the bits of its token."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gpt_bigcode.scoring.options import LineScore, Score, TokenScore
 
 LEVEL_BITS = (3, 6, 9, 12)
-"""From how many bits on a token has level 1 to 4: a probability of 1 in 8, 64, 512, 4,096."""
+"""The least bits of levels 1 to 4: a probability of 1 in 8, 64, 512 and 4,096."""
 
 _TELLING_BYTES, _TELLING_TOKENS = 8, 3
 
@@ -41,7 +41,7 @@ class ShownLine:
     Attributes:
         score: its values.
         runs: its characters.
-        telling: it is long enough for its bits per byte to mean something.
+        telling: whether it is long enough for its bits per byte to mean something.
     """
 
     score: "LineScore"
@@ -60,13 +60,13 @@ class ShownLine:
 
 
 def most_surprising(lines: Iterable[ShownLine]) -> list[ShownLine]:
-    """The telling lines, the most surprising first; blank and very short lines are left out."""
+    """Return the most surprising lines first, without blank and very short ones."""
     telling = [line for line in lines if line.telling and line.text.strip()]
     return sorted(telling, key=lambda line: (-line.bits_per_byte, line.score.line))
 
 
 def shown_lines(text: str, score: "Score") -> Iterator[ShownLine]:
-    """The lines of a text, as far as it is known and they were scored.
+    """Yield the lines of a text, as far as it is known and was scored.
 
     Args:
         text: the text, perhaps only its beginning.
@@ -87,14 +87,14 @@ def shown_lines(text: str, score: "Score") -> Iterator[ShownLine]:
 
 
 def _level_of(bits: float) -> int:
-    """The level of a number of bits."""
+    """Return the level of a number of bits."""
     return sum(bits >= limit for limit in LEVEL_BITS)
 
 
 def _values(
     content: str, start: int, tokens: Sequence["TokenScore"], first: int
 ) -> Iterator[tuple[int, float]]:
-    """The token and its bits for each character; the worst of those that share one."""
+    """Yield the token of each character and its bits; the worst of tokens that share one."""
     for char in content:
         end = start + len(char.encode())
         while first < len(tokens) and tokens[first].end <= start:

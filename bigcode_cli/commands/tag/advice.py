@@ -37,12 +37,12 @@ def allowing_comment(path: str) -> str | None:
 
 
 def advice(paths: Iterable[str], *, secrets: bool, baseline: str | None) -> list[str]:
-    """What to do about findings in these files, as lines for a person.
+    """Return advice on findings in these files, in lines for a person.
 
     Args:
         paths: the files with findings.
         secrets: whether any finding is a key or a password.
-        baseline: the file of the baseline; None: there is none yet.
+        baseline: the file of the baseline, if there is one.
     """
     comments: dict[str, str] = {}
     for path in paths:

@@ -1,7 +1,7 @@
 """The baseline of `bigcode tag`: known findings, by fingerprint and file.
 
-The file holds no line numbers and no secrets, one finding on each line, sorted by file: it changes
-only where findings do.
+The file has one finding per line, sorted by file, without line numbers or secrets: it changes only
+where findings do.
 """
 
 import json
@@ -42,13 +42,13 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline as it was read.
+    """A baseline that was read.
 
     Attributes:
         file: where it is.
-        salt: what its fingerprints are mixed with.
+        salt: the salt of its fingerprints.
         known: its findings.
-        root: what the paths of this call start from; "" is the current folder.
+        root: the folder to which this call's paths are relative; "" is the current one.
     """
 
     file: Path
@@ -62,12 +62,12 @@ class Baseline:
 
         Args:
             file: its name.
-            salt: what the user says; None: nothing.
-            create: begin a new one if there is none.
+            salt: the value of --salt, if given.
+            create: start a new one if there is none.
 
         Raises:
-            UsageFailure: another salt than the baseline's.
-            Failure: `baseline`: it cannot be read, or is none.
+            UsageFailure: the salt differs from the baseline's.
+            Failure: `baseline`: it cannot be read, or is not a baseline.
         """
         try:
             data = read_checked(file, max_bytes=_MAX_BYTES)
@@ -92,16 +92,16 @@ class Baseline:
             ) from None
 
     def within(self, root: str) -> "Baseline":
-        """The same, for paths that are relative to another folder than the current one."""
+        """Return the same baseline for paths that are relative to another folder."""
         return replace(self, root=root)
 
     def is_at(self, path: str) -> bool:
-        """Whether a file of this call is the baseline itself."""
+        """Tell whether a file is the baseline itself."""
         itself = FileNames.beside(self.file).of(str(self.file))
         return self._names.of(path) == itself
 
     def entry(self, path: str, label: str, fingerprint: str) -> Known:
-        """What the baseline would hold for a finding in a file of this call."""
+        """Return the entry of the baseline for a finding."""
         return Known(self._names.of(path), label, fingerprint)
 
     def update(
@@ -110,19 +110,19 @@ class Baseline:
         searched: Iterable[str],
         fingerprints: Fingerprints,
     ) -> tuple[int, bool]:
-        """Write what a search has found into the file, as one step for every process.
+        """Write the findings of a search into the file, atomically for all processes.
 
-        What the file holds by now counts, not what it held when the search began: so several
-        searches at once all add to it.
+        The present file is updated, not the one that was read at the start, so that searches that
+        run at once all add to it.
 
         Args:
             found: path, label and text of each finding.
-            searched: the files that were searched; what was known of them and not found again is
-                dropped, as is what was known of files that no longer exist.
-            fingerprints: those with this baseline's salt, which may know some of them already.
+            searched: the files that were searched; their findings that were not found again are
+                dropped, as are those of files that no longer exist.
+            fingerprints: fingerprints with this baseline's salt, which may be cached.
 
         Returns:
-            How many findings it holds, and whether it was not the same already.
+            The number of findings in it, and whether it has changed.
 
         Raises:
             Failure: `baseline`, `changed` or `busy`: it cannot be written.
@@ -141,13 +141,13 @@ class Baseline:
             return len(after.known), atomic_write(target, after.to_bytes())
 
     def _now(self, target: Target) -> "Baseline":
-        """The baseline that the file holds by now."""
+        """Return the baseline as the file is now."""
         if target.status is None:
             return replace(self, known=frozenset())
         return self._parsed(self.file, target.data)
 
     def updated(self, found: Iterable[Known], searched: Iterable[str]) -> "Baseline":
-        """The baseline after a search, see `update`."""
+        """Return the baseline after a search, see `update`."""
         done = {self._names.of(path) for path in searched}
         folder = self._names.folder
         kept = {
@@ -158,7 +158,7 @@ class Baseline:
         return replace(self, known=frozenset({*kept, *found}))
 
     def to_bytes(self) -> bytes:
-        """What the file holds."""
+        """Return the content of the file."""
         entries = [json.dumps(entry._asdict()) for entry in sorted(self.known)]
         lines = ",\n    ".join(entries)
         findings = f"[\n    {lines}\n  ]" if lines else "[]"

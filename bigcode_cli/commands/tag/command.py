@@ -84,7 +84,7 @@ def _refuse_contradictions(
     staged: bool,
     table: TagTableOptions,
 ) -> None:
-    """Refuse what does not go together, before anything is read."""
+    """Refuse options that conflict, before anything is read."""
     standard_input = not paths or STANDARD_INPUT in map(str, paths)
     if redaction.in_place and not redaction.redact:
         raise UsageFailure("--in-place: needs --redact")
@@ -153,7 +153,7 @@ def _tag_options(finding: FindingOptions) -> "TagOptions":
     """Read --labels and --min-score.
 
     Raises:
-        UsageFailure: a score that is none.
+        UsageFailure: a score is not a number from 0 to 1.
     """
     scores: dict[str, float] = {}
     labels = [part.strip() for text in finding.labels or [] for part in text.split(",")]

@@ -1,4 +1,4 @@
-"""What `bigcode tag` found in one file; the secret itself is in no field that is shown."""
+"""The findings of `bigcode tag` in a file; no field that is shown contains a secret."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,8 @@ class Finding:
     Attributes:
         span: the span.
         fingerprint: see `fingerprints`.
-        provider: what kind of key it is, where its beginning tells.
-        masked: its line without what was found; None if the line is not at hand.
+        provider: the provider of a key, if its prefix tells.
+        masked: its line, masked; None if the line was not kept.
     """
 
     span: "Span"
@@ -27,7 +27,7 @@ class Finding:
     masked: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values in the order of the report."""
+        """Return plain values in the order of the report."""
         span = self.span
         values = {
             "label": span.label,
@@ -45,14 +45,14 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class TagEntry(Entry):
-    """What is reported of one file.
+    """The report on one file.
 
     Attributes:
-        windows: how many the model read.
+        windows: the number of windows.
         findings: in the order of the text.
-        allowed: how many findings a comment or an expression allows, or are names of authors.
-        known: how many findings the baseline knows.
-        redacted: how many spans were replaced in the file; None: that was not asked for.
+        allowed: how many findings are allowed by a comment, an expression or as an author's name.
+        known: how many findings are in the baseline.
+        redacted: how many spans were replaced in the file; None without --in-place.
     """
 
     windows: int = 0
@@ -67,7 +67,7 @@ class TagEntry(Entry):
         return bool(self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values in the order of the report."""
+        """Return plain values in the order of the report."""
         values = super().to_dict() | {
             "windows": self.windows,
             "spans": [finding.to_dict() for finding in self.findings],
@@ -78,7 +78,7 @@ class TagEntry(Entry):
 
 
 def describe(finding: Finding) -> str:
-    """A finding in words, without what was found."""
+    """Describe a finding without its text."""
     span = finding.span
     label = safe(span.label)
     kind = label if finding.provider is None else f"{label} ({finding.provider})"

@@ -1,19 +1,19 @@
-"""Fingerprints recognize a finding without telling what was found.
+"""Fingerprints recognize a finding without revealing its text.
 
-A secret may be short: guessing it by trying words must be slow, so the hash is scrypt.
+A secret can be short, so the hash is scrypt, which is slow to guess against.
 """
 
 import hashlib
 from functools import lru_cache
 
 DEFAULT_SALT = "bigcode"
-"""Mixed in where neither the user nor a baseline gives another."""
+"""The salt if neither the user nor a baseline gives one."""
 _BYTES = 8
 _SCRYPT = {"n": 1 << 11, "r": 8, "p": 1}  # 2 MiB and some milliseconds a guess
 
 
 class Fingerprints:
-    """Fingerprints with one salt: the same for the same label and text, wherever it is."""
+    """Fingerprints with one salt, equal for equal labels and texts."""
 
     def __init__(self, salt: str) -> None:
         self._salt = salt.encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Shows the line of a finding without what was found."""
+"""Shows the masked line of a finding."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -10,25 +10,25 @@ if TYPE_CHECKING:
     from gpt_bigcode.labeling.results import Span
 
 MASK = "****"
-# Beginnings that providers publish so that their keys can be recognized: showing one tells nothing.
+# Prefixes that providers publish so that their keys are recognized: showing one reveals nothing.
 _BEGINNING = re.compile(
     r"A[KS]IA|AIza|ya29\.|gh[opsur]_|github_pat_|glpat-|xox[a-z]-|xapp-|https://hooks\.slack\.com/"
     r"|[rs]k_(?:live|test)_|whsec_|sk-ant-|sk-|hf_|npm_|pypi-|dop_v1_|SG\.|shpat_|sq0|eyJ"
     r"|-----BEGIN "
 )
 _WORD = re.compile(r"[^\s\"'`,;()\[\]{}<>]+")
-# A word that the model may have missed: long, and of letters and digits.
+# A word that the model may have missed: long, with letters and digits.
 _SUSPICIOUS = re.compile(r"(?=[\w+/-]*\d[\w+/-]*\d)(?=[\w+/-]*[A-Za-z])(?<![\w+/-])[\w+/-]{16,}")
 _BEFORE, _LONGEST = 60, 120
 
 
 def masked_line(line: str, finding: "Span", spans: Iterable["Span"]) -> str:
-    """A line for a report: every word that touches a span is masked, whatever its label is.
+    """Mask every word of a line that touches a span, whatever its label.
 
     Args:
-        line: the line that the finding begins in, without its line end.
-        finding: what the report is about.
-        spans: all that was found in the file, reported or not.
+        line: the first line of the finding, without its line end.
+        finding: the reported span.
+        spans: all spans in the file, reported or not.
     """
     hidden = [(found.start(), found.end()) for found in _SUSPICIOUS.finditer(line)]
     for span in spans:
@@ -50,7 +50,7 @@ def masked_line(line: str, finding: "Span", spans: Iterable["Span"]) -> str:
 
 
 def _columns(span: "Span", line: int, length: int) -> tuple[int, int]:
-    """Where in a line a span lies, as offsets in characters; empty if it does not."""
+    """Return the offsets of a span in a line, in characters; empty if it is elsewhere."""
     if not span.start_line <= line <= span.end_line:
         return 0, 0
     start = span.start_column - 1 if span.start_line == line else 0
@@ -58,12 +58,12 @@ def _columns(span: "Span", line: int, length: int) -> tuple[int, int]:
 
 
 def _value_start(line: str, word: int, span: int) -> int:
-    """Where the mask begins: after what introduces a value, as `key=` does, else with its word."""
+    """Return where the mask begins: after an introduction such as `key=`, else with the word."""
     return span if line[word:span].endswith(("=", ":", "://")) else word
 
 
 def _joined(line: str, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Ranges that overlap, or have only white space between them, as one."""
+    """Merge ranges that overlap or have only whitespace between them."""
     start, stop = 0, 0
     for first, last in ranges:
         if stop and not line[stop:first].strip():
@@ -77,7 +77,7 @@ def _joined(line: str, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int,
 
 
 def _around(text: str, focus: int) -> str:
-    """A part of a long line, safe for a terminal."""
+    """Return a part of a long line, safe for a terminal."""
     start = max(focus - _BEFORE, 0)
     shown = text[start : start + _LONGEST].strip()
     cut = len(text) > start + _LONGEST

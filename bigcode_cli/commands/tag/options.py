@@ -48,7 +48,7 @@ class TagModelOptions(ComputeOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class FindingOptions:
-    """What is a finding, and what it does to the exit status."""
+    """What counts as a finding, and how it changes the exit status."""
 
     labels: Annotated[
         list[str] | None,
@@ -123,7 +123,7 @@ class SilencingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RedactionOptions:
-    """Whether texts are rewritten without what was found."""
+    """Whether texts are redacted."""
 
     redact: Annotated[
         bool,
@@ -147,7 +147,7 @@ class RedactionOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TagTableOptions(MessageOptions):
-    """Which files in folders count, and how findings and messages are shown."""
+    """Which files in folders are read, and how findings and messages are shown."""
 
     no_ignore: NoIgnore = False
     format: Annotated[TagFormat, choice("Output format.", TagFormat, panel=GENERAL)] = (

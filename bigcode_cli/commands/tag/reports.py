@@ -1,4 +1,4 @@
-"""How findings are shown: a line each with the masked source, JSON, JSONL, CSV or SARIF."""
+"""How findings are shown: as lines with the masked source, JSON, JSONL, CSV or SARIF."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ COLUMNS = (
 
 
 class TagReport(Report[TagEntry]):
-    """Writes entries as they come; SARIF at the end."""
+    """Writes entries as they arrive; SARIF at the end."""
 
     def __init__(self, format_: TagFormat) -> None:
         super().__init__(format_, COLUMNS)

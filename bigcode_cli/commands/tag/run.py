@@ -47,7 +47,7 @@ SECRETS = frozenset({"KEY", "PASSWORD"})
 
 
 class TagTotals(Totals):
-    """What all files come to.
+    """The totals of all files.
 
     Attributes:
         searched: the files that were searched.
@@ -94,7 +94,7 @@ class TagRun:
         fingerprints: how findings are called.
         format: how they are shown.
         update: findings are written into the baseline.
-        notes: where the notes go.
+        notes: where notes go.
     """
 
     options: "TagOptions"

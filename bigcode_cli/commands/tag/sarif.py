@@ -1,4 +1,4 @@
-"""Findings as a SARIF 2.1.0 log, for code hosts and editors; no snippet of the text is in it."""
+"""Findings as a SARIF 2.1.0 log for code hosts and editors, without snippets of the text."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -54,7 +54,7 @@ def sarif_log(entries: Sequence[TagEntry]) -> dict[str, Any]:
 
 
 def _kind(finding: Finding) -> tuple[str, str]:
-    """Label and provider; "" where nobody knows it."""
+    """Return label and provider; "" if it is unknown."""
     return finding.span.label, finding.provider or ""
 
 
@@ -94,7 +94,7 @@ def _result(entry: TagEntry, finding: Finding, rank: int, count: int) -> dict[st
         "level": "error" if span.label in _SECRETS else "warning",
         "message": {"text": f"Possible {describe(finding)}."},
         "locations": [{"physicalLocation": place}],
-        # The same secret may occur several times in a file: its places are counted.
+        # The same secret may occur several times in a file: occurrences are counted.
         "partialFingerprints": {FINGERPRINT: f"{finding.fingerprint}:{count}"},
         "rank": round(100 * min(max(span.score, 0.0), 1.0), 2),
     }
@@ -117,7 +117,7 @@ def _notification(path: str, fault: FileError) -> dict[str, Any]:
 
 
 def _uri(path: str) -> str:
-    """A path as a reference: relative where it is, any bytes escaped."""
+    """Return a path as a URI reference, with bytes escaped."""
     if path == "-":
         return _STANDARD_INPUT
     quoted = quote(os.fsencode(path))

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from bigcode_cli.framework.errors import Failure
 from gpt_bigcode.errors import GPTBigCodeError
 
-_HINT = "this is a bug in bigcode; BIGCODE_DEBUG=1 shows where it happened"
+_HINT = "this is a bug in bigcode; BIGCODE_DEBUG=1 shows where"
 
 
 @contextmanager
 def scrub_errors() -> Iterator[None]:
-    """Let errors pass whose words are our own or the system's; say of others only where they arose.
+    """Let our own and the system's errors pass; reduce others to where they arose.
 
     A library may quote its input in an exception, and with it a secret.
 

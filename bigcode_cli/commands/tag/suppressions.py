@@ -1,6 +1,6 @@
-"""What allows a finding: a comment in the text, a regular expression, being an author's name.
+"""What allows a finding: a comment, a regular expression, or being an author's name.
 
-Comments are found in any language, because only their words count.
+Comments are recognized in any language, by their words alone.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _MARK = re.compile(
     r"|gitleaks:allow\b",
     re.IGNORECASE,
 )
-# A line that says who made something: its names and addresses are meant to be read.
+# A line that names an author: its names and addresses are meant to be read.
 _ATTRIBUTION = re.compile(
     r"(?<![a-z])(?:copyright|authors?|maintainers?|contributors?)(?![a-z])|\(c\)|©|\bthanks to\b"
     r"|\b(?:co-authored|signed-off|reviewed|reported|written)[- ]by\b",
@@ -35,15 +35,15 @@ _ATTRIBUTING_FILE = re.compile(
     re.IGNORECASE,
 )
 _PERSONAL = frozenset({"NAME", "EMAIL", "USERNAME"})
-_TAIL = 256  # characters: longer than any mark, so that none is lost between two pieces
+_TAIL = 256  # characters; longer than any mark, so that none is lost between two pieces
 
 
 @dataclass
 class Comments:
-    """The allowing comments of one text, collected while its pieces pass by.
+    """The comments of one text that allow findings, collected while it is read.
 
     Attributes:
-        path: its name: some files hold nothing but names of authors.
+        path: its name: some files are lists of authors.
     """
 
     path: str = ""
@@ -51,11 +51,11 @@ class Comments:
     _attributions: set[int] = field(default_factory=set)
 
     def watch(self, pieces: Iterable[str]) -> Iterator[str]:
-        """Give the pieces on as they are."""
-        tail, line = "", 1  # what may hold the beginning of a mark, and the line it begins in
+        """Pass the pieces through unchanged."""
+        tail, line = "", 1  # text that may contain the beginning of a mark, and its first line
         for piece in pieces:
             text = tail + piece
-            # A mark that reaches the end may go on in the next piece.
+            # A mark that reaches the end may continue in the next piece.
             cut = max(len(text) - _TAIL, 0)
             self._attribute(text, cut, line)
             line = self._search(text, cut, line)
@@ -65,7 +65,7 @@ class Comments:
         self._search(tail, len(tail), line)
 
     def attribute(self, span: "Span") -> bool:
-        """Whether a span is the name or address of an author who is named as such."""
+        """Tell whether a span is the name or address of a declared author."""
         if span.label not in _PERSONAL:
             return False
         name = os.path.basename(self.path)  # noqa: PTH119  # any bytes
@@ -73,7 +73,7 @@ class Comments:
         return known or span.start_line in self._attributions
 
     def allow(self, span: "Span") -> bool:
-        """Whether a comment on one of its lines, or for them, allows a span."""
+        """Tell whether a comment on one of its lines, or for them, allows a span."""
         for line in range(span.start_line, span.end_line + 1):
             for labels in self._lines.get(line, ()):
                 if labels is None or span.label.upper() in labels:
@@ -81,7 +81,7 @@ class Comments:
         return False
 
     def _search(self, text: str, end: int, line: int) -> int:
-        """Note the marks that begin before `end`; the line that `end` lies in."""
+        """Note the marks that begin before `end`; return the line of `end`."""
         counted = 0
         for found in _MARK.finditer(text):
             if found.start() >= end:
@@ -107,11 +107,11 @@ class Comments:
 
 @dataclass(frozen=True, kw_only=True)
 class Allowances:
-    """What the user allows for all files.
+    """What the user allows in all files.
 
     Attributes:
-        expressions: allow a span in whose text one of them is found.
-        excluded: the names of files that are left out.
+        expressions: allow spans whose text matches one of them.
+        excluded: patterns of file names to leave out.
     """
 
     expressions: tuple[re.Pattern[str], ...] = ()
@@ -122,14 +122,14 @@ class Allowances:
         """Read the values of --allow and --exclude.
 
         Raises:
-            UsageFailure: one of them is no expression or no pattern.
+            UsageFailure: one of them is not an expression or pattern.
         """
         expressions = []
         for number, text in enumerate(allow, 1):
             try:
                 expressions.append(re.compile(text))
             except (re.error, RecursionError, OverflowError) as error:
-                # The expression may be a secret itself: no message repeats it.
+                # The expression may be a secret itself, so no message repeats it.
                 at = getattr(error, "pos", None)
                 place = "" if at is None else f" (character {at + 1})"
                 message = f"--allow: no. {number} is not a valid regular expression{place}"
@@ -137,14 +137,14 @@ class Allowances:
         return cls(expressions=tuple(expressions), excluded=_read_patterns(exclude))
 
     def allow(self, span: "Span") -> bool:
-        """Whether an expression allows a span."""
+        """Tell whether an expression allows a span."""
         return any(expression.search(span.text) for expression in self.expressions)
 
     def exclude(self, path: str) -> bool:
-        """Whether a file is to be left out."""
+        """Tell whether a file is excluded."""
         if self.excluded is None:
             return False
-        # Relative as far as it can be, as patterns are; above the folder only the name counts.
+        # Relative where possible, as patterns are; for files above the folder only the name counts.
         name = path
         with contextlib.suppress(OSError):  # the current folder has been removed
             name = os.path.relpath(path)
