@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,25 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Writes numbered lines, whatever the prompt is, up to position 8,192."""
     folder = tmp_path_factory.mktemp("models") / "numbered"
     return write_checkpoint(folder, script=encode(numbered_lines(600)), positions=8192)
+
+
+@pytest.fixture(scope="session")
+def uniform(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Gives every token the same probability."""
+    folder = tmp_path_factory.mktemp("models") / "uniform"
+    return write_checkpoint(folder, script=encode("x"), positions=64, sharp=0.0)
+
+
+@pytest.fixture
+def expect(run: Run, checkpoint: Path) -> Callable[..., Outcome]:
+    """`score` with the model that expects numbered lines."""
+    return partial(run, "score", "-m", checkpoint)
+
+
+@pytest.fixture
+def tag(run: Run, model: Path) -> Callable[..., Outcome]:
+    """`tag` with the `model` of the module that asks for it."""
+    return partial(run, "tag", "-m", model)
 
 
 @pytest.fixture

@@ -31,6 +31,16 @@ class Outcome:
         """The JSON on stdout, refused if it is not strict."""
         return json.loads(self.stdout, parse_constant=_refuse_constant)
 
+    @property
+    def by_path(self) -> dict[str, Any]:
+        """The entries of a JSON report by path."""
+        return {entry["path"]: entry for entry in self.json["files"]}
+
+    @property
+    def spans(self) -> list[tuple[str, int, int]]:
+        """Label, start and end of every finding of a JSON report."""
+        return [(s["label"], s["start"], s["end"]) for f in self.json["files"] for s in f["spans"]]
+
 
 def forked(
     command: Sequence[str | bytes | Path],
@@ -54,6 +64,12 @@ def forked(
     return zygote.run(words[1:], environment, timeout_seconds=TIMEOUT_SECONDS, **options)
 
 
+def assert_failed(done: Outcome, slug: str) -> None:
+    """The work could not be done, for this reason."""
+    assert (done.status, done.stdout) == (3, b"")
+    assert f"bigcode: error[{slug}]: " in done.stderr
+
+
 def _refuse_constant(name: str) -> None:
     raise AssertionError(f"{name} is not JSON")
 
@@ -64,6 +80,13 @@ class Run:
 
     folder: Path
     environment: Mapping[str, str]
+
+    def write(self, name: str | bytes, data: str | bytes) -> Path:
+        """Write a file, and the folders that it is in."""
+        path = self.folder / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return path
 
     def __call__(
         self,

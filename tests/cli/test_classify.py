@@ -36,18 +36,8 @@ def classify(run: Run, model: Path) -> Classify:
     return lambda *arguments, **options: run("classify", "-m", model, *arguments, **options)
 
 
-def _write(run: Run, name: str | bytes, data: str | bytes) -> None:
-    path = run.folder / os.fsdecode(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.encode() if isinstance(data, str) else data)
-
-
-def _entries(done: Outcome) -> dict[str, Any]:
-    return {entry["path"]: entry for entry in done.json["files"]}
-
-
 def test_the_label_of_a_file(classify: Classify, run: Run) -> None:
-    _write(run, "a.py", "x = 1 # p")
+    run.write("a.py", "x = 1 # p")
     done = classify("a.py", "--format", "jsonl")
     assert (done.status, done.stderr) == (0, "")
     assert done.json == {
@@ -79,9 +69,9 @@ def test_g1_files_in_any_order_have_the_same_labels(classify: Classify, run: Run
     names = []
     for number in range(8):
         names.append(f"{number}.py")
-        _write(run, names[-1], "word " * 7 * number + "pcgx"[number % 4])
-    together = _entries(classify(*names, "--format", "json"))
-    assert together == _entries(classify(*reversed(names), "--format", "json"))
+        run.write(names[-1], "word " * 7 * number + "pcgx"[number % 4])
+    together = classify(*names, "--format", "json").by_path
+    assert together == classify(*reversed(names), "--format", "json").by_path
     for name in names[:5]:
         assert classify(name, "--format", "jsonl").json == together[name]
     assert [together[name]["label"] for name in names[:3]] == ["Python", "C", "größer"]
@@ -90,7 +80,7 @@ def test_g1_files_in_any_order_have_the_same_labels(classify: Classify, run: Run
 
 def test_g1_special_tokens_in_a_file_are_text(classify: Classify, run: Run) -> None:
     """The file's last token is read even if it looks like the padding token."""
-    _write(run, "a.py", "x p<|endoftext|>")
+    run.write("a.py", "x p<|endoftext|>")
     entry = classify("a.py", "--format", "jsonl").json
     assert entry["tokens"] == 3 + len("<|endoftext|>")
     assert entry["score"] == pytest.approx(EVEN, abs=1e-3)
@@ -99,7 +89,7 @@ def test_g1_special_tokens_in_a_file_are_text(classify: Classify, run: Run) -> N
 def test_g2_every_window_of_a_long_file_counts(classify: Classify, run: Run) -> None:
     """Three windows for one label, at the start, in the middle and at the end; one against it."""
     window = "x" * (CONTEXT - 1)
-    _write(run, "a.py", f"{window}p{window}c{window}p{window}p")
+    run.write("a.py", f"{window}p{window}c{window}p{window}p")
     entry = classify("a.py", "--windows", "--format", "jsonl").json
     assert (entry["windows"], entry["tokens"]) == (4, 4 * CONTEXT)
     parts = entry["window_labels"]
@@ -125,7 +115,7 @@ def test_g2_every_window_of_a_long_file_counts(classify: Classify, run: Run) -> 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 66, 128, 129, 640])
 def test_d1_no_window_exceeds_the_context(length: int, classify: Classify, run: Run) -> None:
-    _write(run, "a.py", "\ufeff" + "x" * (length - 1) + "p")
+    run.write("a.py", "\ufeff" + "x" * (length - 1) + "p")
     entry = classify("a.py", "--windows", "--format", "jsonl").json
     parts = entry["window_labels"]
     assert entry["windows"] == len(parts) == math.ceil(length / CONTEXT)
@@ -140,7 +130,7 @@ def test_d1_no_window_exceeds_the_context(length: int, classify: Classify, run: 
 def test_d2_nothing_is_truncated(classify: Classify, run: Run) -> None:
     """The end of a file a hundred windows long still weighs what its tokens weigh."""
     window = "x" * (CONTEXT - 1)
-    _write(run, "a.py", f"{window}x" * 99 + f"{window}p")
+    run.write("a.py", f"{window}x" * 99 + f"{window}p")
     done = classify("a.py", "--format", "jsonl")
     assert (done.stderr, done.json["windows"]) == ("", 100)
     logit = math.log(done.json["scores"]["Python"] / done.json["scores"]["C"])
@@ -150,9 +140,9 @@ def test_d2_nothing_is_truncated(classify: Classify, run: Run) -> None:
 def test_d3_a_file_beyond_the_limit_is_skipped(classify: Classify, run: Run) -> None:
     with (run.folder / "big").open("wb") as file:
         file.write(b"x" * (100 * 10**6 + 1))
-    _write(run, "a.py", "p")
+    run.write("a.py", "p")
     done = classify("big", "a.py", "--format", "json")
-    assert _entries(done)["big"]["reason"] == "too-large"
+    assert done.by_path["big"]["reason"] == "too-large"
     assert done.status == 0
 
 
@@ -184,15 +174,15 @@ def test_d3_memory_does_not_grow_with_the_file(run: Run, model: Path) -> None:
 def test_d4_what_is_no_text_is_refused_alone_and_skipped_among_others(
     name: str, data: bytes, slug: str, where: str, classify: Classify, run: Run
 ) -> None:
-    _write(run, name, data)
-    _write(run, "good.py", "p")
+    run.write(name, data)
+    run.write("good.py", "p")
     alone = classify(name, "--format", "json")
     assert alone.status == 3
     assert f"error[{slug}]: {name}: " in alone.stderr
     assert where in alone.stderr
     entry = alone.json["files"][0]
     assert (entry["status"], entry["label"], entry["scores"]) == ("error", None, {})
-    _write(run, "other.py", "p")
+    run.write("other.py", "p")
     many = classify("good.py", name, "other.py", "--format", "json")
     assert many.status == 0
     assert [entry["status"] for entry in many.json["files"]] == ["ok", "skipped", "ok"]
@@ -204,7 +194,7 @@ def test_d4_what_is_no_text_is_refused_alone_and_skipped_among_others(
 
 @pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf"])
 def test_an_empty_file_has_no_label(data: bytes, classify: Classify, run: Run) -> None:
-    _write(run, "empty", data)
+    run.write("empty", data)
     done = classify("empty", "--format", "json", "--expect", "C")
     assert done.status == 0
     entry = done.json["files"][0]
@@ -218,17 +208,17 @@ def test_an_empty_file_has_no_label(data: bytes, classify: Classify, run: Run) -
 def test_folders_are_searched_without_what_gitignore_excludes(classify: Classify, run: Run) -> None:
     repository = Repository.create(run.folder)
     for name in ("src/a.py", "src/deep/b.py", "build/x.py", "src/a.log", ".hidden/y.py"):
-        _write(run, name, "p")
-    _write(run, ".gitignore", "build/\n*.log\n")
-    _write(run, "src/image.png", b"\x89PNG\0")
+        run.write(name, "p")
+    run.write(".gitignore", "build/\n*.log\n")
+    run.write("src/image.png", b"\x89PNG\0")
     before = repository.state()
     done = classify(".", "--format", "json")
     assert (done.status, done.stderr) == (0, "bigcode: note: 1 of 3 files skipped (1 binary)\n")
     assert repository.state() == before
-    statuses = {os.path.normpath(path): e["status"] for path, e in _entries(done).items()}
+    statuses = {os.path.normpath(path): e["status"] for path, e in done.by_path.items()}
     assert statuses == {"src/a.py": "ok", "src/deep/b.py": "ok", "src/image.png": "skipped"}
     assert "./src/image.png: skipped: NUL byte" in classify(".", "-v").stderr
-    assert list(_entries(classify("build", "--format", "json"))) == ["build/x.py"]
+    assert list(classify("build", "--format", "json").by_path) == ["build/x.py"]
     (run.folder / "nothing").mkdir()
     empty = classify("nothing", "--format", "json")
     assert (empty.status, empty.json["files"]) == (0, [])
@@ -236,7 +226,7 @@ def test_folders_are_searched_without_what_gitignore_excludes(classify: Classify
 
 
 def test_the_best_labels(classify: Classify, run: Run) -> None:
-    _write(run, "a.py", "x" * 63 + "p" + "x" * 63 + "g" + "x" * 63 + "p")
+    run.write("a.py", "x" * 63 + "p" + "x" * 63 + "g" + "x" * 63 + "p")
     weights = [math.exp(SHARP * 2 / 3), math.exp(SHARP / 3), 1]
     first, second = weights[0] / sum(weights), weights[1] / sum(weights)
     expected = f"a.py: Python {first:.3f}, größer {second:.3f}\n".encode()
@@ -249,8 +239,8 @@ def test_the_best_labels(classify: Classify, run: Run) -> None:
 
 
 def test_csv_tables(classify: Classify, run: Run) -> None:
-    _write(run, 'a,"b".py', "x" * 63 + "p" + "x" * 63 + "c" + "x" * 63 + "p")
-    _write(run, "bad", b"\0")
+    run.write('a,"b".py', "x" * 63 + "p" + "x" * 63 + "c" + "x" * 63 + "p")
+    run.write("bad", b"\0")
 
     def table(*options: str) -> list[dict[str, str]]:
         done = classify('a,"b".py', "bad", "--format", "csv", *options)
@@ -274,7 +264,7 @@ def test_csv_tables(classify: Classify, run: Run) -> None:
 def test_names_of_every_kind(classify: Classify, run: Run) -> None:
     names = [b"a b", b"new\nline", b"-x", b"[/foo]", b"\xff", b"\x1b[31m", b"x" * 255, b"0:x"]
     for name in names:
-        _write(run, name, "x = 1 p")
+        run.write(name, "x = 1 p")
     done = classify("--format", "json", "--", *names)
     assert done.status == 0
     assert [os.fsencode(entry["path"]) for entry in done.json["files"]] == names
@@ -289,11 +279,11 @@ def test_several_labels_may_hold(run: Run, tmp_path: Path) -> None:
     endings = {"web": b"wb", "test": b"tb", "data": b"d"}
     folder = write_classifier(tmp_path / "topics", endings, sharp=3.0, other=-2.0, **problem)
     for name in ("w", "b", "x"):
-        _write(run, name, name)
-    _write(run, "long", "x" * 63 + "w" + "x" * 63 + "b")
+        run.write(name, name)
+    run.write("long", "x" * 63 + "w" + "x" * 63 + "b")
     yes, no = 1 / (1 + math.exp(-3)), 1 / (1 + math.exp(2))
     done = run("classify", "-m", folder, "w", "b", "x", "long", "--format", "json")
-    entries = _entries(done)
+    entries = done.by_path
     expected = {"web": yes, "test": yes, "data": no}
     assert entries["b"]["scores"] == pytest.approx(expected, abs=1e-3)
     assert (entries["b"]["label"], set(entries["b"]["labels"])) in [
@@ -321,8 +311,8 @@ def test_several_labels_may_hold(run: Run, tmp_path: Path) -> None:
 
 def test_a_regression_prints_numbers(run: Run, tmp_path: Path) -> None:
     folder = write_classifier(tmp_path / "quality", {"quality": b"q"}, sharp=-7.5)
-    _write(run, "a.py", "x" * 63 + "q" + "x" * 63 + "x")
-    _write(run, "b.py", "q")
+    run.write("a.py", "x" * 63 + "q" + "x" * 63 + "x")
+    run.write("b.py", "q")
     done = run("classify", "-m", folder, "a.py", "b.py", "--windows", "--format", "json")
     first, second = done.json["files"]
     assert (first["value"], second["value"]) == pytest.approx((-3.75, -7.5), abs=1e-2)
@@ -345,5 +335,5 @@ def test_labels_without_names(run: Run, model: Path) -> None:
     config = json.loads(path.read_text("utf-8"))
     config |= {"id2label": None, "num_labels": 3}
     path.write_text(json.dumps(config), "utf-8")
-    _write(run, "a.py", "c")
+    run.write("a.py", "c")
     assert run("classify", "-m", "./plain", "a.py").stdout == b"a.py: LABEL_1 0.965\n"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bigcode_cli.files.encodings import AnyDecoder
-from program import Outcome, Run
+from program import Run
 from scripted_taggers import write_tagger
 
 SECRET = "ABCD"  # noqa: S105  # what the model takes for one
@@ -26,14 +26,6 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tagger(tmp_path_factory.mktemp("models") / "tagger")
-
-
-@pytest.fixture
-def tag(run: Run, model: Path) -> Any:
-    def call(*arguments: str | Path, **options: Any) -> Outcome:
-        return run("tag", "-m", model, *arguments, **options)
-
-    return call
 
 
 def _stored(name: str, text: str) -> bytes:

@@ -11,16 +11,11 @@ import pytest
 
 from cached_models import COMMIT
 from fake_hub import FakeHub
-from program import BIGCODE, Outcome, Run
+from program import BIGCODE, Outcome, Run, assert_failed
 
 NAME = "acme/tiny"
 WEIGHTS = "model.safetensors"
 Pull = Callable[..., Outcome]
-
-
-def assert_failed(done: Outcome, slug: str) -> None:
-    assert (done.status, done.stdout) == (3, b"")
-    assert f"bigcode: error[{slug}]: " in done.stderr
 
 
 def in_namespace(script: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import pytest
 
 from cached_models import COMMIT, add_to_cache
 from fake_hub import TOKEN, FakeHub, Handler
-from program import BIGCODE, Outcome, Run
+from program import BIGCODE, Outcome, Run, assert_failed
 
 NAME = "acme/tiny"
 WEIGHTS = "model.safetensors"
@@ -26,11 +26,6 @@ def patched(*statements: str) -> tuple[str, ...]:
     """The program after some statements."""
     lines = (*statements, "from bigcode_cli.__main__ import run; run()")
     return (sys.executable, "-c", "\n".join(lines))
-
-
-def assert_failed(done: Outcome, slug: str) -> None:
-    assert (done.status, done.stdout) == (3, b"")
-    assert f"bigcode: error[{slug}]: " in done.stderr
 
 
 @pytest.mark.parametrize("part", ["/revision/", WEIGHTS])

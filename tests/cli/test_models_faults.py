@@ -12,7 +12,7 @@ import pytest
 
 from cached_models import COMMIT
 from fake_hub import FakeHub, Handler
-from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run
+from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run, assert_failed
 
 NAME = "acme/tiny"
 WEIGHTS = "model.safetensors"
@@ -28,11 +28,6 @@ sys.addaudithook(refuse)
 from bigcode_cli.__main__ import run
 run()
 """
-
-
-def assert_failed(done: Outcome, slug: str) -> None:
-    assert (done.status, done.stdout) == (3, b"")
-    assert f"bigcode: error[{slug}]: " in done.stderr
 
 
 def leftovers(place: Path) -> list[Path]:

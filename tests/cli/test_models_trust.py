@@ -10,16 +10,11 @@ import pytest
 
 from cached_models import COMMIT
 from fake_hub import TOKEN, FakeHub, Handler
-from program import Outcome, Run
+from program import Outcome, Run, assert_failed
 
 NAME = "acme/tiny"
 WEIGHTS = "model.safetensors"
 Pull = Callable[..., Outcome]
-
-
-def assert_failed(done: Outcome, slug: str) -> None:
-    assert (done.status, done.stdout) == (3, b"")
-    assert f"bigcode: error[{slug}]: " in done.stderr
 
 
 @pytest.fixture

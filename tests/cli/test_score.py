@@ -10,12 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from program import BIGCODE, Outcome, Run, read_terminal
-from scripted_models import encode, numbered_lines, write_checkpoint
+from scripted_models import numbered_lines
 
 VOCABULARY = 275
 BITS = math.log2(VOCABULARY)  # a byte, each of them a token, where all logits are equal
@@ -24,35 +23,13 @@ BAD = "@@ %^&*() ~~\n" * 3
 Score = Callable[..., Outcome]
 
 
-@pytest.fixture(scope="module")
-def uniform(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "uniform"
-    return write_checkpoint(folder, script=encode("x"), positions=64, sharp=0.0)
-
-
 @pytest.fixture
 def score(run: Run, uniform: Path) -> Score:
     return lambda *arguments, **options: run("score", "-m", uniform, *arguments, **options)
 
 
-@pytest.fixture
-def expect(run: Run, checkpoint: Path) -> Score:
-    """With the model that expects numbered lines."""
-    return lambda *arguments, **options: run("score", "-m", checkpoint, *arguments, **options)
-
-
-def _write(run: Run, name: str | bytes, data: str | bytes) -> None:
-    path = run.folder / os.fsdecode(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.encode() if isinstance(data, str) else data)
-
-
-def _entries(done: Outcome) -> dict[str, Any]:
-    return {entry["path"]: entry for entry in done.json["files"]}
-
-
 def test_the_values_of_a_file(score: Score, run: Run) -> None:
-    _write(run, "a.py", "x = 1\r\n\ty")
+    run.write("a.py", "x = 1\r\n\ty")
     done = score("a.py", "--format", "jsonl")
     assert (done.status, done.stderr) == (0, "")
     assert done.json == {
@@ -89,14 +66,14 @@ def test_d4_what_is_no_text_is_refused_alone_and_skipped_among_others(
 ) -> None:
     slug = "binary" if b"\0" in data else slug
     where = "offset 3" if name == "e.txt" else where
-    _write(run, name, data)
-    _write(run, "good.py", "x = 1\n")
+    run.write(name, data)
+    run.write("good.py", "x = 1\n")
     alone = score(name, "--format", "json")
     assert alone.status == 3
     assert f"error[{slug}]: {name}: " in alone.stderr
     assert where in alone.stderr
     assert alone.json["files"][0]["status"] == "error"
-    _write(run, "other.py", "x = 1\n")
+    run.write("other.py", "x = 1\n")
     many = score("good.py", name, "other.py", "--format", "json")
     assert many.status == 0
     assert [entry["status"] for entry in many.json["files"]] == ["ok", "skipped", "ok"]
@@ -108,7 +85,7 @@ def test_d4_what_is_no_text_is_refused_alone_and_skipped_among_others(
 
 @pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf"])
 def test_nothing_to_score_is_null(data: bytes, score: Score, run: Run) -> None:
-    _write(run, "empty", data)
+    run.write("empty", data)
     done = score("empty", "--format", "json", "--max-bits-per-byte", "0")
     assert done.status == 0
     entry = done.json["files"][0]
@@ -120,8 +97,8 @@ def test_nothing_to_score_is_null(data: bytes, score: Score, run: Run) -> None:
 
 
 def test_h3_one_bad_file_does_not_stop_the_others(score: Score, run: Run) -> None:
-    _write(run, "a.py", "x\n")
-    _write(run, "b.py", "x\n")
+    run.write("a.py", "x\n")
+    run.write("b.py", "x\n")
     done = score("a.py", "gone.py", "b.py", "--format", "jsonl", "--max-bits-per-byte", "1")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.status == 3
@@ -130,7 +107,7 @@ def test_h3_one_bad_file_does_not_stop_the_others(score: Score, run: Run) -> Non
 
 
 def test_a_byte_order_mark_is_not_scored(score: Score, run: Run) -> None:
-    _write(run, "a.py", "\ufeffab\ncd\n")
+    run.write("a.py", "\ufeffab\ncd\n")
     done = score("a.py", "--format", "jsonl", "--lines", "--tokens").json
     assert done["bytes"] == 6
     assert [(line["start"], line["end"]) for line in done["lines"]] == [(0, 6), (6, 9)]
@@ -141,17 +118,17 @@ def test_f2_files_in_any_order_have_the_same_values(expect: Score, run: Run) -> 
     names = []
     for number in range(6):
         names.append(f"{number}.py")
-        _write(run, names[-1], numbered_lines(3 * number + 1)[number:])
-    together = _entries(expect(*names, "--format", "json"))
-    backwards = _entries(expect(*reversed(names), "--format", "json"))
+        run.write(names[-1], numbered_lines(3 * number + 1)[number:])
+    together = expect(*names, "--format", "json").by_path
+    backwards = expect(*reversed(names), "--format", "json").by_path
     assert together == backwards
     for name in names:
         assert expect(name, "--format", "jsonl").json == together[name]
 
 
 def test_f3_the_sum_of_files_is_pooled(score: Score, expect: Score, run: Run) -> None:
-    _write(run, "a.py", GOOD)
-    _write(run, "b.py", BAD)
+    run.write("a.py", GOOD)
+    run.write("b.py", BAD)
     done = expect("a.py", "b.py", "--format", "json").json
     files, summary = done["files"], done["summary"]
     for name in ("nll", "bytes", "tokens"):
@@ -176,7 +153,7 @@ def test_f3_the_sum_of_files_is_pooled(score: Score, expect: Score, run: Run) ->
 def test_f3_a_long_file_is_scored_once(
     options: list[str], windows: int, score: Score, run: Run
 ) -> None:
-    _write(run, "a.py", "0123456789" * 20)
+    run.write("a.py", "0123456789" * 20)
     done = score("a.py", *options, "--format", "json").json
     assert (done["files"][0]["tokens"], done["files"][0]["windows"]) == (200, windows)
     assert done["files"][0]["perplexity"] == pytest.approx(VOCABULARY, rel=1e-12)
@@ -188,8 +165,8 @@ def test_f3_a_long_file_is_scored_once(
 
 
 def test_f3_full_refuses_what_does_not_fit(score: Score, run: Run) -> None:
-    _write(run, "a.py", "x" * 64)
-    _write(run, "b.py", "x" * 65)
+    run.write("a.py", "x" * 64)
+    run.write("b.py", "x" * 65)
     done = score("a.py", "b.py", "--window", "full", "--format", "json")
     assert done.status == 3
     assert [entry["status"] for entry in done.json["files"]] == ["ok", "error"]
@@ -199,7 +176,7 @@ def test_f3_full_refuses_what_does_not_fit(score: Score, run: Run) -> None:
 def test_f4_lines_point_into_the_file(expect: Score, run: Run) -> None:
     lines = GOOD.splitlines(keepends=True)
     text = "".join([*lines[:3], "?" * (len(lines[3]) - 1) + "\n", *lines[4:]])
-    _write(run, "a.py", text)
+    run.write("a.py", text)
     done = expect("a.py", "--lines", "--format", "jsonl").json
     worst = max(done["lines"], key=lambda line: line["bits_per_byte"])
     assert worst["line"] == 4
@@ -212,7 +189,7 @@ def test_f4_lines_point_into_the_file(expect: Score, run: Run) -> None:
 
 
 def test_tokens_tile_the_file(score: Score, run: Run) -> None:
-    _write(run, "a.py", "é\n😀")
+    run.write("a.py", "é\n😀")
     tokens = score("a.py", "--tokens", "--format", "jsonl").json["token_scores"]
     assert [(t["start"], t["end"]) for t in tokens] == [(n, n + 1) for n in range(7)]
     assert [token["line"] for token in tokens] == [1, 1, 1, 2, 2, 2, 2]
@@ -222,8 +199,8 @@ def test_tokens_tile_the_file(score: Score, run: Run) -> None:
 
 
 def test_csv_tables(score: Score, run: Run) -> None:
-    _write(run, 'a,"b".py', "x\ny\n")
-    _write(run, "bad", b"\0")
+    run.write('a,"b".py', "x\ny\n")
+    run.write("bad", b"\0")
 
     def table(*options: str) -> list[dict[str, str]]:
         done = score('a,"b".py', "bad", "--format", "csv", *options)
@@ -241,7 +218,7 @@ def test_csv_tables(score: Score, run: Run) -> None:
 def test_names_of_every_kind(score: Score, run: Run) -> None:
     names = [b"a b", b"new\nline", b"-x", b"[/foo]", b"\xff", b"\x1b[31m", b"x" * 255, b"0:x"]
     for name in names:
-        _write(run, name, "x = 1\n")
+        run.write(name, "x = 1\n")
     done = score("--format", "json", "--", *names)
     assert done.status == 0
     assert [os.fsencode(entry["path"]) for entry in done.json["files"]] == names
@@ -262,7 +239,7 @@ def test_a_pipe_by_name_is_read(score: Score, run: Run) -> None:
 
 def test_what_never_ends_is_refused(score: Score, run: Run) -> None:
     os.mkfifo(run.folder / "fifo")
-    _write(run, "a.py", "x")
+    run.write("a.py", "x")
     done = score("/dev/zero", "fifo", "a.py", "--format", "json")
     reasons = [entry.get("reason") for entry in done.json["files"]]
     assert (done.status, reasons) == (3, ["input", "input", None])
@@ -271,9 +248,9 @@ def test_what_never_ends_is_refused(score: Score, run: Run) -> None:
 def test_d3_a_file_beyond_the_limit_is_skipped(score: Score, run: Run) -> None:
     with (run.folder / "big").open("wb") as file:
         file.write(b"x" * (100 * 10**6 + 1))
-    _write(run, "a.py", "x")
+    run.write("a.py", "x")
     done = score("big", "a.py", "--format", "json")
-    assert _entries(done)["big"]["reason"] == "too-large"
+    assert done.by_path["big"]["reason"] == "too-large"
     assert done.status == 0
 
 
@@ -286,7 +263,7 @@ def test_h3_without_a_model_nothing_is_read(run: Run) -> None:
 def test_h2_many_files_load_one_model_once(expect: Score, run: Run) -> None:
     names = [f"{number}.py" for number in range(200)]
     for name in names:
-        _write(run, name, "x = 1\n")
+        run.write(name, "x = 1\n")
     done = expect(*names, "--format", "jsonl", "-v")
     assert done.status == 0
     assert done.stdout.count(b"\n") == 200
@@ -304,7 +281,7 @@ def test_a_terminal_is_not_waited_for(run: Run, uniform: Path) -> None:
 
 def test_head_ends_the_work(run: Run, uniform: Path) -> None:
     for number in range(400):
-        _write(run, f"{number}.py", "x" * 200)
+        run.write(f"{number}.py", "x" * 200)
     command = f"'{BIGCODE}' score -m '{uniform}' --tokens . | head -1"
     script = f"set -o pipefail; {command}"
     done = run(program=("bash", "-c", script))
@@ -312,7 +289,7 @@ def test_head_ends_the_work(run: Run, uniform: Path) -> None:
 
 
 def test_progress_is_for_terminals_alone(run: Run, uniform: Path) -> None:
-    _write(run, "a.py", "word word " * 10_000)
+    run.write("a.py", "word word " * 10_000)
     for term, shown in (("xterm", True), ("dumb", False)):
         master, slave = pty.openpty()
         with subprocess.Popen(
@@ -340,10 +317,10 @@ def test_nothing_heavy_before_the_model(run: Run) -> None:
 
 
 def test_f2_every_engine_gives_the_same_values(score: Score, expect: Score, run: Run) -> None:
-    _write(run, "a.py", GOOD + BAD)
+    run.write("a.py", GOOD + BAD)
     plain = expect("a.py", "--format", "jsonl").json
     options = ("--device", "cpu", "--precision", "bfloat16", "--threads", "1", "--offline", "-q")
-    _write(run, "b.py", GOOD + BAD)
+    run.write("b.py", GOOD + BAD)
     heavy = expect("a.py", "b.py", *options, "--format", "json")
     assert (heavy.status, heavy.stderr) == (0, "")
     for entry in heavy.json["files"]:
@@ -353,8 +330,8 @@ def test_f2_every_engine_gives_the_same_values(score: Score, expect: Score, run:
 
 
 def test_the_worst_lines_come_with_their_text_and_blank_ones_do_not(score: Score, run: Run) -> None:
-    _write(run, "a.py", "\n\n\nx = 1\n    \t     \nvalue = 'é'\n")
-    _write(run, "b.py", "zzzzzzzzzzzz\n")
+    run.write("a.py", "\n\n\nx = 1\n    \t     \nvalue = 'é'\n")
+    run.write("b.py", "zzzzzzzzzzzz\n")
     done = score("a.py", "b.py", "--worst", "2")
     lines = done.stdout.decode().splitlines()
     assert [line.replace("8.103", "8.104") for line in lines[2:4]] == [
@@ -374,7 +351,7 @@ def test_the_worst_lines_come_with_their_text_and_blank_ones_do_not(score: Score
 
 def test_sort_puts_the_most_surprising_first(run: Run, checkpoint: Path) -> None:
     for name, text in {"a": numbered_lines(4), "b": "@@@@@@@@\n\n~\n", "c": "\0"}.items():
-        _write(run, name, text)
+        run.write(name, text)
     done = run("score", "-m", checkpoint, "a", "b", "c", "--sort", "--lines", "--format", "json")
     assert [entry["path"] for entry in done.json["files"]] == ["b", "a", "c"]
     lines = done.json["files"][0]["lines"]
@@ -385,7 +362,7 @@ def test_sort_puts_the_most_surprising_first(run: Run, checkpoint: Path) -> None
 
 def test_no_cell_of_a_csv_is_a_formula(score: Score, run: Run) -> None:
     for name in ("=1+1", "@x", "+a", "-b"):
-        _write(run, name, "x = 1\n")
+        run.write(name, "x = 1\n")
     done = score("--format", "csv", "--", "=1+1", "@x", "+a", "-b", "-", input=b"x")
     cells = [row["path"] for row in csv.DictReader(io.StringIO(done.stdout.decode()))]
     assert cells == ["'=1+1", "'@x", "'+a", "'-b", "-"]

@@ -2,42 +2,20 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from program import Outcome, Run
-from scripted_models import encode, numbered_lines, write_checkpoint
+from scripted_models import numbered_lines
 
 GOOD = numbered_lines(8)  # what the numbered model expects
 BAD = "@@ %^&*() ~~\n" * 3
 Score = Callable[..., Outcome]
 
 
-@pytest.fixture(scope="module")
-def uniform(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "uniform"
-    return write_checkpoint(folder, script=encode("x"), positions=64, sharp=0.0)
-
-
 @pytest.fixture
 def score(run: Run, uniform: Path) -> Score:
     return lambda *arguments, **options: run("score", "-m", uniform, *arguments, **options)
-
-
-@pytest.fixture
-def expect(run: Run, checkpoint: Path) -> Score:
-    """With the model that expects numbered lines."""
-    return lambda *arguments, **options: run("score", "-m", checkpoint, *arguments, **options)
-
-
-def _write(run: Run, name: str, data: str | bytes) -> None:
-    path = run.folder / name
-    path.write_bytes(data.encode() if isinstance(data, str) else data)
-
-
-def _entries(done: Outcome) -> dict[str, Any]:
-    return {entry["path"]: entry for entry in done.json["files"]}
 
 
 @pytest.mark.parametrize(
@@ -53,17 +31,17 @@ def _entries(done: Outcome) -> dict[str, Any]:
     ],
 )
 def test_h3_usage_errors(arguments: list[str], score: Score, run: Run) -> None:
-    _write(run, "a.py", "x")
+    run.write("a.py", "x")
     done = score("a.py", *arguments)
     assert (done.status, done.stdout) == (2, b"")
 
 
 def test_f4_the_gate_fails_exactly_the_files_above_it(expect: Score, run: Run) -> None:
     for name, text in {"a.py": GOOD, "b.py": BAD, "c.py": GOOD, "short": "@@@"}.items():
-        _write(run, name, text)
+        run.write(name, text)
     arguments = ("a.py", "b.py", "c.py", "short", "--max-bits-per-byte", "1")
     done = expect(*arguments, "--format", "json")
-    verdicts = {path: entry["verdict"] for path, entry in _entries(done).items()}
+    verdicts = {path: entry["verdict"] for path, entry in done.by_path.items()}
     assert verdicts == {"a.py": "pass", "b.py": "fail", "c.py": "pass", "short": "too-short"}
     assert (done.status, done.json["summary"]["failed"]) == (1, 1)
     shown = expect(*arguments).stdout.decode().splitlines()
@@ -77,7 +55,7 @@ def test_f4_the_gate_fails_exactly_the_files_above_it(expect: Score, run: Run) -
 
 
 def test_h3_an_error_beats_a_finding(expect: Score, run: Run) -> None:
-    _write(run, "a.py", BAD)
+    run.write("a.py", BAD)
     assert expect("a.py", "--max-bits-per-byte", "1").status == 1
     assert expect("a.py", "gone", "--max-bits-per-byte", "1").status == 3
 
@@ -87,19 +65,19 @@ def test_f4_a_file_that_got_worse_than_in_an_earlier_report(
     kind: str, expect: Score, run: Run
 ) -> None:
     for name in ("a.py", "b.py"):
-        _write(run, name, GOOD)
+        run.write(name, GOOD)
     report = expect("a.py", "./b.py", "--format", kind)
-    _write(run, "report", report.stdout)
-    _write(run, "b.py", GOOD + "@")
-    _write(run, "new.py", BAD)
+    run.write("report", report.stdout)
+    run.write("b.py", GOOD + "@")
+    run.write("new.py", BAD)
     rise = expect("b.py", "--format", "jsonl").json["bits_per_byte"]
     assert rise > 0.3
     gate = ("a.py", "b.py", "new.py", "--baseline", "report", "--format", "json")
     done = expect(*gate)
     assert done.status == 1
-    verdicts = {path: entry["verdict"] for path, entry in _entries(done).items()}
+    verdicts = {path: entry["verdict"] for path, entry in done.by_path.items()}
     assert verdicts == {"a.py": "pass", "b.py": "fail", "new.py": "not-compared"}
-    assert "above the baseline (0.000)" in _entries(done)["b.py"]["findings"][0]
+    assert "above the baseline (0.000)" in done.by_path["b.py"]["findings"][0]
     assert done.json["summary"]["compared"] == 2
     assert "note: 1 of 3 files not in the baseline" in done.stderr
     assert expect(*gate, "--max-rise", str(rise + 0.01)).status == 0
@@ -107,8 +85,8 @@ def test_f4_a_file_that_got_worse_than_in_an_earlier_report(
 
 
 def test_a_baseline_of_another_model_is_refused(score: Score, expect: Score, run: Run) -> None:
-    _write(run, "a.py", GOOD)
-    _write(run, "report", score("a.py", "--format", "json").stdout)
+    run.write("a.py", GOOD)
+    run.write("report", score("a.py", "--format", "json").stdout)
     done = expect("a.py", "--baseline", "report")
     assert (done.status, done.stdout) == (2, b"")
     assert "was made with the model" in done.stderr
@@ -116,8 +94,8 @@ def test_a_baseline_of_another_model_is_refused(score: Score, expect: Score, run
 
 @pytest.mark.parametrize("text", ["", "[]", "x", "{}", '{"files": 1}', "\xff", '{"files": [1]}'])
 def test_h3_a_baseline_that_is_none(text: str, score: Score, run: Run) -> None:
-    _write(run, "a.py", GOOD)
-    _write(run, "report", text.encode("latin1"))
+    run.write("a.py", GOOD)
+    run.write("report", text.encode("latin1"))
     done = score("a.py", "--baseline", "report")
     if text == "":
         assert done.status == 0  # no lines of JSONL: a report of no files
@@ -134,11 +112,11 @@ def test_a_file_is_the_same_file_however_its_path_is_spelled(
     """`made_in`: the folder that the report was made in; its paths start from there."""
     source = run.folder / "src"
     source.mkdir()
-    _write(run, "src/a.py", GOOD)
+    run.write("src/a.py", GOOD)
     (run.folder / "link").symlink_to("src")
     made = expect("." if made_in else "src", "--format", "json", cwd=run.folder / made_in)
-    _write(run, "base.json", made.stdout)
-    _write(run, "src/a.py", BAD)
+    run.write("base.json", made.stdout)
+    run.write("src/a.py", BAD)
     spellings = {
         ".": [".", "src", "./src/a.py", "src/../src/a.py", "link/a.py", str(source)],
         "src": [".", "a.py", str(source / "a.py"), "../link"],
@@ -152,9 +130,9 @@ def test_a_file_is_the_same_file_however_its_path_is_spelled(
 
 
 def test_a_baseline_that_compares_nothing_says_so(expect: Score, run: Run) -> None:
-    _write(run, "a.py", GOOD)
-    _write(run, "b.py", BAD)
-    _write(run, "base.json", expect("a.py", "--format", "json").stdout)
+    run.write("a.py", GOOD)
+    run.write("b.py", BAD)
+    run.write("base.json", expect("a.py", "--format", "json").stdout)
     done = expect("b.py", "--baseline", "base.json")
     assert done.status == 0
     assert "note: nothing was compared: no file is in the baseline" in done.stderr
@@ -167,10 +145,10 @@ def test_a_baseline_that_compares_nothing_says_so(expect: Score, run: Run) -> No
 
 
 def test_strict_refuses_files_that_were_skipped_but_not_empty_ones(expect: Score, run: Run) -> None:
-    _write(run, "a.py", GOOD)
-    _write(run, "empty.py", "")
+    run.write("a.py", GOOD)
+    run.write("empty.py", "")
     assert expect(".", "--max-bits-per-byte", "1", "--strict").status == 0
-    _write(run, "latin.py", b"\xe9")
+    run.write("latin.py", b"\xe9")
     done = expect(".", "--max-bits-per-byte", "1", "--strict")
     assert done.status == 3
     assert "error[not-judged]: --strict: 1 of 3 files skipped (1 input-encoding)" in done.stderr
@@ -180,10 +158,10 @@ def test_strict_refuses_files_that_were_skipped_but_not_empty_ones(expect: Score
     "value", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 400, "-1", "true", '"3"', "[]"]
 )
 def test_a_baseline_holds_finite_numbers(value: str, expect: Score, run: Run) -> None:
-    _write(run, "a.py", GOOD)
+    run.write("a.py", GOOD)
     entry = f'{{"path": "a.py", "status": "ok", "bits_per_byte": {value}}}'
     for text in (f'{{"files": [{entry}]}}', entry):
-        _write(run, "base.json", text)
+        run.write("base.json", text)
         done = expect("a.py", "--baseline", "base.json")
         assert (done.status, done.stdout) == (3, b"")
         assert "error[baseline]: base.json: is not a report of bigcode score" in done.stderr

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from program import BIGCODE, Outcome, Run
+from program import BIGCODE, Run
 from scripted_taggers import write_tagger
 
 KEYS = (
@@ -25,27 +25,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tagger(tmp_path_factory.mktemp("models") / "tagger", scores={"Q": 0.6, "X": 0.6})
 
 
-@pytest.fixture
-def tag(run: Run, model: Path) -> Any:
-    """`tag("a.py")`: the outcome."""
-
-    def call(*arguments: str | bytes | Path, **options: Any) -> Outcome:
-        return run("tag", "-m", model, *arguments, **options)
-
-    return call
-
-
-def _write(run: Run, name: str | bytes, text: str | bytes) -> Path:
-    path = run.folder / os.fsdecode(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
-
-
-def _spans(done: Outcome) -> list[tuple[str, int, int]]:
-    return [(s["label"], s["start"], s["end"]) for f in done.json["files"] for s in f["spans"]]
-
-
 def _no_piece(text: bytes) -> bool:
     """Whether no piece of eight characters of any key is there."""
     pieces = [key[at : at + 8] for key in KEYS for at in range(len(key) - 7)]
@@ -53,7 +32,7 @@ def _no_piece(text: bytes) -> bool:
 
 
 def test_a_line_for_every_finding(run: Run, tag: Any) -> None:
-    _write(run, "a.py", f"key = '{KEYS[0]}'\nmail = 12@34, 56@78\n")
+    run.write("a.py", f"key = '{KEYS[0]}'\nmail = 12@34, 56@78\n")
     done = tag("a.py")
     assert done.status == 1
     lines = done.stdout.decode().splitlines()
@@ -76,8 +55,8 @@ def test_a_line_for_every_finding(run: Run, tag: Any) -> None:
 
 
 def test_json_follows_the_contract(run: Run, tag: Any) -> None:
-    _write(run, "a.py", f"é {KEYS[0]}\n")
-    _write(run, "b.py", "nothing\n")
+    run.write("a.py", f"é {KEYS[0]}\n")
+    run.write("b.py", "nothing\n")
     done = tag("--format", "json", "a.py", "b.py")
     first, second = done.json["files"]
     (span,) = first.pop("spans")
@@ -103,7 +82,7 @@ def test_json_follows_the_contract(run: Run, tag: Any) -> None:
 
 
 def test_csv_has_a_row_for_every_finding(run: Run, tag: Any) -> None:
-    _write(run, "a,b.py", f"x {KEYS[0]} 1@2\n")
+    run.write("a,b.py", f"x {KEYS[0]} 1@2\n")
     rows = list(csv.DictReader(io.StringIO(tag("--format=csv", "a,b.py").stdout.decode())))
     assert [(row["path"], row["label"], row["start"], row["end_column"]) for row in rows] == [
         *(("a,b.py", "KEY", "2", "15"), ("a,b.py", "DIGITS", "15", "19"))
@@ -113,7 +92,7 @@ def test_csv_has_a_row_for_every_finding(run: Run, tag: Any) -> None:
 def test_standard_input_is_searched_if_there_is_no_path(tag: Any) -> None:
     for arguments in ((), ("-",)):
         done = tag("--format", "json", *arguments, input=b"x ABCDEF y")
-        assert (done.status, _spans(done)) == (1, [("KEY", 2, 8)])
+        assert (done.status, done.spans) == (1, [("KEY", 2, 8)])
         assert done.json["files"][0]["path"] == "-"
 
 
@@ -123,7 +102,7 @@ def test_g2_a_secret_is_found_once_wherever_it_stands(run: Run, tag: Any) -> Non
     places = [0, size // 2, size - 6, *range(34, size - 6, 5)]
     for place in places:
         text = "x" * place + "ABCDEF" + "y" * (size - place - 6)
-        _write(run, f"{place:03}.txt", text)
+        run.write(f"{place:03}.txt", text)
     done = tag("--format", "json", ".")
     assert len(done.json["files"]) == len(set(places))
     for entry in done.json["files"]:
@@ -136,7 +115,7 @@ def test_g3_offsets_are_those_of_the_file(run: Run, tag: Any) -> None:
     """Tabs, line ends of both kinds, emoji, combining marks and a byte order mark."""
     text = "\ufeff\tAB\r\n😀 e\u0301 CD\n\r\n👩\u200d💻\t中 EF GH"
     data = text.encode()
-    path = _write(run, "a.txt", data)
+    path = run.write("a.txt", data)
     done = tag("--format", "json", path)
     spans = done.json["files"][0]["spans"]
     assert [data[s["start"] : s["end"]] for s in spans] == [b"AB", b"CD", b"EF", b"GH"]
@@ -154,13 +133,13 @@ def test_g4_one_span_for_a_key_and_two_for_two(run: Run, tmp_path: Path) -> None
     labels = {"B-KEY": "K", "I-KEY": "ABCDEFGHIJLMNOPQRSTUVWYZ"}
     model = write_tagger(tmp_path / "bio", labels)
     done = run("tag", "-m", model, "--format=json", input=b"KABCDExFGHIJL KABC,KDEF")
-    assert _spans(done) == [("KEY", 0, 13), ("KEY", 14, 18), ("KEY", 19, 23)]
+    assert done.spans == [("KEY", 0, 13), ("KEY", 14, 18), ("KEY", 19, 23)]
 
 
 @pytest.mark.parametrize("format_", ["text", "json", "jsonl", "csv", "sarif"])
 def test_g5_nothing_that_was_found_is_shown(run: Run, tag: Any, format_: str) -> None:
     for number, key in enumerate(KEYS):
-        _write(run, f"{number}.py", f"x = '{key}'\n" * 3)
+        run.write(f"{number}.py", f"x = '{key}'\n" * 3)
     done = tag("--format", format_, "-v", ".", env={"BIGCODE_DEBUG": "1"})
     assert done.status == 1
     assert done.stdout.count(b"KEY") >= 15
@@ -197,8 +176,8 @@ def test_g5_an_error_does_not_quote_the_text(run: Run, model: Path) -> None:
 
 def test_folders_are_searched_hidden_files_too(run: Run, tag: Any) -> None:
     for name in ("d/a.py", "d/.env", "d/.github/x.yml", "d/build/y.py", "d/.git/config"):
-        _write(run, name, "ABCD")
-    _write(run, "d/.gitignore", "build/\n")
+        run.write(name, "ABCD")
+    run.write("d/.gitignore", "build/\n")
     done = tag("--format=json", "d")
     assert [entry["path"] for entry in done.json["files"]] == [
         *("d/.env", "d/.gitignore", "d/a.py", "d/.github/x.yml")
@@ -207,10 +186,10 @@ def test_folders_are_searched_hidden_files_too(run: Run, tag: Any) -> None:
 
 
 def test_d4_what_is_no_text(run: Run, tag: Any) -> None:
-    _write(run, "image.png", b"\x89PNG\r\n\0\0")
-    _write(run, "latin1.txt", b"caf\xe9 ABCD")
-    _write(run, "utf16.txt", "ABCD".encode("utf-16"))
-    _write(run, "good.py", "ABCD")
+    run.write("image.png", b"\x89PNG\r\n\0\0")
+    run.write("latin1.txt", b"caf\xe9 ABCD")
+    run.write("utf16.txt", "ABCD".encode("utf-16"))
+    run.write("good.py", "ABCD")
     done = tag("--format", "json", "image.png", "latin1.txt", "utf16.txt", "good.py", "gone.py")
     assert [(e["path"], e["status"], e.get("reason")) for e in done.json["files"]] == [
         ("image.png", "skipped", "binary"),
@@ -229,19 +208,19 @@ def test_d4_what_is_no_text(run: Run, tag: Any) -> None:
 @pytest.mark.parametrize("data", [b"", b"\n", b"  \t\r\n", b"\xef\xbb\xbf"])
 def test_a9_nothing_in_it(tag: Any, data: bytes) -> None:
     done = tag("--format", "json", "-q", input=data)
-    assert (done.status, _spans(done), done.stderr) == (0, [], "")
+    assert (done.status, done.spans, done.stderr) == (0, [], "")
 
 
 def test_d3_a_long_line_is_searched(tag: Any, run: Run, tmp_path: Path) -> None:
     model = write_tagger(tmp_path / "wide", positions=256)
     data = b"x" * 15_000 + b"ABCD" + b" " * 5_000 + b"_" * 5_000 + b"EFGH"
     done = run("tag", "-m", model, "--format=json", input=data)
-    assert _spans(done) == [("KEY", 15_000, 15_004), ("KEY", 25_004, 25_008)]
+    assert done.spans == [("KEY", 15_000, 15_004), ("KEY", 25_004, 25_008)]
 
 
 def test_h3_every_cause_has_its_status(run: Run, tag: Any, model: Path) -> None:
-    _write(run, "clean.py", "nothing")
-    _write(run, "found.py", "ABCD")
+    run.write("clean.py", "nothing")
+    run.write("found.py", "ABCD")
     assert tag("clean.py").status == 0
     assert tag("found.py").status == 1
     assert tag("found.py", "--exit-zero").status == 0
@@ -278,7 +257,7 @@ def test_h3_every_cause_has_its_status(run: Run, tag: Any, model: Path) -> None:
     ],
 )
 def test_what_cannot_be_meant(run: Run, tag: Any, arguments: tuple[str, ...], message: str) -> None:
-    _write(run, "a.py", "ABCD")
+    run.write("a.py", "ABCD")
     done = tag(*arguments)
     assert (done.status, done.stdout) == (2, b"")
     assert message in done.stderr
@@ -304,17 +283,17 @@ def test_texts_that_are_read_twice_or_with_a_delay(run: Run, tmp_path: Path) -> 
     text = b"x ABCD " + b"y" * 200 + b" EFGH"
     twice = write_tagger(tmp_path / "twice", tagging={"read": "twice"})
     done = run("tag", "-m", twice, "--format=json", input=text)
-    assert _spans(done) == [("KEY", 2, 6), ("KEY", 208, 212)]
+    assert done.spans == [("KEY", 2, 6), ("KEY", 208, 212)]
     assert done.json["files"][0]["windows"] == 9
     delayed = write_tagger(tmp_path / "delayed", tagging={"read": "once", "delay": 2})
     done = run("tag", "-m", delayed, "--format=json", input=text)
-    assert _spans(done) == [("KEY", 0, 4), ("KEY", 206, 210)]
+    assert done.spans == [("KEY", 0, 4), ("KEY", 206, 210)]
 
 
 def test_names_are_harmless_on_a_terminal_and_exact_in_json(run: Run, tag: Any) -> None:
     names = [b"with space.py", b"new\nline.py", b"esc\x1b[31m.py", b"-rf.py", b"latin\xff.py"]
     for name in names:
-        _write(run, name, "ABCD")
+        run.write(name, "ABCD")
     done = tag(".")
     assert done.stdout.count(b"\n") == 2 * len(names)  # each with its line
     assert b"\x1b" not in done.stdout
@@ -341,7 +320,7 @@ def test_a_terminal_is_not_waited_for(run: Run, model: Path) -> None:
 def test_one_file_alone_or_among_others_in_any_order(run: Run, tag: Any) -> None:
     names = ["a.py", "b.py", "c.py"]
     for name, text in zip(names, ("ABCD " * 40, "x 1@2", "y" * 100 + "QXQX"), strict=True):
-        _write(run, name, text)
+        run.write(name, text)
     together = tag("--format=json", *names).json["files"]
     assert together == tag("--format=json", *reversed(names)).json["files"][::-1]
     assert together == [tag("--format=json", name).json["files"][0] for name in names]

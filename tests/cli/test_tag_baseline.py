@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from program import Outcome, Run
+from program import Run
 from scripted_taggers import write_tagger
 
 BASE = "--baseline=known.json"
@@ -18,14 +18,6 @@ UPDATE = (BASE, "--update-baseline")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tagger(tmp_path_factory.mktemp("models") / "tagger")
-
-
-@pytest.fixture
-def tag(run: Run, model: Path) -> Any:
-    def call(*arguments: str | Path, **options: Any) -> Outcome:
-        return run("tag", "-m", model, *arguments, **options)
-
-    return call
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """`bigcode tag`: scores, comments, expressions and patterns that silence a finding."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from program import Outcome, Run
+from program import Run
 from scripted_taggers import write_tagger
 
 
@@ -15,38 +14,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tagger(tmp_path_factory.mktemp("models") / "tagger", scores={"Q": 0.6, "X": 0.6})
 
 
-@pytest.fixture
-def tag(run: Run, model: Path) -> Any:
-    """`tag("a.py")`: the outcome."""
-
-    def call(*arguments: str | bytes | Path, **options: Any) -> Outcome:
-        return run("tag", "-m", model, *arguments, **options)
-
-    return call
-
-
-def _write(run: Run, name: str | bytes, text: str | bytes) -> Path:
-    path = run.folder / os.fsdecode(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
-
-
-def _spans(done: Outcome) -> list[tuple[str, int, int]]:
-    return [(s["label"], s["start"], s["end"]) for f in done.json["files"] for s in f["spans"]]
-
-
 def test_g6_a_score_for_all_labels_and_for_one(run: Run, tag: Any) -> None:
     text = b"XQXQ ABCD 1@2"
-    assert len(_spans(tag("--format=json", input=text))) == 3
+    assert len(tag("--format=json", input=text).spans) == 3
     done = tag("--format=json", "--min-score", "0.7", input=text)
-    assert _spans(done) == [("KEY", 5, 9), ("DIGITS", 10, 13)]
+    assert done.spans == [("KEY", 5, 9), ("DIGITS", 10, 13)]
     done = tag("--format=json", "--labels", "DIGITS=0.5,KEY=0.999", input=text)
-    assert _spans(done) == [("DIGITS", 10, 13)]
+    assert done.spans == [("DIGITS", 10, 13)]
     done = tag("--format=json", "--labels=KEY", "--min-score=0.7", input=text)
-    assert _spans(done) == [("KEY", 5, 9)]
+    assert done.spans == [("KEY", 5, 9)]
     done = tag("--format=json", "--labels", "DIGITS", "--labels", "KEY", input=text)
-    assert len(_spans(done)) == 3
+    assert len(done.spans) == 3
 
 
 ALLOWED = {
@@ -76,17 +54,17 @@ NOT_ALLOWED = (
 
 def test_g6_a_comment_allows_a_finding_in_any_language(run: Run, tag: Any) -> None:
     for name, line in ALLOWED.items():
-        _write(run, f"d/{name}", line.format("abc ABCD"))
-        _write(run, f"d/more{name}", f"\ufefffirst\r\n\r\n{line.format('ABCD')}\nlast")
+        run.write(f"d/{name}", line.format("abc ABCD"))
+        run.write(f"d/more{name}", f"\ufefffirst\r\n\r\n{line.format('ABCD')}\nlast")
     done = tag("--format", "json", "d")
-    assert (done.status, _spans(done)) == (0, [])
+    assert (done.status, done.spans) == (0, [])
     assert len(done.json["files"]) == 2 * len(ALLOWED)
     assert all(entry["allowed"] for entry in done.json["files"])
 
 
 def test_g6_other_comments_do_not(run: Run, tag: Any) -> None:
     for number, text in enumerate(NOT_ALLOWED):
-        _write(run, f"d/{number}", text)
+        run.write(f"d/{number}", text)
     done = tag("--format", "json", "d")
     assert done.json["summary"]["allowed"] == 0
     assert all(entry["spans"] for entry in done.json["files"])
@@ -97,7 +75,7 @@ def test_g6_a_comment_is_found_wherever_pieces_of_the_file_end(run: Run, tag: An
     for shift in range(0, 24, 5):
         filler = "x" * 79 + "\n"
         text = filler * 819 + "y" * (16 - shift) + "ABCD # bigcode: allow\nABCD\n"
-        _write(run, f"{shift}.py", text)
+        run.write(f"{shift}.py", text)
     done = tag("--format", "json", ".")
     assert done.json["summary"]["allowed"] == 5
     assert [[s["start_line"] for s in e["spans"]] for e in done.json["files"]] == [[821]] * 5
@@ -105,11 +83,11 @@ def test_g6_a_comment_is_found_wherever_pieces_of_the_file_end(run: Run, tag: An
 
 def test_g6_expressions_and_patterns_allow(run: Run, tag: Any) -> None:
     for name in ("src/a.py", "tests/b.py", "c.lock"):
-        _write(run, name, "EXAMPLE OTHER\n")
+        run.write(name, "EXAMPLE OTHER\n")
     options = ("--format", "json", "--allow", "^EXAM", "--exclude", "tests/", "--exclude=*.lock")
     done = tag(*options, "src", "tests", "c.lock")
     assert [entry["path"] for entry in done.json["files"]] == ["src/a.py"]
-    assert _spans(done) == [("KEY", 8, 13)]
+    assert done.spans == [("KEY", 8, 13)]
     assert done.json["files"][0]["allowed"] == 1
     done = tag(*options, "--allow", "OTHER", "src")
     assert done.status == 0
@@ -120,8 +98,8 @@ def test_g6_expressions_and_patterns_allow(run: Run, tag: Any) -> None:
 
 
 def test_the_same_fingerprint_wherever_a_secret_stands(run: Run, tag: Any) -> None:
-    _write(run, "a.py", "ABCD\nx ABCD EFGH\n")
-    _write(run, "b.py", "\n\n  ABCD")
+    run.write("a.py", "ABCD\nx ABCD EFGH\n")
+    run.write("b.py", "\n\n  ABCD")
 
     def prints(*options: str) -> list[str]:
         files = tag("--format=json", *options, "a.py", "b.py").json["files"]
