@@ -15,7 +15,6 @@ from bigcode_cli.framework.option_types import (
     words,
 )
 from gpt_bigcode.hardware import Precision
-from gpt_bigcode.stopping.text_stop import Scope
 
 
 class OutputFormat(StrEnum):
@@ -33,6 +32,15 @@ class TableFormat(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"
+
+
+class Until(StrEnum):
+    """Where a completion ends: the library's `Scope`, without the imports that it needs."""
+
+    LINE = "line"
+    BLOCK = "block"
+    FUNCTION = "function"
+    FILE = "file"
 
 
 # The panels of the help; a command shows its own in the order of its parameters.
@@ -242,9 +250,9 @@ class GenerationOptions:
     """How tokens are chosen, and when to stop."""
 
     until: Annotated[
-        Scope | None,
+        Until | None,
         choice(
-            "Stop at the end of the current line, block, function or file.", Scope, panel=COMMON
+            "Stop at the end of the current line, block, function or file.", Until, panel=COMMON
         ),
     ] = None
     max_tokens: Annotated[int, whole("Maximum number of new tokens.", 1, 100_000, panel=COMMON)] = (

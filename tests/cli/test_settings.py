@@ -14,7 +14,7 @@ from bigcode_cli.app import options as all_options
 from bigcode_cli.commands.infill import options as I  # noqa: N812  # short, for the table
 from bigcode_cli.framework.help_page import page_of
 from bigcode_cli.framework.option_types import is_setting
-from bigcode_cli.framework.options import OutputFormat
+from bigcode_cli.framework.options import OutputFormat, Until
 from bigcode_cli.framework.settings import Settings, SettingsError, config_path, environment_name
 from gpt_bigcode.hardware import Precision
 from gpt_bigcode.stopping.text_stop import Scope
@@ -30,7 +30,7 @@ VALUES: dict[str, tuple[Any, tuple[str, Any], tuple[str, Any], tuple[str, Any]]]
     "seed": (None, ("5", 5), ("6", 6), ("9223372036854775807", 2**63 - 1)),
     "repetition_penalty": (1.0, ("1.1", 1.1), ("1.2", 1.2), ("1.3", 1.3)),
     "stop": (None, ("a\n", ["a\n"]), ("b  c\n", ["b  c\n"]), ('["d", "e"]', ["d", "e"])),
-    "until": (None, ("line", Scope.LINE), ("block", Scope.BLOCK), ('"function"', Scope.FUNCTION)),
+    "until": (None, ("line", Until.LINE), ("block", Until.BLOCK), ('"function"', Until.FUNCTION)),
     "time_budget": (None, ("5", 5.0), ("0.5", 0.5), ("7.5", 7.5)),
     "samples": (1, ("2", 2), ("3", 3), ("4", 4)),
     "min_confidence": (None, ("0.5", 0.5), ("0", 0.0), ("1", 1.0)),
@@ -108,6 +108,10 @@ def _parse(*arguments: str, name: str = "complete") -> dict[str, Any]:
     child = command.commands[name]
     context = child.make_context(name, list(arguments), default_map=settings)
     return {name: None if value in ([], ()) else value for name, value in context.params.items()}
+
+
+def test_until_names_the_scopes_of_the_library() -> None:
+    assert [*Until] == [*Scope]
 
 
 def test_the_table_has_every_option() -> None:
