@@ -12,7 +12,7 @@ from typing import Any
 import zygote
 
 BIGCODE = str(Path(sys.executable).with_name("bigcode"))
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 600  # only a hang takes so long, on any machine
 _OUR_LINES = ("bigcode: ", "hint: ")
 # Variables that the interpreter or a library reads once, at its start.
 _DECIDED_AT_THE_START = ("PYTHON", "OMP_", "OPENBLAS", "MKL", "LD_", "LC_", "LANG", "TORCH")
