@@ -175,9 +175,9 @@ def parse_raw(output: bytes) -> list[StagedFile]:
 
 
 def changed_lines(before: str, blob: str) -> tuple[tuple[range, range], ...]:
-    """The line numbers of `blob`, from 1, that `before` does not have, and where they came.
+    """Return the ranges of lines of `blob`, from 1, that are not in `before`, and their places.
 
-    Each range goes with one of `before`: the lines that it replaces, or its two neighbours there.
+    Each range is paired with one of `before`: the lines that it replaces, or its two neighbours.
     """
     if before == blob:
         return ()
@@ -185,8 +185,8 @@ def changed_lines(before: str, blob: str) -> tuple[tuple[range, range], ...]:
 
 
 def _changed(patch: bytes) -> Iterator[tuple[range, range]]:
-    """Ranges of added lines in a patch without context, and of those in their place."""
-    left = 0  # lines of the hunk that are still to come: they may look like anything
+    """Read the ranges of added lines from a patch without context, and of those they replace."""
+    left = 0  # lines left in the hunk, which may look like a header
     for line in patch.split(b"\n"):
         if left:
             left -= line.startswith(b"+")

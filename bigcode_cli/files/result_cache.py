@@ -135,9 +135,9 @@ class StoredForm(Generic[Value]):
     """How results are converted to JSON documents and back.
 
     Attributes:
-        pack: a result -> a document; it must hold nothing that the text can be made from.
-        unpack: the reverse; any of ValueError, TypeError and LookupError: it is not one of ours.
-        is_whole: whether the result of an excerpt is that of the whole text, of so many bytes.
+        pack: a result -> a document, which must not reveal the text.
+        unpack: the reverse; raises ValueError, TypeError or LookupError for any other document.
+        is_whole: whether the result of an excerpt is that of the whole text, given its bytes.
     """
 
     pack: Callable[[Value], Any]
@@ -148,8 +148,8 @@ class StoredForm(Generic[Value]):
 class CachedResults(Generic[Value]):
     """Yields results in input order, loading the model only for cache misses.
 
-    A text is named by the hash of the bytes that were read for it, and by the lines that are judged
-    if not all are. One that cannot be read twice, such as a pipe, is always computed.
+    A text is named by the hash of its bytes, and by the lines that are judged if not all are. One
+    that cannot be read twice, such as a pipe, is always computed.
     """
 
     def __init__(
@@ -165,10 +165,10 @@ class CachedResults(Generic[Value]):
         Args:
             texts: the texts.
             cache: where to look first.
-            form: how results are kept there.
-            compute: takes texts as pieces, lazily, or as excerpts, and gives their results in
-                order; it is called for the first text that has none yet, and never if all have.
-            advance: told how many bytes were dealt with.
+            form: how results are stored there.
+            compute: takes texts as lazy pieces or excerpts, and yields their results in order;
+                called at the first cache miss.
+            advance: told how many bytes were processed.
         """
         self.found = 0
         self._texts = texts

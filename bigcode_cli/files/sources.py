@@ -98,14 +98,12 @@ class Source:
     Attributes:
         path: its name in results, as the system spells it.
         open: opens it for reading bytes; raises OSError or Failure.
-        size: its bytes, as far as they are known.
-        named: the user gave this very name, it was not found in a folder.
-        added: ranges of line numbers, from 1, that are to be judged; None: all. Of `past` those
-            in their place.
-        repeatable: it can be read more than once, unlike a pipe.
-        past: the same file before a change, for what is staged; None: it is new.
-        decoder: reads it in other encodings, too, and knows the offsets then; None: it must be
-            UTF-8.
+        size: its size in bytes; 0 if unknown.
+        named: whether the user named it; False: it was found in a folder.
+        added: ranges of lines, from 1, to judge; None: all. Of `past`, those in their place.
+        repeatable: whether it can be read twice, unlike a pipe.
+        past: for a staged file, the one in HEAD; None: it is new.
+        decoder: decodes other encodings and maps offsets; None: it must be UTF-8.
     """
 
     path: str

@@ -21,7 +21,7 @@ class Gates:
     Attributes:
         max_bits_per_byte: see `GateOptions`.
         min_tokens: files with fewer are not judged.
-        baseline: an earlier report; None: there is none.
+        baseline: an earlier report, if any.
         head: added lines are compared with what is around their place in HEAD.
         max_rise: the largest increase that passes, in bits per byte.
     """
@@ -77,7 +77,7 @@ class Gates:
 
         Args:
             path: its name in the report.
-            past: the value of what is around the added lines in HEAD, where it was asked for.
+            past: the value of what is around the added lines in HEAD, if it was computed.
         """
         if self.baseline is not None:
             return self.baseline.get(path)
