@@ -172,7 +172,7 @@ def _is_output_error(error: OSError) -> bool:
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Recognize allocators and the dynamic linker by their words: their classes are no MemoryError.
+    """Recognize errors of allocators and the dynamic linker by their text.
 
     PyTorch raises a plain RuntimeError, and a library that cannot be mapped is an ImportError.
     """

@@ -33,7 +33,7 @@ class LabelGates:
 
     @property
     def certain_from(self) -> float:
-        """From which score on a single label is named; below it the label is unknown."""
+        """The lowest score of a single label that is reported; below it the label is unknown."""
         return self.threshold if self.min_score is None else self.min_score
 
     @classmethod

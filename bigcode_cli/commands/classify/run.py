@@ -119,7 +119,7 @@ class ClassifyRun:
         scope = {"job": "classify", "windows": self.options.windows, **now}
         cache = ResultCache.open(scope, enabled=not self.table.no_cache)
 
-        def compute(documents: Iterable[Iterator[str]]) -> Iterator["Classification | Exception"]:
+        def compute(documents: Iterable[Iterable[str]]) -> Iterator["Classification | Exception"]:
             classifier = load()
             again = model_scope(self.found.directory, self.compute)
             cache.writable = again == now  # unless the model was replaced meanwhile

@@ -25,9 +25,9 @@ _REVOKE = "a real secret: remove it and revoke it at its provider; git's history
 
 
 def allowing_comment(path: str) -> str | None:
-    """The comment that allows a finding in a file; None: its language has none.
+    """Return the comment that allows a finding in a file; None if its language has none.
 
-    Of a file of unknown type it is what the comment must hold.
+    For a file of unknown type, it is what the comment must contain.
     """
     name = PurePath(path).name.lower()
     kind = name.rpartition(".")[2]
