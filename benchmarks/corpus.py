@@ -1,13 +1,14 @@
-"""`bigcode corpus score` with one and two workers beside `bigcode score` on the same files.
+"""`bigcode corpus` with one and two workers beside the one-process command on the same texts.
 
-Whole processes, so that Ray's start and the loading of models count; --megabytes decides how much
-that matters. Files are those of installed packages.
+Whole processes in turns. The start (Ray, processes, model) is measured by a data set of one row and
+taken off; processor time is that of all processes, which other load changes less than the clock.
+The texts are files of installed packages.
 
-    python benchmarks/corpus.py [--megabytes 4] [--runs 2]
+    python benchmarks/corpus.py [--megabytes 1] [--runs 2] [--job score|classify|tag]
 """
 
 import argparse
-import json
+import os
 import random
 import shutil
 import statistics
@@ -16,20 +17,38 @@ import sys
 import sysconfig
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contest import machine
+from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 BIGCODE = str(Path(sys.executable).with_name("bigcode"))
+MODELS = {"score": "pocket_coder", "classify": "pocket_languages", "tag": "pocket_secrets"}
 _MEGABYTE = 10**6
 _LARGEST_FILE = 50_000
+_SAMPLE_SECONDS = 0.25
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def write_files(folder: Path, megabytes: float) -> list[str]:
-    """Copy files of installed packages until there are enough bytes; return their texts."""
+@dataclass(frozen=True)
+class Cost:
+    """What a process took, with all that it started.
+
+    Attributes:
+        clock: seconds by the clock.
+        processor: seconds of processor time.
+    """
+
+    clock: float
+    processor: float
+
+
+def write_texts(top: Path, megabytes: float) -> list[str]:
+    """Files and a data set of the same texts, and both of one text alone; return the texts."""
     paths = sorted(Path(sysconfig.get_path("purelib")).rglob("*.py"))
     random.Random(5).shuffle(paths)  # noqa: S311  # the same choice each time
     texts: list[str] = []
@@ -39,51 +58,104 @@ def write_files(folder: Path, megabytes: float) -> list[str]:
         if size >= megabytes * _MEGABYTE:
             break
         if 0 < len(data) <= _LARGEST_FILE and b"\0" not in data:
-            (folder / f"{len(texts)}.py").write_bytes(data)
             texts.append(data.decode("utf-8", "replace"))
             size += len(data)
+    for name, chosen in (("all", texts), ("one", ["x = 1\n"])):
+        (top / f"{name}-files").mkdir()
+        (top / f"{name}-data").mkdir()
+        for number, text in enumerate(chosen):
+            (top / f"{name}-files" / f"{number}.py").write_text(text, "utf-8", newline="")
+        pq.write_table(pa.table({"content": chosen}), top / f"{name}-data" / "all.parquet")
     return texts
 
 
-def seconds(command: list[str]) -> float:
-    """How long a process takes."""
+def cost(command: list[str]) -> Cost:
+    """Run a command to its end."""
     started = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - started
+    used: dict[int, float] = {}
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        while process.poll() is None:
+            used.update(processor_times(process.pid))
+            time.sleep(_SAMPLE_SECONDS)
+        said = b"" if process.stderr is None else process.stderr.read()
+    if process.returncode not in (0, 1):
+        raise SystemExit(f"{command}: {said.decode()}")
+    return Cost(time.perf_counter() - started, sum(used.values()))
+
+
+def processor_times(top: int) -> dict[int, float]:
+    """Processor seconds of a process and of those below it, by process."""
+    parents: dict[int, int] = {}
+    seconds: dict[int, float] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text("utf-8", "replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        number = int(path.parent.name)
+        parents[number] = int(fields[1])
+        seconds[number] = (int(fields[11]) + int(fields[12])) / _TICKS
+    below = {top}
+    for _ in range(8):
+        below |= {number for number, parent in parents.items() if parent in below}
+    return {number: seconds[number] for number in below if number in seconds}
 
 
 def main() -> None:
     """Measure in turns and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=float, default=4)
+    parser.add_argument("--megabytes", type=float, default=1)
     parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--job", choices=sorted(MODELS), default="score")
     options = parser.parse_args()
+    model = Path(__file__).parents[1] / "model" / MODELS[options.job]
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
-        (top / "files").mkdir()
-        (top / "data").mkdir()
-        table = pa.table({"content": write_files(top / "files", options.megabytes)})
-        pq.write_table(table, top / "data" / "all.parquet")
-        plain = [BIGCODE, "score", "--no-cache", "--format", "json", str(top / "files")]
-        corpus = [BIGCODE, "corpus", "score", str(top / "data"), "-o", str(top / "out")]
-        commands = {
-            "bigcode score": plain,
-            "corpus, 1 worker": [*corpus, "--workers", "1"],
-            "corpus, 2 workers": [*corpus, "--workers", "2"],
-        }
-        done = subprocess.run(plain, check=True, capture_output=True)
-        tokens = sum(file["tokens"] for file in json.loads(done.stdout)["files"])
-        times: dict[str, list[float]] = {label: [] for label in commands}
+        texts = write_texts(top, options.megabytes)
+        tokenizer = CodeTokenizer.from_file(model / "tokenizer.json")
+        tokens = sum(len(tokenizer.encode(text)) for text in texts)
+        found: dict[str, dict[str, list[Cost]]] = {}
         for _ in range(options.runs):
-            for label, command in commands.items():
-                shutil.rmtree(top / "out", ignore_errors=True)
-                times[label].append(seconds(command))
-    first = statistics.median(times["bigcode score"])
-    print(f"{machine()}; {tokens:,} tokens\n\n| | seconds | tokens/s | over one process |")
-    print("|---|---|---|---|")
-    for label, values in times.items():
-        middle = statistics.median(values)
-        print(f"| {label} | {middle:.1f} | {tokens / middle:,.0f} | {first / middle:.2f} |")
+            for label, words in commands(options.job, top).items():
+                for size in ("one", "all"):
+                    shutil.rmtree(top / "out", ignore_errors=True)
+                    done = cost([word.format(size=size) for word in words])
+                    found.setdefault(label, {}).setdefault(size, []).append(done)
+    report(found, tokens, options.job)
+
+
+def commands(job: str, top: Path) -> dict[str, list[str]]:
+    """The command lines, with `{size}` for the name of the data."""
+    plain = [BIGCODE, job, "--format", "json", str(top / "{size}-files")]
+    plain += [] if job == "tag" else ["--no-cache"]
+    data, out = str(top / "{size}-data"), str(top / "out")
+    return {
+        f"bigcode {job}": plain,
+        **{
+            f"corpus {job}, {count} worker{'s' * (count > 1)}": [
+                *(BIGCODE, "corpus", job, data, "-o", out, "--workers", str(count))
+            ]
+            for count in (1, 2)
+        },
+    }
+
+
+def report(found: dict[str, dict[str, list[Cost]]], tokens: int, job: str) -> None:
+    """Print the table."""
+    print(f"{machine()}; load {os.getloadavg()[0]:.0f}; {job}, {tokens:,} tokens\n")
+    print("| | start, s | tokens/s after it | over one process | processor s, start taken off |")
+    print("|---|---|---|---|---|")
+    first = 0.0
+    for label, costs in found.items():
+        start = statistics.median(one.clock for one in costs["one"])
+        work = statistics.median(one.clock for one in costs["all"]) - start
+        processor = statistics.median(one.processor for one in costs["all"])
+        processor -= statistics.median(one.processor for one in costs["one"])
+        first = first or work
+        rate = f"{tokens / work:,.0f} | {first / work:.2f}"
+        print(f"| {label} | {start:.1f} | {rate} | {processor:.1f} |")
 
 
 if __name__ == "__main__":

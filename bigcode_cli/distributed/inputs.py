@@ -3,7 +3,8 @@
 import fnmatch
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,12 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from bigcode_cli.distributed import json_lines
-from bigcode_cli.distributed.plan import BATCH_ROWS, BLOCK_ROWS, Block, InputFile
+from bigcode_cli.distributed.blocks import SOURCES, first_line
+from bigcode_cli.distributed.plan import Block, BlockSize, InputFile
 from bigcode_cli.files.walk import find_sources
 from bigcode_cli.framework.errors import Failure, UsageFailure
 
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-_MAX_SOURCE_BYTES = 256 << 20
-SOURCES = "sources"
 
 
 def open_filesystem(data: str) -> tuple[pafs.FileSystem, str]:
@@ -32,8 +32,20 @@ def open_filesystem(data: str) -> tuple[pafs.FileSystem, str]:
     try:
         filesystem, path = pafs.FileSystem.from_uri(data)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise Failure("input", f"{data}: {_first_line(error)}") from None
+        raise Failure("input", f"{data}: {first_line(error)}") from None
     return filesystem, path
+
+
+def resolved(data: str) -> str:
+    """A path that means the same in every folder and on every node."""
+    return data if "://" in data else os.path.abspath(data)  # noqa: PTH100
+
+
+def is_within(inner: str, outer: str) -> bool:
+    """Whether one place is in a folder, or is the same; both are resolved."""
+    if "://" not in inner and "://" not in outer:
+        inner, outer = os.path.realpath(inner), os.path.realpath(outer)
+    return (inner.rstrip("/") + "/").startswith(outer.rstrip("/") + "/")
 
 
 def find_files(data: str) -> tuple[pafs.FileSystem, list[InputFile]]:
@@ -46,7 +58,7 @@ def find_files(data: str) -> tuple[pafs.FileSystem, list[InputFile]]:
     try:
         top, infos = _listed(filesystem, path)
     except OSError as error:
-        raise Failure("input", f"{data}: {_first_line(error)}") from None
+        raise Failure("input", f"{data}: {first_line(error)}") from None
     found = []
     for info in sorted(infos, key=lambda info: str(info.path)):
         kind, compression = _kind_of(info.path)
@@ -104,12 +116,14 @@ def _source_files(folder: str) -> list[InputFile]:
     names = [source.path for source in find_sources([Path(folder)]) if source.path]
     if not names:
         return []
-    size = sum(os.path.getsize(name) for name in names)  # noqa: PTH202  # many of them
+    size = sum(map(_size_of, names))
     file = InputFile(name="files", path=folder, kind=SOURCES, size=size, members=tuple(names))
     return [file]
 
 
-def split(filesystem: pafs.FileSystem, file: InputFile) -> tuple[list[Block], pa.Schema, InputFile]:
+def split(
+    filesystem: pafs.FileSystem, file: InputFile, size: BlockSize
+) -> tuple[list[Block], pa.Schema, InputFile]:
     """Cut a file into blocks, always alike.
 
     Returns:
@@ -121,93 +135,75 @@ def split(filesystem: pafs.FileSystem, file: InputFile) -> tuple[list[Block], pa
     try:
         if file.kind == SOURCES:
             schema = pa.schema([("path", pa.string()), ("content", pa.binary())])
-            return list(_cut(len(file.members), 0, 0)), schema, file
+            return _source_blocks(file, size), schema, file
         if file.kind == "parquet":
             with filesystem.open_input_file(file.path) as stream:
                 parquet = pq.ParquetFile(stream)
-                return _parquet_blocks(parquet.metadata), parquet.schema_arrow, file
-        blocks, schema = json_lines.scan(filesystem, file)
+                return _parquet_blocks(parquet.metadata, size), parquet.schema_arrow, file
+        blocks, schema = json_lines.scan(filesystem, file, size)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise Failure("input", f"{file.name}: {_first_line(error)}") from None
+        raise Failure("input", f"{file.name}: {first_line(error)}") from None
     serialized = schema.serialize().to_pybytes()
     learned = InputFile(**{**vars(file), "schema": serialized})
     return blocks, schema, learned
 
 
-def _parquet_blocks(metadata: pq.FileMetaData) -> list[Block]:
+def _parquet_blocks(metadata: pq.FileMetaData, size: BlockSize) -> list[Block]:
     blocks: list[Block] = []
-    for group in range(metadata.num_row_groups):
-        rows = metadata.row_group(group).num_rows
-        blocks += _cut(rows, group, len(blocks))
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        step = size.rows_of(group.num_rows, group.total_byte_size)
+        for start in range(0, group.num_rows, step):
+            rows = min(step, group.num_rows - start)
+            blocks.append(Block(number=len(blocks), rows=rows, group=number, start=start))
     return blocks
 
 
-def _cut(rows: int, group: int, first: int) -> Iterator[Block]:
-    for number, start in enumerate(range(0, rows, BLOCK_ROWS)):
-        size = min(BLOCK_ROWS, rows - start)
-        yield Block(number=first + number, rows=size, group=group, start=start)
+def _source_blocks(file: InputFile, size: BlockSize) -> list[Block]:
+    ends, start, held = [0], 0, 0
+    for place, name in enumerate(file.members):
+        if place > start and (place - start == size.rows or held >= size.bytes):
+            ends.append(place)
+            start, held = place, 0
+        held += _size_of(name)
+    ends.append(len(file.members))
+    return [
+        Block(number=number, rows=end - begin, start=begin)
+        for number, (begin, end) in enumerate(pairwise(ends))
+    ]
 
 
-def read_block(filesystem: pafs.FileSystem, file: InputFile, block: Block) -> Iterator[pa.Table]:
-    """The rows of a block, some at a time, in order."""
-    if file.kind == SOURCES:
-        yield from _read_sources(file.members[block.start : block.start + block.rows])
-    elif file.kind == "parquet":
-        yield from _read_parquet(filesystem, file, block)
-    else:
-        yield from json_lines.read(filesystem, file, block)
-
-
-def _read_parquet(filesystem: pafs.FileSystem, file: InputFile, block: Block) -> Iterator[pa.Table]:
-    with filesystem.open_input_file(file.path) as stream:
-        parquet = pq.ParquetFile(stream)
-        seen, stop = 0, block.start + block.rows
-        for batch in parquet.iter_batches(batch_size=BATCH_ROWS, row_groups=[block.group]):
-            first, last = max(block.start - seen, 0), min(stop - seen, batch.num_rows)
-            seen += batch.num_rows
-            if first < last:
-                yield pa.Table.from_batches([batch.slice(first, last - first)])
-            if seen >= stop:
-                return
-
-
-def _read_sources(paths: Sequence[str]) -> Iterator[pa.Table]:
-    for start in range(0, len(paths), BATCH_ROWS):
-        names = paths[start : start + BATCH_ROWS]
-        content = [_content(name) for name in names]
-        shown = [os.fsencode(name).decode("utf-8", "replace") for name in names]
-        columns = {"path": pa.array(shown), "content": pa.array(content, pa.binary())}
-        yield pa.table(columns)
-
-
-def _content(path: str) -> bytes | None:
+def _size_of(name: str) -> int:
     try:
-        if os.path.getsize(path) > _MAX_SOURCE_BYTES:  # noqa: PTH202
-            return None
-        return Path(path).read_bytes()
+        return os.path.getsize(name)  # noqa: PTH202  # any bytes
     except OSError:
-        return None
+        return 0
 
 
-def require_columns(schema: pa.Schema, needed: Sequence[str], added: Sequence[str]) -> None:
+def require_columns(
+    name: str, schema: pa.Schema, needed: Sequence[str], added: Sequence[str]
+) -> None:
     """Check that a file has what a job reads, and not what it adds.
 
     Raises:
         UsageFailure: it has not.
     """
     names = ", ".join(schema.names[:20])
-    for name in needed:
-        if name not in schema.names:
+    for column in needed:
+        if column not in schema.names:
             raise UsageFailure(
-                f"no column {name!r} in the data; there are {names}",
+                f"{name}: no column {column!r} in the data; there are {names}",
                 hint="--text-column names the column that holds the text",
             )
-        if not _is_text(schema.field(name).type):
-            raise UsageFailure(f"column {name!r} holds {schema.field(name).type}, not text")
-    taken = [name for name in added if name in schema.names]
+        if schema.names.count(column) > 1:
+            raise UsageFailure(f"{name}: more than one column is called {column!r}")
+        if not _is_text(schema.field(column).type):
+            kind = schema.field(column).type
+            raise UsageFailure(f"{name}: column {column!r} holds {kind}, not text")
+    taken = [column for column in added if column in schema.names]
     if taken:
         raise UsageFailure(
-            f"the data already have a column {taken[0]!r}, which the result would replace",
+            f"{name}: there is a column {taken[0]!r} already, which the result would replace",
             hint="rename or drop it first",
         )
 
@@ -217,7 +213,3 @@ def _is_text(kind: Any) -> bool:
         kind = kind.value_type
     kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)
     return any(check(kind) for check in (*kinds, pa.types.is_large_binary, pa.types.is_string_view))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -1,14 +1,21 @@
 """The per-document work of a worker: the library's own calls, and columns for their results."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from bigcode_cli.commands.classify.gates import CERTAIN_FROM, is_certain
+from bigcode_cli.commands.classify.reports import UNKNOWN
 from bigcode_cli.commands.tag.redact import placeholder
 from bigcode_cli.distributed.plan import BlockStats, JobKind, Plan
+from bigcode_cli.files.encodings import AnyDecoder
+from bigcode_cli.files.sources import decode_any
 from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
 from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.errors import GPTBigCodeError
@@ -33,6 +40,7 @@ _SPAN = pa.struct(
         ("score", pa.float64()),
     ]
 )
+_SPAN_NAMES = tuple(field.name for field in _SPAN)
 FIELDS: dict[JobKind, tuple[pa.Field, ...]] = {
     JobKind.SCORE: (
         pa.field("nll", pa.float64()),
@@ -53,11 +61,26 @@ FIELDS[JobKind.INFILL] = FIELDS[JobKind.COMPLETE]
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What is computed of a row.
+
+    Attributes:
+        text: the text, or the prefix; bytes for a search of what is not UTF-8.
+        suffix: the text after the gap.
+    """
+
+    text: Any
+    suffix: Any = None
+
+
 class Documents(Protocol):
     """A loaded job."""
 
-    def __call__(self, texts: Sequence[str], stats: BlockStats) -> Iterable[Row | Exception]:
-        """One row of values for each text, in order, or what went wrong with it."""
+    def __call__(
+        self, documents: Iterable[Document], stats: BlockStats
+    ) -> Iterable[Row | Exception]:
+        """One row of values for each document, in order, or what went wrong with it."""
         ...
 
 
@@ -118,9 +141,10 @@ def _score_options(plan: Plan) -> ScoreOptions:
 
 
 def _score(
-    model: TextScorer, options: ScoreOptions, texts: Sequence[str], stats: BlockStats
+    model: TextScorer, options: ScoreOptions, documents: Iterable[Document], stats: BlockStats
 ) -> Iterator[Row | Exception]:
-    for outcome in model.score_many(map(pieces, texts), options):
+    texts = (pieces(document.text) for document in documents)
+    for outcome in model.score_many(texts, options):
         if isinstance(outcome, Exception):
             yield outcome
             continue
@@ -140,13 +164,13 @@ def _score(
 
 
 def _classify(
-    model: TextClassifier, texts: Sequence[str], stats: BlockStats
+    model: TextClassifier, documents: Iterable[Document], stats: BlockStats
 ) -> Iterator[Row | Exception]:
-    for outcome in model.classify_many(map(pieces, texts)):
+    for outcome in model.classify_many(pieces(document.text) for document in documents):
         if isinstance(outcome, Exception):
             yield outcome
             continue
-        label = outcome.label
+        label = outcome.label if is_certain(outcome, CERTAIN_FROM) else UNKNOWN
         stats.tokens += outcome.tokens
         stats.bytes += outcome.bytes
         stats.labels[label or "none"] = stats.labels.get(label or "none", 0) + 1
@@ -155,58 +179,68 @@ def _classify(
 
 def _tag_fields(options: dict[str, Any]) -> dict[str, Any]:
     labels = options.get("labels")
-    fields: dict[str, Any] = {"min_score": options["min_score"]} if "min_score" in options else {}
-    return fields | ({"labels": frozenset(labels)} if labels else {})
+    return {"labels": frozenset(labels)} if labels else {}
 
 
 def _tag(
     model: TextTagger,
     options: TagOptions,
-    texts: Sequence[str],
+    documents: Iterable[Document],
     stats: BlockStats,
     *,
     redact: bool,
 ) -> Iterator[Row | Exception]:
-    for text, outcome in zip(texts, model.tag_many(map(pieces, texts), options), strict=True):
+    waiting: deque[tuple[str | bytes, AnyDecoder]] = deque()
+
+    def texts() -> Iterator[Iterator[str]]:
+        for document in documents:
+            decoder = AnyDecoder()
+            waiting.append((document.text, decoder))
+            if isinstance(document.text, bytes):
+                yield decode_any(BytesIO(document.text), decoder, lambda _: None)
+            else:
+                yield pieces(document.text)
+
+    for outcome in model.tag_many(texts(), options):
+        text, decoder = waiting.popleft()
         if isinstance(outcome, Exception):
             yield outcome
             continue
         stats.tokens += outcome.tokens
-        stats.bytes += len(text.encode())
+        data = text if isinstance(text, bytes) else text.encode()
+        stats.bytes += len(data)
+        spans = []
         for span in outcome.spans:
             stats.spans[span.label] = stats.spans.get(span.label, 0) + 1
-        spans = [
-            {name: getattr(span, name) for name in (field.name for field in _SPAN)}
-            for span in outcome.spans
-        ]
-        row: Row = {"spans": spans}
-        if redact:
-            row["text"] = _redacted(text, spans)
-        yield row
+            values = {name: getattr(span, name) for name in _SPAN_NAMES}
+            values |= {name: decoder.file_offset(values[name]) for name in ("start", "end")}
+            spans.append(values)
+        redacted = {"redacted": _redacted(data, spans, decoder)} if redact else {}
+        yield {"spans": spans, **redacted}
 
 
-def _redacted(text: str, spans: Sequence[dict[str, Any]]) -> str:
-    data, parts, place = text.encode(), [], 0
+def _redacted(data: bytes, spans: Sequence[Row], decoder: AnyDecoder) -> bytes:
+    parts, place = [], 0
     for span in spans:
-        parts += [data[place : span["start"]], placeholder(span["label"]).encode()]
+        parts += [data[place : span["start"]], decoder.encode(placeholder(span["label"]))]
         place = span["end"]
-    return b"".join([*parts, data[place:]]).decode()
+    return b"".join([*parts, data[place:]])
 
 
 def _generate(
-    model: TextModel, plan: Plan, texts: Sequence[Any], stats: BlockStats
+    model: TextModel, plan: Plan, documents: Iterable[Document], stats: BlockStats
 ) -> Iterator[Row | Exception]:
     values = {**plan.options, "stop": tuple(plan.options.get("stop", ()))}
-    call: Callable[[Any], Any]
+    call: Callable[[Document], Any]
     if plan.job is JobKind.INFILL:
         infill = InfillOptions(**values)
-        call = lambda pair: model.infill(pair[0], pair[1], infill)  # noqa: E731  # one line each, side by side
+        call = lambda one: model.infill(one.text, one.suffix, infill)  # noqa: E731  # one line each, side by side
     else:
         complete = CompletionOptions(**values)
-        call = lambda text: model.complete(text, complete)  # noqa: E731
-    for text in texts:
+        call = lambda one: model.complete(one.text, complete)  # noqa: E731
+    for document in documents:
         try:
-            completion = call(text)
+            completion = call(document)
         except GPTBigCodeError as error:
             yield error
             continue

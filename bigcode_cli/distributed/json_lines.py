@@ -7,55 +7,85 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from bigcode_cli.distributed.plan import BATCH_ROWS, BLOCK_ROWS, Block, InputFile
+from bigcode_cli.distributed.plan import Block, BlockSize, InputFile
 
 _SKIPPED_AT_ONCE = 1 << 20
 _INFERRED_AT_ONCE = 4096
+_DIGITS = 20  # every whole number of 64 bits has fewer, its sign included
 
 
-def scan(filesystem: pafs.FileSystem, file: InputFile) -> tuple[list[Block], pa.Schema]:
+def scan(
+    filesystem: pafs.FileSystem, file: InputFile, size: BlockSize
+) -> tuple[list[Block], pa.Schema]:
     """Read a file once: where its blocks begin, and the columns of all of its lines.
 
+    A line that is not a JSON object is a row without values.
+
     Raises:
-        ValueError: a line is not a JSON object.
+        ValueError: no line is one, or a column has values of different types.
     """
     blocks: list[Block] = []
     schema = pa.schema([])
     place = start = rows = 0
     waiting: list[dict[str, Any]] = []
+    reason = ""
     with _opened(filesystem, file) as stream:
         for number, line in enumerate(stream, 1):
-            if rows == BLOCK_ROWS:
+            if rows == size.rows or (rows and place - start >= size.bytes):
                 blocks.append(Block(number=len(blocks), rows=rows, start=start))
                 start, rows = place, 0
             place += len(line)
             if line.strip():
                 rows += 1
-                waiting.append(_parsed(line, number))
+                values = parse(line)
+                if isinstance(values, str):
+                    reason = reason or f"line {number} {values}"
+                else:
+                    waiting.append(values)
             if len(waiting) == _INFERRED_AT_ONCE:
                 schema, waiting = _wider(schema, waiting), []
     if rows:
         blocks.append(Block(number=len(blocks), rows=rows, start=start))
-    return blocks, _wider(schema, waiting)
+    schema = _wider(schema, waiting)
+    if reason and not schema.names:
+        raise ValueError(reason)
+    return blocks, schema
 
 
-def read(filesystem: pafs.FileSystem, file: InputFile, block: Block) -> Iterator[pa.Table]:
-    """The rows of a block, some at a time."""
-    schema = pa.ipc.read_schema(pa.py_buffer(file.schema))
-    rows: list[dict[str, Any]] = []
+def read(filesystem: pafs.FileSystem, file: InputFile, block: Block) -> Iterator[bytes]:
+    """The lines of a block that are not empty."""
     left = block.rows
     with _opened(filesystem, file) as stream:
         _skip(stream, block.start)
         for line in stream:
-            if not line.strip():
-                continue
-            rows.append(_parsed(line, 0))
-            left -= 1
-            if len(rows) == BATCH_ROWS or not left:
-                yield pa.Table.from_pylist(rows, schema=schema)
-                rows = []
             if not left:
                 return
+            if line.strip():
+                left -= 1
+                yield line
+    if left:
+        raise EOFError("the file has become shorter")
+
+
+def parse(line: bytes) -> dict[str, Any] | str:
+    """The values of a line, or why there are none."""
+    try:
+        value = json.loads(line.decode(), parse_int=_whole)
+        if b"\\u" in line:
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeDecodeError as error:
+        return f"byte 0x{line[error.start]:02x} at offset {error.start} of the line is not UTF-8"
+    except UnicodeEncodeError:
+        return "holds half of a surrogate pair"
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else "is not a JSON object"
+
+
+def _whole(text: str) -> int | float:
+    """A whole number; a column of 64 bits holds larger ones as floats."""
+    value = int(text) if len(text) <= _DIGITS else 1 << 64
+    return value if -(1 << 63) <= value < 1 << 63 else float(text)
 
 
 def write(table: pa.Table) -> bytes:
@@ -89,7 +119,6 @@ class _Lines:
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
-        self._kept = b""
 
     def __enter__(self) -> Self:
         return self
@@ -98,13 +127,10 @@ class _Lines:
         self._raw.close()
 
     def read(self, size: int) -> bytes:
-        if self._kept:
-            data, self._kept = self._kept[:size], self._kept[size:]
-            return data
         return bytes(self._raw.read(size))
 
     def __iter__(self) -> Iterator[bytes]:
-        parts = [self._kept]
+        parts: list[bytes] = []
         while data := bytes(self._raw.read(_SKIPPED_AT_ONCE)):
             *lines, rest = data.split(b"\n")
             for line in lines:
@@ -122,16 +148,6 @@ def _skip(stream: _Lines, size: int) -> None:
         if not data:
             raise EOFError("the file has become shorter")
         size -= len(data)
-
-
-def _parsed(line: bytes, number: int) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise ValueError(f"line {number} is not a JSON object")  # noqa: TRY004  # of the data
-    return value
 
 
 def _wider(schema: pa.Schema, rows: list[dict[str, Any]]) -> pa.Schema:

@@ -1,9 +1,11 @@
 """The output folder: parts of blocks, one file for each input, the manifest, `_SUCCESS`."""
 
+import contextlib
 import json
 import os
 import posixpath
-from collections.abc import Iterable, Iterator
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,48 +13,63 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from bigcode_cli.distributed import json_lines
-from bigcode_cli.distributed.plan import Block, BlockStats, DataFormat, InputFile, Plan
+from bigcode_cli.distributed.blocks import first_line
+from bigcode_cli.distributed.plan import Block, BlockSize, BlockStats, DataFormat, InputFile, Plan
 from bigcode_cli.framework.errors import Failure
 
 _MANIFEST = "_manifest.json"
 _SUCCESS = "_SUCCESS"
 _PARTS = "_parts"
 _COPIED_AT_ONCE = 1 << 20
-_MAX_MANIFEST_BYTES = 64 << 20
+_MAX_MANIFEST_BYTES = 256 << 20
+_PART_GROUP_BYTES = 4 << 20
+_GROUP_ROWS, _GROUP_BYTES = 1 << 16, 32 << 20
 
 
 class Output:
     """What a run writes; everything appears under its final name only when it is complete.
 
-    Parts lie in `_parts/` until all blocks of a file are there and are joined in their order, so a
-    run that goes on writes the same bytes as one that was never interrupted.
+    Parts are kept in `_parts/` until all blocks of a file are there and are joined in their order,
+    so a run that is continued writes the same bytes as one that was never interrupted.
     """
 
     def __init__(self, filesystem: pafs.FileSystem, root: str, output_format: DataFormat) -> None:
         self._fs, self._root, self._format = filesystem, root, output_format
 
-    def prepare(self, plan: Plan, files: Iterable[InputFile]) -> bool:
-        """Create the folder, or check that it is of this plan and these files.
+    def prepare(self, plan: Plan, files: Sequence[InputFile]) -> BlockSize:
+        """Check that the folder is free, or of this plan and these files; nothing is written.
+
+        Files that nothing was computed of may have come, gone or changed since an earlier run.
 
         Returns:
-            Whether an earlier run has begun here.
+            How files are cut into blocks.
 
         Raises:
             Failure: it is of another run, or holds other files.
         """
-        wanted = _manifest(plan, files)
-        path = self._path(_MANIFEST)
-        found = self._fs.get_file_info(path)
+        names = [self.name_of(file) for file in files]
+        if len({*names}) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise Failure("input", f"two files of the data would be written to {twice}")
+        found = self._fs.get_file_info(self._path(_MANIFEST))
         if found.type == pafs.FileType.File:
-            self._compare(self._read_json(path), wanted)
-            return True
+            return self._compare(self._read_json(self._path(_MANIFEST)), plan, files)
         listed = self._fs.get_file_info(pafs.FileSelector(self._root, allow_not_found=True))
         if listed:
             hint = "--output names a folder that does not exist, is empty, or is of the same run"
             raise Failure("output-folder", f"{self._root} holds other files", hint=hint)
-        self._fs.create_dir(self._root, recursive=True)
-        self._write(path, json.dumps(wanted, indent=1, sort_keys=True).encode())
-        return False
+        return BlockSize.of(sum(file.size for file in files))
+
+    def begin(self, plan: Plan, files: Sequence[InputFile], size: BlockSize) -> None:
+        """Create the folder and its manifest.
+
+        Raises:
+            Failure: it cannot be written.
+        """
+        manifest = {"plan": _plain(plan), "blocks": vars(size), "files": _listing(files)}
+        with self._writing():
+            self._fs.create_dir(self._root, recursive=True)
+            self._write(_MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
 
     def is_done(self, file: InputFile) -> bool:
         """Whether the file's output is there."""
@@ -64,74 +81,101 @@ class Output:
         name = file.name.replace(os.sep, "/")
         return name if name.endswith(f".{self._format}") else f"{name}.{self._format}"
 
-    def part_stats(self, file: InputFile, block: Block) -> BlockStats | None:
-        """What an earlier run counted in a block; None if it is not there."""
-        path = self._part(file, block, "json")
-        if self._fs.get_file_info(path).type != pafs.FileType.File:
-            return None
-        try:
-            with self._fs.open_input_stream(path) as stream:
-                return BlockStats.from_json(stream.read().decode())
-        except (ValueError, TypeError, OSError):
-            return None
+    def parts(self, file: InputFile) -> dict[int, BlockStats]:
+        """What earlier runs counted in the blocks of a file that are complete."""
+        folder = pafs.FileSelector(self._parts(file), allow_not_found=True)
+        found: dict[int, BlockStats] = {}
+        for info in self._fs.get_file_info(folder):
+            number, _, ending = posixpath.basename(info.path).partition(".")
+            if ending == "json":
+                with contextlib.suppress(ValueError, TypeError, OSError):
+                    found[int(number)] = self._read_stats(info.path)
+        return found
 
     def write_part(
         self, file: InputFile, block: Block, schema: pa.Schema, tables: Iterator[pa.Table]
     ) -> None:
-        """Write the rows of a block as they are computed; the counts follow by `finish_part`."""
-        path = self._part(file, block, self._format.value)
-        self._fs.create_dir(posixpath.dirname(path), recursive=True)
-        with self._fs.open_output_stream(f"{path}.tmp-{os.getpid()}") as stream:
+        """Write the rows of a block as they are computed; the counts follow by `finish_part`.
+
+        Raises:
+            Failure: `output`: it cannot be written. What `tables` raise is passed on.
+        """
+        name = self._part(file, block, self._format.value)
+        with self._new_file(name) as stream:
             if self._format is DataFormat.JSONL:
                 for table in tables:
-                    stream.write(json_lines.write(table))
+                    with self._writing():
+                        stream.write(json_lines.write(table))
             else:
-                with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
-                    for table in tables:
-                        writer.write_table(table)
-        self._fs.move(f"{path}.tmp-{os.getpid()}", path)
+                self._write_parquet(_gathered(tables, _PART_GROUP_BYTES), schema, stream)
 
     def finish_part(self, file: InputFile, block: Block, stats: BlockStats) -> None:
-        """Say that a block is complete."""
+        """Say that a block is complete.
+
+        Raises:
+            Failure: `output`: it cannot be written.
+        """
         self._write(self._part(file, block, "json"), stats.to_json().encode())
 
-    def join(self, file: InputFile, blocks: Iterable[Block], schema: pa.Schema) -> None:
-        """Make the file's output of its parts, and drop them."""
-        target = self._path(self.name_of(file))
-        parts = [self._part(file, block, self._format.value) for block in blocks]
-        self._fs.create_dir(posixpath.dirname(target), recursive=True)
-        temporary = f"{target}.tmp"
-        with self._fs.open_output_stream(temporary) as stream:
-            if self._format is DataFormat.JSONL:
-                self._copy(parts, stream)
-            else:
-                self._join_parquet(parts, schema, stream)
-        self._keep_stats(file, blocks)
-        self._fs.move(temporary, target)
-        folder = posixpath.join(self._path(_PARTS), file.key)
-        if self._fs.get_file_info(folder).type == pafs.FileType.Directory:
-            self._fs.delete_dir(folder)
+    def join(self, file: InputFile, blocks: Sequence[Block], schema: pa.Schema) -> None:
+        """Make the file's output of its parts, and drop them.
+
+        Raises:
+            Failure: `output`: it cannot be written.
+        """
+        parts = [self._path(self._part(file, block, self._format.value)) for block in blocks]
+        with self._writing():
+            total = BlockStats()
+            for block in blocks:
+                total.merge(self._read_stats(self._path(self._part(file, block, "json"))))
+            self._write(posixpath.join("_stats", f"{file.key}.json"), total.to_json().encode())
+            with self._new_file(self.name_of(file)) as stream:
+                if self._format is DataFormat.JSONL:
+                    self._copy(parts, stream)
+                else:
+                    tables = _gathered(self._tables(parts), _GROUP_BYTES)
+                    self._write_parquet(tables, schema, stream)
+            if self._fs.get_file_info(self._parts(file)).type == pafs.FileType.Directory:
+                self._fs.delete_dir(self._parts(file))
 
     def file_stats(self, file: InputFile) -> BlockStats:
         """What was counted in a file that is done."""
-        path = self._path(posixpath.join("_stats", f"{file.key}.json"))
-        with self._fs.open_input_stream(path) as stream:
-            return BlockStats.from_json(stream.read().decode())
+        return self._read_stats(self._path(posixpath.join("_stats", f"{file.key}.json")))
+
+    def reopen(self) -> None:
+        """Take `_SUCCESS` away: there is more to do."""
+        with self._writing():
+            if self._fs.get_file_info(self._path(_SUCCESS)).type == pafs.FileType.File:
+                self._fs.delete_file(self._path(_SUCCESS))
 
     def succeed(self) -> None:
         """Say that everything is there."""
         parts = self._path(_PARTS)
-        if self._fs.get_file_info(parts).type == pafs.FileType.Directory:
-            self._fs.delete_dir(parts)
-        self._write(self._path(_SUCCESS), b"")
+        with self._writing():
+            if self._fs.get_file_info(parts).type == pafs.FileType.Directory:
+                self._fs.delete_dir(parts)
+            self._write(_SUCCESS, b"")
 
-    def _keep_stats(self, file: InputFile, blocks: Iterable[Block]) -> None:
-        total = BlockStats()
-        for block in blocks:
-            total.merge(self.part_stats(file, block) or BlockStats())
-        path = self._path(posixpath.join("_stats", f"{file.key}.json"))
-        self._fs.create_dir(posixpath.dirname(path), recursive=True)
-        self._write(path, total.to_json().encode())
+    def _tables(self, parts: Iterable[str]) -> Iterator[pa.Table]:
+        for part in parts:
+            with self._fs.open_input_file(part) as source:
+                found = pq.ParquetFile(source, buffer_size=_COPIED_AT_ONCE, pre_buffer=False)
+                for number in range(found.num_row_groups):
+                    yield found.read_row_group(number, use_threads=False)
+
+    def _write_parquet(self, tables: Iterator[pa.Table], schema: pa.Schema, stream: Any) -> None:
+        with self._writing():
+            writer = pq.ParquetWriter(stream, schema, compression="zstd")
+        try:
+            for table in tables:
+                with self._writing():
+                    writer.write_table(table, row_group_size=_GROUP_ROWS)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                writer.close()
+            raise
+        with self._writing():
+            writer.close()
 
     def _copy(self, parts: Iterable[str], stream: Any) -> None:
         for part in parts:
@@ -139,35 +183,75 @@ class Output:
                 while data := source.read(_COPIED_AT_ONCE):
                     stream.write(data)
 
-    def _join_parquet(self, parts: Iterable[str], schema: pa.Schema, stream: Any) -> None:
-        with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
-            for part in parts:
-                with self._fs.open_input_file(part) as source:
-                    writer.write_table(pq.ParquetFile(source).read())
-
-    def _compare(self, found: Any, wanted: dict[str, Any]) -> None:
-        if not isinstance(found, dict):
-            raise Failure("output-folder", f"{self._path(_MANIFEST)} is damaged")
-        for section in ("plan", "files"):
-            if found.get(section) == wanted[section]:
+    def _compare(self, found: Any, plan: Plan, files: Sequence[InputFile]) -> BlockSize:
+        hint = "name another --output, or repeat the call that began it"
+        try:
+            old_plan, size = found["plan"], BlockSize(**found["blocks"])
+            old = {str(entry[0]): entry for entry in found["files"]}
+        except (TypeError, KeyError, IndexError):
+            raise Failure("output-folder", f"{self._path(_MANIFEST)} is damaged") from None
+        if old_plan != _plain(plan):
+            what = _difference(old_plan, _plain(plan))
+            message = f"{self._root} is of another run: plan differ in {what}"
+            raise Failure("output-folder", message, hint=hint)
+        new = {str(entry[0]): entry for entry in _listing(files)}
+        for name in sorted(old.keys() | new.keys()):
+            if old.get(name) == new.get(name):
                 continue
-            what = _difference(found.get(section), wanted[section])
-            raise Failure(
-                "output-folder",
-                f"{self._root} is of another run: {section} differ in {what}",
-                hint="name another --output, or repeat the call that began it",
-            )
+            file = InputFile(name=name, path="", kind="", size=0)
+            if plan.limit is not None or self.is_done(file) or self.parts(file):
+                verb = "is not in the data" if name not in new else "has changed or is new"
+                message = f"{self._root} is of another run: {name} {verb}"
+                raise Failure("output-folder", message, hint=hint)
+        return size
+
+    def _parts(self, file: InputFile) -> str:
+        return self._path(posixpath.join(_PARTS, file.key))
 
     def _part(self, file: InputFile, block: Block, ending: str) -> str:
-        return posixpath.join(self._path(_PARTS), file.key, f"{block.number:08}.{ending}")
+        return posixpath.join(_PARTS, file.key, f"{block.number:08}.{ending}")
 
     def _path(self, name: str) -> str:
         return posixpath.join(self._root, name)
 
-    def _write(self, path: str, data: bytes) -> None:
-        with self._fs.open_output_stream(f"{path}.tmp") as stream:
+    def _write(self, name: str, data: bytes) -> None:
+        with self._new_file(name) as stream, self._writing():
             stream.write(data)
-        self._fs.move(f"{path}.tmp", path)
+
+    @contextlib.contextmanager
+    def _new_file(self, name: str) -> Iterator[Any]:
+        """A stream to a temporary file, which gets its name if all goes well."""
+        target = self._path(name)
+        partial = f"{target}.tmp-{secrets.token_hex(8)}"
+        try:
+            with self._writing():
+                self._fs.create_dir(posixpath.dirname(target), recursive=True)
+                stream = self._fs.open_output_stream(partial)
+            try:
+                yield stream
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    stream.close()
+                raise
+            with self._writing():
+                stream.close()
+                self._fs.move(partial, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._fs.delete_file(partial)
+            raise
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Give what a file system raises as one line."""
+        try:
+            yield
+        except OSError as error:
+            raise Failure("output", f"{self._root}: {first_line(error)}") from None
+
+    def _read_stats(self, path: str) -> BlockStats:
+        with self._fs.open_input_stream(path) as stream:
+            return BlockStats.from_json(stream.read().decode())
 
     def _read_json(self, path: str) -> Any:
         with self._fs.open_input_stream(path) as stream:
@@ -178,9 +262,26 @@ class Output:
             return None
 
 
-def _manifest(plan: Plan, files: Iterable[InputFile]) -> dict[str, Any]:
-    listed = [[file.name, file.kind, file.size, len(file.members)] for file in files]
-    return {"plan": json.loads(json.dumps(plan.identity())), "files": listed}
+def _gathered(tables: Iterator[pa.Table], size: int) -> Iterator[pa.Table]:
+    """Tables of about a size: small ones are put together, large ones are left as they are."""
+    held: list[pa.Table] = []
+    total = 0
+    for table in tables:
+        total += table.nbytes
+        if held and total > size:
+            yield pa.concat_tables(held)
+            held, total = [], table.nbytes
+        held.append(table)
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _plain(plan: Plan) -> Any:
+    return json.loads(json.dumps(plan.identity()))
+
+
+def _listing(files: Iterable[InputFile]) -> list[list[Any]]:
+    return [[file.name, file.kind, file.size, len(file.members)] for file in files]
 
 
 def _difference(found: Any, wanted: Any, place: str = "") -> str:
@@ -190,6 +291,4 @@ def _difference(found: Any, wanted: Any, place: str = "") -> str:
             if found.get(name) != wanted.get(name):
                 below = f"{place}.{name}" if place else name
                 return _difference(found.get(name), wanted.get(name), below)
-    if isinstance(wanted, list):
-        return "number, names or sizes"
     return f"{place} ({str(found)[:60]}, now {str(wanted)[:60]})"

@@ -6,10 +6,13 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
 
-BLOCK_ROWS = 1024
-"""Rows of a block: what one worker computes at a time, and what is computed again if it dies."""
 BATCH_ROWS = 256
-"""Rows of a block that are in memory at once."""
+"""The most rows of a block that are read at once."""
+BATCH_BYTES = 4 << 20
+"""Rows that are read at once hold about as much, unless a single one holds more."""
+_BLOCK_ROWS = 1024
+_BLOCK_BYTES = 2 << 20
+_MANY_BLOCKS = 100_000
 
 
 class JobKind(StrEnum):
@@ -60,6 +63,7 @@ class Plan:
         model: with which model.
         text_column: the column that holds the text (the prompt, the prefix).
         suffix_column: the column that holds the text after the gap; `infill` alone.
+        limit: only the first rows; None: all.
         redact: replace the text column by the redacted text.
         where: keep only rows for which this holds; see `where.parse`.
         output_format: of the files written.
@@ -71,6 +75,7 @@ class Plan:
     model: ModelPlan
     text_column: str
     suffix_column: str | None = None
+    limit: int | None = None
     redact: bool = False
     where: str | None = None
     output_format: DataFormat = DataFormat.PARQUET
@@ -83,6 +88,31 @@ class Plan:
         for name in ("folder", "threads"):
             del values["model"][name]
         return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockSize:
+    """Where a block ends: what one worker computes at a time, and computes again if it dies.
+
+    Blocks must be cut alike by all runs on an output folder, so this is kept in the manifest.
+
+    Attributes:
+        rows: a block holds at most this many.
+        bytes: and about as many bytes, before compression.
+    """
+
+    rows: int = _BLOCK_ROWS
+    bytes: int = _BLOCK_BYTES
+
+    @classmethod
+    def of(cls, data_bytes: int) -> "BlockSize":
+        """The size for a data set: a driver keeps a few kilobytes for each block of a large one."""
+        factor = max(data_bytes // (_BLOCK_BYTES * _MANY_BLOCKS), 1)
+        return cls(rows=factor * _BLOCK_ROWS, bytes=factor * _BLOCK_BYTES)
+
+    def rows_of(self, rows: int, size: int) -> int:
+        """How many rows of about equal size make a block, where `rows` of them hold `size`."""
+        return max(min(self.rows, self.bytes * rows // max(size, 1)), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,3 +194,36 @@ class BlockStats:
     def from_json(cls, text: str) -> "BlockStats":
         """Read what `to_json` wrote."""
         return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A block to compute."""
+
+    file: InputFile
+    block: Block
+    schema: bytes
+
+    @property
+    def name(self) -> str:
+        """What the tracker calls it."""
+        return f"{self.file.key}-{self.block.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A block that was computed, or why it was not.
+
+    Attributes:
+        key: of the file.
+        number: of the block.
+        stats: what was counted.
+        fault: why the file cannot be read, or the part not be written.
+        slug: which of the two; see `BlockComputer.compute`.
+    """
+
+    key: str
+    number: int
+    stats: BlockStats
+    fault: str | None = None
+    slug: str = ""

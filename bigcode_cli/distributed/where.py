@@ -87,6 +87,23 @@ def _constant(node: ast.expr) -> Any:
     raise ValueError("only column names, numbers and strings can be compared")
 
 
+def check(text: str, name: str, schema: pa.Schema) -> None:
+    """Try a filter on a file's columns.
+
+    Raises:
+        UsageFailure: it names a column that is not there, or compares what cannot be compared.
+    """
+    condition, columns = parse(text)
+    unknown = sorted(columns - {*schema.names})
+    if unknown:
+        raise UsageFailure(f"--where: {name} has no column {unknown[0]!r}")
+    try:
+        select(schema.empty_table(), condition)
+    except (pa.ArrowException, ValueError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise UsageFailure(f"--where {text[:80]!r}: {name}: {reason}") from None
+
+
 def select(table: pa.Table, condition: pc.Expression) -> pa.Table:
     """The rows for which it holds."""
     return table.filter(condition)

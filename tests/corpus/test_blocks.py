@@ -9,12 +9,22 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
-from bigcode_cli.distributed.engine import Deaths, versions
+from bigcode_cli.distributed.blocks import BlockReader
+from bigcode_cli.distributed.cluster import Resources, Share, share_out, versions
 from bigcode_cli.distributed.inputs import find_files, split
 from bigcode_cli.distributed.output import Output
-from bigcode_cli.distributed.plan import BlockStats, DataFormat, JobKind, ModelPlan, Plan
-from bigcode_cli.distributed.worker import FATAL_DEATHS, BlockComputer, output_schema
+from bigcode_cli.distributed.plan import (
+    BlockSize,
+    BlockStats,
+    DataFormat,
+    JobKind,
+    ModelPlan,
+    Plan,
+)
+from bigcode_cli.distributed.tracker import FATAL_DEATHS, Attempt, Tracker
+from bigcode_cli.distributed.worker import BlockComputer, Listener, output_schema
 from bigcode_cli.framework.errors import Failure
+from bigcode_cli.models.resolve import BUILT_IN_TAGGER, find_model
 from gpt_bigcode.completion.options import CompletionOptions
 from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.scoring.text_scorer import TextScorer
@@ -27,6 +37,12 @@ TEXTS = [
     "nul \0 byte",
     "x = 1\n" * 200,
 ]
+
+
+@pytest.fixture(scope="module")
+def tagger() -> Path:
+    """The built-in model for personal data."""
+    return Path(find_model(None, built_in=BUILT_IN_TAGGER).directory)
 
 
 def make_plan(folder: Path, job: JobKind, **more: Any) -> Plan:
@@ -52,9 +68,10 @@ def computed(
     data.mkdir()
     pq.write_table(pa.table(rows), data / "a.parquet")
     filesystem, (file,) = find_files(str(data))
-    (block,), schema, file = split(filesystem, file)
     output = Output(pafs.LocalFileSystem(), str(tmp_path / "out"), plan.output_format)
-    output.prepare(plan, [file])
+    size = output.prepare(plan, [file])
+    (block,), schema, file = split(filesystem, file, size)
+    output.begin(plan, [file], size)
     wide = output_schema(plan, schema)
     stats = BlockComputer(plan, filesystem, output).compute(file, block, wide, **how)
     output.join(file, [block], wide)
@@ -130,37 +147,177 @@ def test_infills_need_both_columns(tiny_checkpoint: Path, tmp_path: Path) -> Non
 
 
 def test_a_row_that_ends_workers_is_marked(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    begun: list[int] = []
+    told: list[int | None] = []
     plan = make_plan(tiny_checkpoint, JobKind.SCORE)
+    attempt = Attempt(probe=True, left_out=frozenset({3}))
     rows, stats = computed(
-        plan, tmp_path, {"content": TEXTS}, skipped=frozenset({3}), begin=begun.append
+        plan,
+        tmp_path,
+        {"content": TEXTS},
+        attempt=attempt,
+        listener=Listener(at=told.append),
     )
     assert rows[3]["status"] == "error"
     assert rows[3]["reason"] == f"ended {FATAL_DEATHS} workers"
-    assert begun == [0, 1, 5]
+    assert told == [0, 1, 5, None]
     assert stats.failed == 2
 
 
+@pytest.mark.parametrize("attempt", [Attempt(probe=True), Attempt(probe=True, alone=True)])
+def test_a_death_changes_no_value(tiny_checkpoint: Path, tmp_path: Path, attempt: Attempt) -> None:
+    plan = make_plan(tiny_checkpoint, JobKind.SCORE)
+    for name in ("plain", "again"):
+        (tmp_path / name).mkdir()
+    plain, counts = computed(plan, tmp_path / "plain", {"content": TEXTS})
+    again, others = computed(plan, tmp_path / "again", {"content": TEXTS}, attempt=attempt)
+    assert counts.rows == others.rows
+    if attempt.alone:
+        assert [row["nll"] for row in again] == pytest.approx([row["nll"] for row in plain])
+    else:
+        assert (again, others) == (plain, counts)
+
+
 def test_deaths_find_the_row() -> None:
-    deaths = Deaths()
-    assert deaths.begin("a") == (0, [])
-    assert deaths.begin("a") == (1, [])
-    assert deaths.begin("a") == (2, [])  # from here on row by row
-    deaths.at("a", 7)
-    assert deaths.begin("a") == (0, [7])
-    deaths.end("a")
-    assert deaths.begin("a") == (0, [])
+    tracker = Tracker()
+    assert tracker.begin("a") == Attempt()
+    assert tracker.begin("a") == Attempt(probe=True)
+    tracker.at("a", 7)
+    assert tracker.begin("a") == Attempt(probe=True)  # one death alone may be the machine's
+    tracker.at("a", 6)
+    tracker.at("a", 7)
+    assert tracker.begin("a") == Attempt(probe=True, left_out=frozenset({7}))
+    tracker.end("a")
+    assert tracker.begin("a") == Attempt()
+
+
+def test_rows_that_end_workers_only_together_are_kept_alone() -> None:
+    tracker = Tracker()
+    tracker.begin("a")
+    for _ in range(FATAL_DEATHS - 1):
+        assert not tracker.begin("a").alone
+        tracker.at("a", 0)
+        tracker.at("a", None)
+    assert tracker.begin("a").alone
+
+
+def test_progress_is_that_of_unfinished_blocks() -> None:
+    tracker = Tracker()
+    for name in "ab":
+        tracker.begin(name)
+        tracker.advance(name, (1, 20, 0))
+    assert tracker.progress() == (2, 40, 0)
+    tracker.end("a")
+    assert tracker.progress() == (1, 20, 0)
+    tracker.begin("b")
+    assert tracker.progress() == (0, 0, 0)
+
+
+def test_workers_that_die_while_they_load_are_counted() -> None:
+    tracker = Tracker()
+    assert [tracker.loading(1) for _ in range(4)] == [False, False, False, True]
+    tracker.loaded()
+    assert not tracker.loading(1)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "workers", "threads", "share"),
+    [
+        ([2.0], None, None, (2, 1, 0.9)),
+        ([2.0], 1, None, (1, 2, 1.8)),
+        ([2.0], 1, 1, (1, 1, 1.8)),
+        ([2.0], 5, None, (5, 1, 0.2)),
+        ([1.0, 1.0], 1, None, (1, 1, 0.9)),
+        ([16.0, 4.0], 4, None, (4, 4, 3.6)),
+        ([0.5], None, None, (1, 1, 0.25)),
+    ],
+)
+def test_processors_are_shared_out(
+    cpus: list[float], workers: int | None, threads: int | None, share: tuple[int, int, float]
+) -> None:
+    found = share_out(cpus, Resources(workers=workers, threads=threads))
+    assert found == Share(workers=share[0], threads=share[1], cpus=share[2], gpus=0.0)
 
 
 def test_an_output_folder_is_of_one_run(tiny_checkpoint: Path, tmp_path: Path) -> None:
     plan = make_plan(tiny_checkpoint, JobKind.SCORE)
     output = Output(pafs.LocalFileSystem(), str(tmp_path / "out"), DataFormat.PARQUET)
-    assert not output.prepare(plan, [])
-    assert output.prepare(plan, [])
+    size = BlockSize(rows=7, bytes=70)
+    assert output.prepare(plan, []) == BlockSize()
+    output.begin(plan, [], size)
+    assert output.prepare(plan, []) == size
     other = replace(plan, model=replace(plan.model, precision="int8"))
     with pytest.raises(Failure, match=r"model.precision \(float32, now int8\)"):
         output.prepare(other, [])
+    with pytest.raises(Failure, match=r"limit \(None, now 5\)"):
+        output.prepare(replace(plan, limit=5), [])
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
     with pytest.raises(Failure, match="holds other files"):
         Output(pafs.LocalFileSystem(), str(tmp_path / "mine"), DataFormat.PARQUET).prepare(plan, [])
+
+
+def test_what_was_computed_may_not_change(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    plan = make_plan(tiny_checkpoint, JobKind.SCORE)
+    computed(plan, tmp_path, {"content": TEXTS})
+    output = Output(pafs.LocalFileSystem(), str(tmp_path / "out"), DataFormat.PARQUET)
+    _, (file,) = find_files(str(tmp_path / "data"))
+    more = replace(file, name="b.parquet")
+    assert output.prepare(plan, [file, more]) == BlockSize()
+    with pytest.raises(Failure, match=r"a\.parquet has changed or is new"):
+        output.prepare(plan, [replace(file, size=1)])
+    with pytest.raises(Failure, match=r"a\.parquet is not in the data"):
+        output.prepare(plan, [more])
+    with pytest.raises(Failure, match=r"would be written to a\.parquet"):
+        output.prepare(plan, [file, file])
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int8(), pa.string())]
+)
+def test_a_redacted_column_keeps_its_type(tagger: Path, tmp_path: Path, kind: pa.DataType) -> None:
+    plan = make_plan(tagger, JobKind.TAG, redact=True)
+    texts = ["x = 1\n", None, "\ufeffgrößer = 'jane.roe@mail.examplecorp.com'\n" * 3]
+    rows, stats = computed(plan, tmp_path, {"content": pa.array(texts).cast(kind)})
+    assert rows[1]["content"] is None
+    for row, text in zip(rows, texts, strict=True):
+        if text is None:
+            continue
+        data, place, parts = text.encode(), 0, []
+        for span in row["spans"]:
+            parts += [data[place : span["start"]], f"<{span['label']}>".encode()]
+            place = span["end"]
+        expected = b"".join([*parts, data[place:]])
+        found = row["content"]
+        assert (found if isinstance(found, bytes) else found.encode()) == expected
+    assert sum(stats.spans.values()) > 0
+
+
+def test_a_search_reads_other_encodings(tagger: Path, tmp_path: Path) -> None:
+    plan = make_plan(tagger, JobKind.TAG, redact=True, options={"labels": ["EMAIL"]})
+    texts = [
+        "größer = 'jane.roe@mail.examplecorp.com'\n".encode("latin-1"),
+        "größer = 'jane.roe@mail.examplecorp.com'\n".encode("utf-16"),
+        b"\0\xff",
+    ]
+    rows, _ = computed(plan, tmp_path, {"content": pa.array(texts, pa.binary())})
+    assert [row["status"] for row in rows] == ["ok", "ok", "skipped"]
+    assert rows[2]["content"] is None
+    assert rows[0]["content"] == "größer = '<EMAIL>'\n".encode("latin-1")
+    assert rows[1]["content"] == "größer = '<EMAIL>'\n".encode("utf-16")
+    assert [
+        texts[1][span["start"] : span["end"]].decode("utf-16-le") for span in rows[1]["spans"]
+    ] == ["jane.roe@mail.examplecorp.com"]
+
+
+def test_memory_is_that_of_a_few_rows(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Rows are read until they hold some megabytes, not by their number."""
+    (tmp_path / "data").mkdir()
+    texts = [f"x = {n}\n" * 200_000 for n in range(20)]
+    pq.write_table(pa.table({"content": texts}), tmp_path / "data" / "a.parquet")
+    filesystem, (file,) = find_files(str(tmp_path / "data"))
+    blocks, _, _ = split(filesystem, file, BlockSize())
+    assert sum(block.rows for block in blocks) == 20
+    reader = BlockReader(filesystem)
+    for block in blocks:
+        for rows in reader.read(file, block):
+            assert rows.table.num_rows <= 4

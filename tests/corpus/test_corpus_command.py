@@ -1,21 +1,22 @@
 """`bigcode corpus` on a real Ray, which starts for each call: results, going on, deaths."""
 
+import gzip
 import json
 import os
-import re
+import random
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-BIGCODE = str(Path(sys.executable).with_name("bigcode"))
+from runs import BIGCODE, call, command, environment, files_of, wait_for, workers_of
+
 pytestmark = pytest.mark.slow
 TEXTS = [f"def f_{n}(x):\n    return x + {n}\n" * (n % 7 + 1) for n in range(3000)]
 
@@ -32,18 +33,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(data: Path, out: Path, model: Path, *more: str) -> list[str]:
-    options = ["-m", str(model), "--precision", "float32", "--workers", "2", "-o", str(out)]
-    return [BIGCODE, "corpus", "score", str(data), *options, *more]
-
-
-def call(words: list[str], home: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
-    return subprocess.run(
-        words, capture_output=True, text=True, check=False, timeout=300, env=environment
-    )
-
-
 @pytest.fixture(scope="module")
 def whole(
     data: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
@@ -51,19 +40,15 @@ def whole(
     """The files of a run that nothing disturbed."""
     home = tmp_path_factory.mktemp("home")
     summary = home / "summary.json"
-    done = call(command(data, home / "out", tiny_checkpoint, "--summary", str(summary)), home)
+    done = call(
+        command("score", data, home / "out", tiny_checkpoint, "--summary", str(summary)), home
+    )
     assert (done.returncode, done.stdout) == (0, "")
     assert all(line.startswith("bigcode: ") for line in done.stderr.splitlines())
     counts = json.loads(summary.read_text("utf-8"))
     assert (counts["rows"], counts["failed"]) == (3000, 0)
     assert sum(counts["bits"].values()) == 3000
     return files_of(home / "out")
-
-
-def files_of(out: Path) -> dict[str, bytes]:
-    assert (out / "_SUCCESS").exists()
-    assert not (out / "_parts").exists()
-    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*.parquet")}
 
 
 def test_rows_keep_their_columns_and_get_scores(whole: dict[str, bytes]) -> None:
@@ -75,34 +60,12 @@ def test_rows_keep_their_columns_and_get_scores(whole: dict[str, bytes]) -> None
     assert None not in table["nll"].to_pylist()
 
 
-def workers_of(pid: int) -> Iterator[int]:
-    """The processes of Ray's actors that compute, below one process."""
-    shown = subprocess.run(
-        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
-    )
-    rows = [line.split(None, 2) for line in shown.stdout.splitlines()[1:]]
-    below = {pid}
-    for _ in range(6):
-        below |= {int(row[0]) for row in rows if int(row[1]) in below}
-    for number, _, arguments in rows:
-        if int(number) in below and re.match(r"ray::.*MapWorker", arguments):
-            yield int(number)
-
-
-def wait_for(condition: Any, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def test_a_killed_worker_changes_nothing(
     data: Path, tiny_checkpoint: Path, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
-    words = command(data, tmp_path / "out", tiny_checkpoint, "--quiet")
+    words = command("score", data, tmp_path / "out", tiny_checkpoint, "--quiet")
     with subprocess.Popen(
-        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        words, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         parts = tmp_path / "out" / "_parts"
         wait_for(lambda: list(parts.rglob("*.tmp-*")) or process.poll() is not None)
@@ -113,45 +76,147 @@ def test_a_killed_worker_changes_nothing(
     assert files_of(tmp_path / "out") == whole
 
 
-def test_a_killed_driver_goes_on_where_it_was(
+def test_a_driver_that_was_ended_goes_on_where_it_was(
     data: Path, tiny_checkpoint: Path, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    """Ctrl-C first, then kill -9; each leaves blocks that the next call does not compute again."""
     out = tmp_path / "out"
-    words = command(data, out, tiny_checkpoint)
-    with subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL) as process:
-        wait_for(lambda: list(out.rglob("_parts/**/*.json")) or process.poll() is not None)
-        process.kill()
-    if not (out / "_SUCCESS").exists():
-        kept = {path: path.stat().st_mtime_ns for path in out.rglob("_parts/**/*.json")}
-        assert kept
+    words = command("score", data, out, tiny_checkpoint, "--workers", "1")
+    kept: dict[Path, int] = {}
+    for number, (sent, status) in enumerate([(signal.SIGINT, 130), (signal.SIGKILL, -9)], 1):
+        with subprocess.Popen(
+            words, env=environment(tmp_path), stderr=subprocess.PIPE, text=True
+        ) as process:
+            wait_for(lambda: len(list(out.rglob("_parts/**/*.json"))) >= number)  # noqa: B023
+            process.send_signal(sent)
+            said = process.communicate(timeout=600)[1]
+        assert process.returncode == status
+        assert "Traceback" not in said
+        assert not (out / "_SUCCESS").exists()
+        parts = {path: path.stat().st_mtime_ns for path in out.rglob("_parts/**/*.json")}
+        assert kept.items() <= parts.items()
+        kept = parts
     done = call(words, tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
     assert files_of(out) == whole
     again = call([*words, "--summary", str(tmp_path / "s.json")], tmp_path)
     assert (again.returncode, again.stderr) == (0, "")
     assert json.loads((tmp_path / "s.json").read_text("utf-8"))["rows"] == 3000
-    other = call([*words, "--where", "tokens > 5"], tmp_path)
-    assert other.returncode == 3
-    assert "is of another run: plan differ in where (None, now tokens > 5)" in other.stderr
+    for option, what in ((["--where", "tokens > 5"], "where"), (["--limit", "9"], "limit")):
+        other = call([*words, *option], tmp_path)
+        assert other.returncode == 3
+        assert f"is of another run: plan differ in {what} (None, now {option[1]})" in other.stderr
 
 
 @pytest.mark.parametrize(
     ("more", "status", "said"),
     [
-        (["--text-column", "code"], 2, "no column 'code' in the data; there are content, meta"),
+        (
+            ["--text-column", "code"],
+            2,
+            "a.parquet: no column 'code' in the data; there are content, meta",
+        ),
         (["--where", "bits <"], 2, "--where 'bits <'"),
         (["--where", "nope < 1"], 2, "has no column 'nope'"),
+        (["--where", "content < 5"], 2, "--where 'content < 5'"),
         (["--workers", "0"], 2, "--workers"),
+        (["--device", "cuda"], 2, "--device cuda needs --gpus-per-worker"),
+        (["--summary", "/nosuch/folder/s.json"], 3, "/nosuch/folder"),
     ],
 )
 def test_wrong_calls_start_no_ray(
     data: Path, tiny_checkpoint: Path, tmp_path: Path, more: list[str], status: int, said: str
 ) -> None:
-    done = call(command(data, tmp_path / "out", tiny_checkpoint, *more), tmp_path)
+    done = call(command("score", data, tmp_path / "out", tiny_checkpoint, *more), tmp_path)
     assert (done.returncode, done.stdout) == (status, "")
     assert said in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_results_do_not_go_into_the_data(data: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    done = call(command("score", data, data / "out", tiny_checkpoint), tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"--output {data / 'out'} is inside the data {data}" in done.stderr
+
+
+def test_a_gpu_that_is_not_there(data: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    words = command("score", data, tmp_path / "out", tiny_checkpoint, "--gpus-per-worker", "16")
+    done = call(words, tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--gpus-per-worker 16: no node has more than" in done.stderr
+
+
+def test_one_file_that_is_damaged_stops_no_other(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """And once it is mended, or gone, the same call completes the rest."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rows = pa.table({"content": [f"x = {n}\n" * 50 for n in range(300)]})
+    for name in ("first", "last"):
+        pq.write_table(rows, folder / f"{name}.parquet")
+    pq.write_table(rows, folder / "pages.parquet", compression="zstd", row_group_size=100)
+    damaged = bytearray((folder / "pages.parquet").read_bytes())
+    middle = pq.ParquetFile(folder / "pages.parquet").metadata.row_group(1).column(0)
+    start = middle.dictionary_page_offset or middle.data_page_offset
+    damaged[start : start + middle.total_compressed_size] = bytes(middle.total_compressed_size)
+    (folder / "pages.parquet").write_bytes(damaged)
+    (folder / "end.parquet").write_bytes(damaged[: len(damaged) // 2])
+    lines = gzip.compress(b'{"content": "a"}\n' * 1000)
+    (folder / "cut.jsonl.gz").write_bytes(lines[: len(lines) // 2])
+    (folder / "none.jsonl").write_bytes(b"")
+    out = tmp_path / "out"
+    words = command("score", folder, out, tiny_checkpoint)
+    done = call(words, tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("bigcode: error[input]: ")
+    assert error.endswith("(and 2 more files)")
+    assert any(name in error for name in ("pages.parquet", "end.parquet", "cut.jsonl.gz"))
+    assert not (out / "_SUCCESS").exists()
+    whole = {path.name: path.read_bytes() for path in out.glob("*.parquet")}
+    assert sorted(whole) == ["first.parquet", "last.parquet", "none.jsonl.parquet"]
+    for name in ("end.parquet", "cut.jsonl.gz"):
+        (folder / name).unlink()
+    pq.write_table(rows, folder / "end.parquet")
+    shutil.copy(folder / "first.parquet", folder / "pages.parquet")
+    again = call(words, tmp_path)
+    assert (again.returncode, again.stdout) == (3, "")
+    assert "is of another run: pages.parquet has changed" in again.stderr  # parts of it are there
+
+
+def test_a_full_disk(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """One clear error, nothing half-written, and with room the same call goes on."""
+    (tmp_path / "data").mkdir()
+    noise = random.Random(3)
+    texts = [noise.randbytes(600).hex() for _ in range(3000)]
+    pq.write_table(pa.table({"content": texts}), tmp_path / "data" / "a.parquet")
+    words = command("score", tmp_path / "data", tmp_path / "disk" / "out", tiny_checkpoint)
+    shown = shlex.join(words)
+    script = f"""
+        mkdir disk kept && mount -t tmpfs -o size=1m tmpfs disk || exit 99
+        {shown} --quiet; echo $? > kept/status
+        find disk -type f > kept/left
+        mount -o remount,size=100m disk
+        {shown} --quiet; echo $? > kept/again
+        cp -r disk/out kept
+        {shown.replace("/disk/", "/other/")} --quiet
+    """
+    namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+    done = subprocess.run(
+        namespace,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+        env=environment(tmp_path),
+        cwd=tmp_path,
+    )
+    root = tmp_path / "disk" / "out"
+    assert done.stderr == f"bigcode: error[output]: {root}: No space left on device\n"
+    assert (tmp_path / "kept" / "status").read_text() == "3\n"
+    left = (tmp_path / "kept" / "left").read_text().splitlines()
+    assert not [name for name in left if ".tmp" in name or name.endswith("_SUCCESS")]
+    assert (tmp_path / "kept" / "again").read_text() == "0\n"
+    assert files_of(tmp_path / "kept" / "out") == files_of(tmp_path / "other" / "out")
 
 
 def test_without_the_extra_it_says_how_to_get_it(tmp_path: Path) -> None:
@@ -173,7 +238,7 @@ DATA_OPTIONS = (
     *("--output=out", "--text-column=content", "--where=tokens > 1", "--limit=5"),
     *("--format=jsonl", "--summary=sum.json", "--model=pocket-coder", "--device=cpu"),
     *("--precision=float32", "--address=auto", "--workers=1", "--gpus-per-worker=0"),
-    *("--batch-tokens=512", "--quiet"),
+    *("--batch-tokens=512", "--threads=1", "--quiet"),
 )
 GENERATION_OPTIONS = (
     *("--until=line", "--max-tokens=4", "--temperature=1", "--samples=1", "--seed=1", "--top-k=5"),

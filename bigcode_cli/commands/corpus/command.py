@@ -19,12 +19,10 @@ from bigcode_cli.commands.corpus.options import (
     Redact,
     SuffixColumn,
 )
-from bigcode_cli.framework.errors import ExitStatus, Failure
+from bigcode_cli.framework.errors import ExitStatus, Failure, UsageFailure
 
 if TYPE_CHECKING:
     from bigcode_cli.distributed.plan import ModelPlan
-
-_HASHED_AT_ONCE = 1 << 22
 
 
 def score(data: Data, *, where_to: DataOptions, cluster: ClusterOptions) -> None:
@@ -129,19 +127,24 @@ class _Wanted:
 def _run(wanted: _Wanted, data: str, where_to: DataOptions, cluster: ClusterOptions) -> None:
     _require_extra()
     from bigcode_cli.commands.corpus.progress import RowProgress
-    from bigcode_cli.commands.corpus.run import CorpusRun, write_summary
-    from bigcode_cli.distributed.engine import Resources, versions
+    from bigcode_cli.commands.corpus.run import CorpusRun, summary_target, write_summary
+    from bigcode_cli.distributed.cluster import Resources, versions
     from bigcode_cli.distributed.plan import DataFormat, JobKind, Plan
     from bigcode_cli.distributed.where import parse
     from bigcode_cli.framework.output import Notes
 
     if where_to.where is not None:
         parse(where_to.where)
+    if where_to.summary is not None:
+        summary_target(where_to.summary)
+    if cluster.device.startswith("cuda") and not cluster.gpus_per_worker:
+        raise UsageFailure(f"--device {cluster.device} needs --gpus-per-worker")
     plan = Plan(
         job=JobKind(wanted.job),
         model=_model_plan(cluster, wanted.built_in),
         text_column=where_to.text_column,
         suffix_column=wanted.suffix_column,
+        limit=where_to.limit,
         redact=wanted.redact,
         where=where_to.where,
         output_format=DataFormat(where_to.format.value),
@@ -149,13 +152,13 @@ def _run(wanted: _Wanted, data: str, where_to: DataOptions, cluster: ClusterOpti
         versions=versions(),
     )
     resources = Resources(
-        address=cluster.address, workers=cluster.workers, gpus_per_worker=cluster.gpus_per_worker
+        address=cluster.address,
+        workers=cluster.workers,
+        threads=cluster.threads,
+        gpus_per_worker=cluster.gpus_per_worker,
     )
-    progress, started = RowProgress(quiet=cluster.quiet), monotonic()
-    try:
-        total = CorpusRun(plan, data, where_to, resources).execute(progress)
-    finally:
-        progress.clear()
+    started = monotonic()
+    total = CorpusRun(plan, data, where_to, resources).execute(RowProgress(quiet=cluster.quiet))
     if where_to.summary is not None:
         write_summary(where_to.summary, plan, total, monotonic() - started)
     notes = Notes(quiet=cluster.quiet)
@@ -167,6 +170,7 @@ def _run(wanted: _Wanted, data: str, where_to: DataOptions, cluster: ClusterOpti
 
 
 def _model_plan(cluster: ClusterOptions, built_in: str) -> "ModelPlan":
+    from bigcode_cli.distributed.cluster import content_hash
     from bigcode_cli.distributed.plan import ModelPlan
     from bigcode_cli.models.resolve import find_model
 
@@ -175,27 +179,12 @@ def _model_plan(cluster: ClusterOptions, built_in: str) -> "ModelPlan":
         name=found.name,
         folder=os.fspath(Path(found.directory).resolve()),
         revision=found.revision,
-        content=_content_hash(found.directory),
+        content=content_hash(found.directory),
         device=cluster.device,
         precision=cluster.precision.value,
-        threads=1,
+        threads=cluster.threads or 1,
         batch_tokens=cluster.batch_tokens,
     )
-
-
-def _content_hash(folder: Path) -> str:
-    """A hash of what decides values: a copy of a model elsewhere is the same model."""
-    from hashlib import blake2b
-
-    from gpt_bigcode.checkpoint.tensor_index import weight_files
-
-    found = blake2b(digest_size=16)
-    names = ("config.json", "tokenizer.json")
-    for path in (*(folder / name for name in names), *weight_files(folder)):
-        with path.open("rb") as stream:
-            while data := stream.read(_HASHED_AT_ONCE):
-                found.update(data)
-    return found.hexdigest()
 
 
 def _require_extra() -> None:

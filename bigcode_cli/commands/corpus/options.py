@@ -164,6 +164,16 @@ class ClusterOptions:
             command_line_only=True,
         ),
     ] = None
+    threads: Annotated[
+        int | None,
+        whole(
+            "CPU threads of each worker.",
+            1,
+            1024,
+            panel=CLUSTER,
+            shown_default="the processors are shared out",
+        ),
+    ] = None
     gpus_per_worker: Annotated[
         float,
         number(

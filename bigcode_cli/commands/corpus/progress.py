@@ -2,57 +2,86 @@
 
 import contextlib
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 from time import monotonic
 
 from bigcode_cli.framework.output import can_redraw
 
-_SECONDS_ON_A_TERMINAL = 0.2
+_SECONDS_ON_A_TERMINAL = 0.5
 _SECONDS_ELSEWHERE = 30.0
 _MINUTE, _HOUR = 60, 3600
 
+Counts = tuple[int, int, int]
+
 
 class RowProgress:
-    """Counts rows and tokens and shows them on stderr."""
+    """Counts rows, tokens and failed rows, and shows them on stderr."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._terminal = can_redraw()
         self._quiet = quiet
         self._every = _SECONDS_ON_A_TERMINAL if self._terminal else _SECONDS_ELSEWHERE
-        self._total = self._before = self._rows = self._tokens = self._failed = 0
-        self._started = self._shown = monotonic()
-        self._first_new: float | None = None
+        self._total = 0
+        self._done: Counts = (0, 0, 0)
+        self._before: Counts = (0, 0, 0)
+        self._shown: Counts = (0, 0, 0)
+        self._started = monotonic()
 
     def begin(self, rows: int) -> None:
         """Say how many rows there are."""
         self._total = rows
-        self._started = self._shown = monotonic()
 
     def advance(self, rows: int, tokens: int, failed: int) -> None:
-        """Count more of them."""
-        self._rows += rows
-        self._tokens += tokens
-        self._failed += failed
-        now = monotonic()
-        if not self._quiet and now - self._shown >= self._every:
-            self._shown = now
-            self._write(self._line(now - self._started))
+        """Count rows of blocks that are done."""
+        self._done = _sum(self._done, (rows, tokens, failed))
 
-    def clear(self) -> None:
-        """Erase the line on a terminal."""
-        if self._terminal and not self._quiet:
-            self._write("")
+    @contextmanager
+    def watch(self, unfinished: Callable[[], Counts]) -> Iterator[None]:
+        """Show progress while blocks are computed; what was counted before is of earlier runs.
 
-    def _line(self, seconds: float) -> str:
-        rate = self._rows / seconds if seconds else 0.0
-        left = (self._total - self._rows) / rate if rate else 0.0
+        Args:
+            unfinished: counts of the blocks that are not done yet.
+        """
+        self._before, self._started = self._done, monotonic()
+        ended = Event()
+        thread = Thread(target=self._show, args=(unfinished, ended), daemon=True)
+        if not self._quiet:
+            thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if not self._quiet:
+                thread.join(self._every)
+                if self._terminal:
+                    self._write("")
+
+    def _show(self, unfinished: Callable[[], Counts], ended: Event) -> None:
+        while not ended.wait(self._every):
+            # The actor that is asked may be busy or starting; the next line will know more.
+            with contextlib.suppress(Exception):
+                now = _sum(self._done, unfinished())
+                # A block is done a moment before it is counted.
+                self._shown = max(self._shown, now)
+                if not ended.is_set():
+                    self._write(self.line(self._shown, monotonic() - self._started))
+
+    def line(self, now: Counts, seconds: float) -> str:
+        """What is shown after some time."""
+        rows, tokens, failed = now
+        rate = (rows - self._before[0]) / seconds if seconds else 0.0
+        left = _duration((self._total - rows) / rate) if rate else "unknown time"
+        speed = (tokens - self._before[1]) / seconds if seconds else 0.0
         parts = [
-            f"{self._rows:,} of {self._total:,} rows",
-            f"{self._tokens:,} tokens",
-            f"{self._tokens / seconds if seconds else 0:,.0f} tokens/s",
-            f"{_duration(left)} left",
+            f"{rows:,} of {self._total:,} rows",
+            f"{tokens:,} tokens",
+            f"{speed:,.0f} tokens/s",
+            f"{left} left",
         ]
-        if self._failed:
-            parts.append(f"{self._failed:,} failed")
+        if failed:
+            parts.append(f"{failed:,} failed")
         return ", ".join(parts)
 
     def _write(self, line: str) -> None:
@@ -60,6 +89,10 @@ class RowProgress:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.buffer.write(text.encode())
             sys.stderr.buffer.flush()
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
 
 
 def _duration(seconds: float) -> str:
