@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ _LOOPBACK_HOSTS = ("127.", "localhost:")
 # Ray takes a loopback address for that of the network interface, and listens on all of them, unless
 # it is told that it runs on one machine.
 _LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# Ray's processes import NumPy before the model is loaded. Threads of its BLAS wait for each other
+# by spinning, which on a busy machine takes ten times as long; see `models.load`.
+_THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _OBJECT_STORE_BYTES = 128 << 20
 _CHECK_SECONDS = 600
 _STARTS = 3
@@ -59,12 +62,14 @@ class Share:
         threads: of each.
         cpus: what Ray reserves for each.
         gpus: likewise.
+        environment: what Ray is to start workers with; None: they have it from the driver.
     """
 
     workers: int
     threads: int
     cpus: float
     gpus: float
+    environment: dict[str, Any] | None = None
 
 
 def share_out(cpus: Sequence[float], resources: Resources) -> Share:
@@ -161,7 +166,7 @@ def connected(resources: Resources) -> Iterator[list[str]]:
     # These are read when Ray is imported.
     os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
     if resources.address is None:
-        os.environ.update(_LOOPBACK_ONLY, RAY_worker_niceness="0")
+        os.environ.update(_LOOPBACK_ONLY, RAY_worker_niceness="0", **_THREADS)
     elif resources.address.startswith(_LOOPBACK_HOSTS):
         os.environ.update(_LOOPBACK_ONLY)
     with _own_stderr():
@@ -226,7 +231,10 @@ def share_of_nodes(resources: Resources) -> Share:
     if resources.gpus_per_worker > gpus:
         wanted = f"--gpus-per-worker {resources.gpus_per_worker:g}"
         raise UsageFailure(f"{wanted}: no node has more than {gpus:g} GPUs")
-    return share_out([node.get("CPU", 0.0) for node in found], resources)
+    share = share_out([node.get("CPU", 0.0) for node in found], resources)
+    # Workers with an environment of their own take longer to start.
+    environment = None if resources.address is None else {"env_vars": _THREADS}
+    return replace(share, environment=environment)
 
 
 def check_nodes(nodes: Sequence[str], plan: Plan, paths: Sequence[str]) -> None:

@@ -28,9 +28,6 @@ from gpt_bigcode.errors import GPTBigCodeError
 
 _TRACKER = "bigcode-tracker"
 _POLL_SECONDS = 30
-# Ray's processes import NumPy before the model is loaded. Threads of its BLAS wait for each other
-# by spinning, which on a busy machine takes ten times as long; see `models.load`.
-_THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 class Worker:
@@ -143,7 +140,7 @@ class Run:
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=self.share.cpus,
             num_gpus=self.share.gpus or None,
-            runtime_env={"env_vars": _THREADS},
+            runtime_env=self.share.environment,
         )
 
 

@@ -157,7 +157,8 @@ class CorpusRun:
             from bigcode_cli.distributed.engine import Run
 
             share = share_of_nodes(self._resources)
-            check_nodes(nodes, self._plan, (self._data, self._out))
+            if self._resources.address is not None:
+                check_nodes(nodes, self._plan, (self._data, self._out))
             run = Run(plan=self._plan, data=self._data, output=self._out, share=share)
             for result in run.execute(tasks, progress.watch):
                 if result.fault is not None:
