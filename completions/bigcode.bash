@@ -187,7 +187,7 @@ _bigcode() {
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus score:--precision") mapfile -t COMPREPLY < <(compgen -W 'auto float32 bfloat16 float16 int8 int4' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
-        " corpus score:--output"|" corpus score:-o"|" corpus score:--text-column"|" corpus score:--where"|" corpus score:--limit"|" corpus score:--address"|" corpus score:--workers"|" corpus score:--gpus-per-worker"|" corpus score:--batch-tokens") compopt +o default +o bashdefault; return ;;
+        " corpus score:--output"|" corpus score:-o"|" corpus score:--text-column"|" corpus score:--where"|" corpus score:--limit"|" corpus score:--address"|" corpus score:--workers"|" corpus score:--threads"|" corpus score:--gpus-per-worker"|" corpus score:--batch-tokens") compopt +o default +o bashdefault; return ;;
         " corpus classify:--format") mapfile -t COMPREPLY < <(compgen -W 'parquet jsonl' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus classify:--summary") return ;;
@@ -196,7 +196,7 @@ _bigcode() {
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus classify:--precision") mapfile -t COMPREPLY < <(compgen -W 'auto float32 bfloat16 float16 int8 int4' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
-        " corpus classify:--output"|" corpus classify:-o"|" corpus classify:--text-column"|" corpus classify:--where"|" corpus classify:--limit"|" corpus classify:--address"|" corpus classify:--workers"|" corpus classify:--gpus-per-worker"|" corpus classify:--batch-tokens") compopt +o default +o bashdefault; return ;;
+        " corpus classify:--output"|" corpus classify:-o"|" corpus classify:--text-column"|" corpus classify:--where"|" corpus classify:--limit"|" corpus classify:--address"|" corpus classify:--workers"|" corpus classify:--threads"|" corpus classify:--gpus-per-worker"|" corpus classify:--batch-tokens") compopt +o default +o bashdefault; return ;;
         " corpus tag:--format") mapfile -t COMPREPLY < <(compgen -W 'parquet jsonl' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus tag:--summary") return ;;
@@ -207,7 +207,7 @@ _bigcode() {
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus tag:--labels") mapfile -t COMPREPLY < <(compgen -W 'EMAIL NAME USERNAME IP_ADDRESS KEY PASSWORD' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
-        " corpus tag:--output"|" corpus tag:-o"|" corpus tag:--text-column"|" corpus tag:--where"|" corpus tag:--limit"|" corpus tag:--address"|" corpus tag:--workers"|" corpus tag:--gpus-per-worker"|" corpus tag:--batch-tokens") compopt +o default +o bashdefault; return ;;
+        " corpus tag:--output"|" corpus tag:-o"|" corpus tag:--text-column"|" corpus tag:--where"|" corpus tag:--limit"|" corpus tag:--address"|" corpus tag:--workers"|" corpus tag:--threads"|" corpus tag:--gpus-per-worker"|" corpus tag:--batch-tokens") compopt +o default +o bashdefault; return ;;
         " corpus complete:--format") mapfile -t COMPREPLY < <(compgen -W 'parquet jsonl' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus complete:--summary") return ;;
@@ -218,7 +218,7 @@ _bigcode() {
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus complete:--until") mapfile -t COMPREPLY < <(compgen -W 'line block function file' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
-        " corpus complete:--output"|" corpus complete:-o"|" corpus complete:--text-column"|" corpus complete:--where"|" corpus complete:--limit"|" corpus complete:--address"|" corpus complete:--workers"|" corpus complete:--gpus-per-worker"|" corpus complete:--batch-tokens"|" corpus complete:--max-tokens"|" corpus complete:--temperature"|" corpus complete:--seed"|" corpus complete:--top-k"|" corpus complete:--top-p"|" corpus complete:--min-p"|" corpus complete:--repetition-penalty"|" corpus complete:--stop"|" corpus complete:--time-budget"|" corpus complete:--min-confidence") compopt +o default +o bashdefault; return ;;
+        " corpus complete:--output"|" corpus complete:-o"|" corpus complete:--text-column"|" corpus complete:--where"|" corpus complete:--limit"|" corpus complete:--address"|" corpus complete:--workers"|" corpus complete:--threads"|" corpus complete:--gpus-per-worker"|" corpus complete:--batch-tokens"|" corpus complete:--max-tokens"|" corpus complete:--temperature"|" corpus complete:--seed"|" corpus complete:--top-k"|" corpus complete:--top-p"|" corpus complete:--min-p"|" corpus complete:--repetition-penalty"|" corpus complete:--stop"|" corpus complete:--time-budget"|" corpus complete:--min-confidence") compopt +o default +o bashdefault; return ;;
         " corpus infill:--format") mapfile -t COMPREPLY < <(compgen -W 'parquet jsonl' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus infill:--summary") return ;;
@@ -229,7 +229,7 @@ _bigcode() {
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus infill:--until") mapfile -t COMPREPLY < <(compgen -W 'line block function file' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
-        " corpus infill:--output"|" corpus infill:-o"|" corpus infill:--text-column"|" corpus infill:--where"|" corpus infill:--limit"|" corpus infill:--address"|" corpus infill:--workers"|" corpus infill:--gpus-per-worker"|" corpus infill:--batch-tokens"|" corpus infill:--max-tokens"|" corpus infill:--temperature"|" corpus infill:--seed"|" corpus infill:--top-k"|" corpus infill:--top-p"|" corpus infill:--min-p"|" corpus infill:--repetition-penalty"|" corpus infill:--stop"|" corpus infill:--time-budget"|" corpus infill:--min-confidence"|" corpus infill:--suffix-column") compopt +o default +o bashdefault; return ;;
+        " corpus infill:--output"|" corpus infill:-o"|" corpus infill:--text-column"|" corpus infill:--where"|" corpus infill:--limit"|" corpus infill:--address"|" corpus infill:--workers"|" corpus infill:--threads"|" corpus infill:--gpus-per-worker"|" corpus infill:--batch-tokens"|" corpus infill:--max-tokens"|" corpus infill:--temperature"|" corpus infill:--seed"|" corpus infill:--top-k"|" corpus infill:--top-p"|" corpus infill:--min-p"|" corpus infill:--repetition-penalty"|" corpus infill:--stop"|" corpus infill:--time-budget"|" corpus infill:--min-confidence"|" corpus infill:--suffix-column") compopt +o default +o bashdefault; return ;;
     esac
     case "$called" in
         "") words="--version --help -h" commands="complete infill score classify tag bench serve ps stop lsp models cache corpus" ;;
@@ -258,11 +258,11 @@ _bigcode() {
         " cache list") words="--format --help -h" commands="" ;;
         " cache clear") words="--yes -y --format --help -h" commands="" ;;
         " corpus") words="--help -h" commands="score classify tag complete infill" ;;
-        " corpus score") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --gpus-per-worker --batch-tokens --quiet -q --help -h" commands="$(_bigcode_names)" ;;
-        " corpus classify") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --gpus-per-worker --batch-tokens --quiet -q --help -h" commands="$(_bigcode_names)" ;;
-        " corpus tag") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --gpus-per-worker --batch-tokens --quiet -q --redact --labels --help -h" commands="$(_bigcode_names)" ;;
-        " corpus complete") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --gpus-per-worker --batch-tokens --quiet -q --until --max-tokens --temperature --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-speculation --help -h" commands="$(_bigcode_names)" ;;
-        " corpus infill") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --gpus-per-worker --batch-tokens --quiet -q --until --max-tokens --temperature --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-speculation --suffix-column --help -h" commands="$(_bigcode_names)" ;;
+        " corpus score") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --threads --gpus-per-worker --batch-tokens --quiet -q --help -h" commands="$(_bigcode_names)" ;;
+        " corpus classify") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --threads --gpus-per-worker --batch-tokens --quiet -q --help -h" commands="$(_bigcode_names)" ;;
+        " corpus tag") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --threads --gpus-per-worker --batch-tokens --quiet -q --redact --labels --help -h" commands="$(_bigcode_names)" ;;
+        " corpus complete") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --threads --gpus-per-worker --batch-tokens --quiet -q --until --max-tokens --temperature --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-speculation --help -h" commands="$(_bigcode_names)" ;;
+        " corpus infill") words="--output -o --text-column --where --limit --format --summary --model -m --device --precision --address --workers --threads --gpus-per-worker --batch-tokens --quiet -q --until --max-tokens --temperature --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-speculation --suffix-column --help -h" commands="$(_bigcode_names)" ;;
     esac
     if [[ $current == -* ]]; then
         COMPREPLY=($(compgen -W "$words" -- "$current"))
