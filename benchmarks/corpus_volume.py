@@ -22,6 +22,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ BIGCODE = str(Path(sys.executable).with_name("bigcode"))
 TWO_NODES = Path(__file__).parents[1] / "tests" / "corpus" / "two_nodes.py"
 JOBS = {"score": ["score"], "classify": ["classify"], "tag": ["tag", "--redact"]}
 TEXT_TYPES = (".py", ".pyi", ".js", ".ts", ".c", ".h", ".css", ".md", ".rst", ".json", ".txt")
-_FILE_BYTES = 8 << 20
 _LARGEST_TEXT = 1 << 20
 _SAMPLED = 200
 _SECONDS_PER_SAMPLE = 2.0
@@ -46,25 +46,26 @@ def main() -> None:
     parser.add_argument("--megabytes", type=float, default=1000)
     parser.add_argument("--models", choices=("tiny", "built-in"), default="tiny")
     parser.add_argument("--wheels", type=Path, default=Path("wheels"))
+    parser.add_argument("--file-megabytes", type=float, default=8)
     parser.add_argument("--kill-seconds", type=float, default=60)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     data = options.work / "data"
     if not data.exists():
-        write_data(data, options.megabytes, options.wheels)
+        write_data(data, options)
     models = tiny_models(options.work / "models") if options.models == "tiny" else {}
-    reports = {}
-    for job in JOBS:
-        model = [] if job not in models else ["-m", str(models[job])]
-        calm = run_job(options.work, job, model, kill_seconds=None)
-        rough = run_job(options.work, job, model, kill_seconds=options.kill_seconds)
-        same = contents(options.work / f"{job}-calm") == contents(options.work / f"{job}-rough")
-        worst = largest_difference(options.work, job, model)
-        reports[job] = {"equal": same, "largest_difference": worst, "calm": calm, "rough": rough}
-        print(json.dumps({job: reports[job]}), flush=True)
-        if not same or worst > _TOLERANCE:
-            raise SystemExit(f"{job}: the results differ")
-    (options.work / "report.json").write_text(json.dumps(reports, indent=1), "utf-8")
+    with two_nodes() as cluster:
+        for job in JOBS:
+            model = [] if job not in models else ["-m", str(models[job])]
+            calm = run_job(cluster, options.work, job, model, kill_seconds=None)
+            kill_seconds = options.kill_seconds
+            rough = run_job(cluster, options.work, job, model, kill_seconds=kill_seconds)
+            same = contents(options.work / f"{job}-calm") == contents(options.work / f"{job}-rough")
+            worst = largest_difference(options.work, job, model)
+            report = {"equal": same, "largest_difference": worst, "calm": calm, "rough": rough}
+            print(json.dumps({job: report}), flush=True)
+            if not same or worst > _TOLERANCE:
+                raise SystemExit(f"{job}: the results differ")
 
 
 def texts(wheels: Path) -> Iterator[tuple[str, bytes]]:
@@ -85,25 +86,26 @@ def texts(wheels: Path) -> Iterator[tuple[str, bytes]]:
         turn += 1
 
 
-def write_data(folder: Path, megabytes: float, wheels: Path) -> None:
-    """Parquet files of about 8 MB, not compressed; every 500th row has no text."""
+def write_data(folder: Path, options: argparse.Namespace) -> None:
+    """Parquet files that are not compressed; every 500th row has no text."""
     partial = folder.with_name("data.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     rows: list[dict[str, Any]] = []
     held = total = number = 0
-    for path, data in texts(wheels):
+    for path, data in texts(options.wheels):
         text = data.decode("utf-8", "replace").replace("\0", " ")
         number += 1
         meta = {"bytes": len(data), "parts": path.split("/")}
         rows.append({"id": number, "content": text if number % 500 else None, "meta": meta})
         held += len(data)
         total += len(data)
-        if held >= _FILE_BYTES or total >= megabytes * 1e6:
+        ended = total >= options.megabytes * 1e6
+        if held >= options.file_megabytes * 1e6 or ended:
             name = partial / f"{len([*partial.iterdir()]):05}.parquet"
             pq.write_table(pa.Table.from_pylist(rows), name, compression="none")
             rows, held = [], 0
-        if total >= megabytes * 1e6:
+        if ended:
             break
     partial.rename(folder)
     print(f"{number:,} rows, {total:,} bytes of text", flush=True)
@@ -164,12 +166,56 @@ def write_tokenizer(path: Path) -> int:
     return int(tokenizer.get_vocab_size())
 
 
+class Cluster:
+    """Two nodes on this machine; see `two_nodes.py`.
+
+    Attributes:
+        address: of the cluster.
+        raylet: the process of the second node that its others end with.
+    """
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        found = self._next()
+        self.address, self.raylet = str(found["address"]), int(found["raylet"])
+
+    def replace_second(self) -> None:
+        """Kill the second node, and start another one."""
+        os.kill(self.raylet, signal.SIGKILL)
+        if self._process.stdin is not None:
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        self.raylet = int(self._next()["raylet"])
+
+    def _next(self) -> dict[str, Any]:
+        return dict(json.loads("" if (out := self._process.stdout) is None else out.readline()))
+
+
+@contextmanager
+def two_nodes() -> Iterator[Cluster]:
+    """A cluster for as long as it is needed."""
+    with subprocess.Popen(
+        [sys.executable, str(TWO_NODES)],
+        env={**os.environ, "RAY_worker_niceness": "0"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            yield Cluster(process)
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()
+
+
 def run_job(
-    work: Path, job: str, model: list[str], *, kill_seconds: float | None
+    cluster: Cluster, work: Path, job: str, model: list[str], *, kill_seconds: float | None
 ) -> dict[str, Any]:
-    """Run one job on a cluster of its own.
+    """Run one job on the cluster.
 
     Args:
+        cluster: where.
         work: where everything is.
         job: which one.
         model: the option that names it.
@@ -183,52 +229,23 @@ def run_job(
     if kept.exists():
         return dict(json.loads(kept.read_text("utf-8")))
     started = time.monotonic()
-    with subprocess.Popen(
-        [sys.executable, str(TWO_NODES), "RAY_worker_niceness=0"],
-        env={**os.environ, "RAY_worker_niceness": "0"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as cluster:
-        nodes = answer(cluster)
-        words = [BIGCODE, "corpus", *JOBS[job], str(work / "data"), "-o", str(work / name), *model]
-        words += ["--address", nodes["address"], "--summary", str(work / f"{name}-summary.json")]
-        watcher = Watcher(cluster, nodes["raylet"], words, kill_seconds)
-        status = watcher.execute()
-        if cluster.stdin is not None:
-            cluster.stdin.close()
-    if status != 3:  # rows without a text
+    words = [BIGCODE, "corpus", *JOBS[job], str(work / "data"), "-o", str(work / name), *model]
+    words += ["--address", cluster.address, "--summary", str(work / f"{name}-summary.json")]
+    watcher = Watcher(cluster, words, kill_seconds)
+    status = watcher.execute()
+    if status not in (0, 3):  # 3: there are rows without a text
         raise SystemExit(f"{name}: exit status {status}")
-    report = {
-        "seconds": round(time.monotonic() - started),
-        "kills": watcher.kills,
-        "memory": watcher.memory(),
-    }
+    seconds = round(time.monotonic() - started)
+    report = {"seconds": seconds, "kills": watcher.kills, "memory": watcher.memory()}
     kept.write_text(json.dumps(report), "utf-8")
     return report
-
-
-def answer(cluster: "subprocess.Popen[str]", line: str = "") -> dict[str, Any]:
-    """Give the cluster a line, and read the next one of its own."""
-    if cluster.stdin is None or cluster.stdout is None:
-        raise ValueError("the cluster has no pipes")
-    cluster.stdin.write(line)
-    cluster.stdin.flush()
-    return dict(json.loads(cluster.stdout.readline()))
 
 
 class Watcher:
     """Runs the command, kills what it runs on, and looks at the memory of workers."""
 
-    def __init__(
-        self,
-        cluster: "subprocess.Popen[str]",
-        raylet: int,
-        words: list[str],
-        kill_seconds: float | None,
-    ) -> None:
-        self._cluster, self._raylet, self._words = cluster, raylet, words
-        self._kill_seconds = kill_seconds
+    def __init__(self, cluster: Cluster, words: list[str], kill_seconds: float | None) -> None:
+        self._cluster, self._words, self._kill_seconds = cluster, words, kill_seconds
         self._sizes: dict[int, list[int]] = {}
         self.kills = {"worker": 0, "node": 0, "driver": 0}
 
@@ -268,17 +285,16 @@ class Watcher:
                 self._kill(driver, random.Random(sum(self.kills.values())).choice(workers)[0])  # noqa: S311
 
     def _kill(self, driver: "subprocess.Popen[bytes]", worker: int) -> None:
-        """Workers first; then, once each, a node and the driver."""
-        if self.kills["worker"] >= 2 and not self.kills["node"]:
-            self.kills["node"] += 1
-            os.kill(self._raylet, signal.SIGKILL)
-            self._raylet = answer(self._cluster, "\n")["raylet"]
-        elif self.kills["worker"] >= 4 and not self.kills["driver"]:
-            self.kills["driver"] += 1
-            driver.kill()
-        else:
+        """A worker, the second node, the driver, and from then on workers."""
+        if not self.kills["worker"] or self.kills["driver"]:
             self.kills["worker"] += 1
             os.kill(worker, signal.SIGKILL)
+        elif not self.kills["node"]:
+            self.kills["node"] += 1
+            self._cluster.replace_second()
+        else:
+            self.kills["driver"] += 1
+            driver.kill()
 
     def _workers(self) -> Iterator[tuple[int, int]]:
         """Processes of actors that compute below this program, and their resident bytes."""

@@ -4,6 +4,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -172,8 +173,10 @@ def connected(resources: Resources) -> Iterator[list[str]]:
     with _own_stderr():
         import ray
 
+        handler = signal.getsignal(signal.SIGTERM)
         try:
             _start(resources)
+            signal.signal(signal.SIGTERM, handler)  # Ray has taken it for itself
             nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
             _be_quiet()
             yield nodes

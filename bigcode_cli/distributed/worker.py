@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -80,12 +80,11 @@ class BlockComputer:
         """
         attempt, listener = attempt or Attempt(), listener or Listener()
         if attempt.probe and not attempt.alone:
-            for _ in self._batches(file, block, BlockStats(), attempt, listener.at):
+            probe = replace(attempt, alone=True)
+            for _ in self._batches(file, block, BlockStats(), probe, listener):
                 pass
         stats = BlockStats()
-        alone = listener.at if attempt.alone else None
-        batches = self._batches(file, block, stats, attempt, alone)
-        tables = self._tables(batches, stats, listener)
+        tables = self._tables(self._batches(file, block, stats, attempt, listener), stats)
         self._output.write_part(file, block, schema, (table.cast(schema) for table in tables))
         self._output.finish_part(file, block, stats)
         return stats
@@ -96,21 +95,25 @@ class BlockComputer:
         block: Block,
         stats: BlockStats,
         attempt: Attempt,
-        alone: Callable[[int | None], None] | None,
+        listener: Listener,
     ) -> Iterator["_Batch"]:
-        """Batches of rows with their results, in order; `alone` is told of each row alone."""
+        """Batches of rows with their results, in order."""
         waiting: deque[_Batch] = deque()
         documents = self._documents(file, block, attempt, waiting)
-        if alone is None:
-            outcomes = iter(self._job(documents, stats))
+        if attempt.alone:
+            outcomes = self._alone(documents, waiting, stats, listener)
         else:
-            outcomes = self._alone(documents, waiting, stats, alone)
-        for outcome in outcomes:
+            outcomes = iter(self._job(documents, stats))
+        told = monotonic()
+        for count, outcome in enumerate(outcomes, 1):
             while not waiting[0].missing:
                 yield waiting.popleft()
             waiting[0].add(outcome)
-        if alone is not None:
-            alone(None)
+            if monotonic() - told >= _REPORT_SECONDS:
+                told = monotonic()
+                listener.advance((count, stats.tokens, stats.failed))
+        if attempt.alone:
+            listener.at(None)
         yield from waiting
 
     def _alone(
@@ -118,10 +121,10 @@ class BlockComputer:
         documents: Iterator[Document],
         waiting: "deque[_Batch]",
         stats: BlockStats,
-        alone: Callable[[int | None], None],
+        listener: Listener,
     ) -> Iterator[Row | Exception]:
         for document in documents:
-            alone(waiting[-1].number)
+            listener.at(waiting[-1].number)
             yield from self._job([document], stats)
 
     def _documents(
@@ -135,19 +138,13 @@ class BlockComputer:
             waiting.append(batch)
             yield from batch.documents()
 
-    def _tables(
-        self, batches: Iterator["_Batch"], stats: BlockStats, listener: Listener
-    ) -> Iterator[pa.Table]:
-        told = monotonic()
+    def _tables(self, batches: Iterator["_Batch"], stats: BlockStats) -> Iterator[pa.Table]:
         for batch in batches:
             stats.rows += len(batch.results)
             _count(batch.results, stats)
             full = batch.full()
             kept = full if self._where is None else where.select(full, self._where)
             stats.written += kept.num_rows
-            if monotonic() - told >= _REPORT_SECONDS:
-                told = monotonic()
-                listener.advance((stats.rows, stats.tokens, stats.failed))
             yield kept
 
 

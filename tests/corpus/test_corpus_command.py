@@ -76,14 +76,17 @@ def test_a_killed_worker_changes_nothing(
     assert files_of(tmp_path / "out") == whole
 
 
+ENDS = ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9))
+
+
 def test_a_driver_that_was_ended_goes_on_where_it_was(
     data: Path, tiny_checkpoint: Path, tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
-    """Ctrl-C first, then kill -9; each leaves blocks that the next call does not compute again."""
+    """Ctrl-C, SIGTERM, then kill -9; each leaves blocks that the next call does not compute again."""
     out = tmp_path / "out"
     words = command("score", data, out, tiny_checkpoint, "--workers", "1")
     kept: dict[Path, int] = {}
-    for number, (sent, status) in enumerate([(signal.SIGINT, 130), (signal.SIGKILL, -9)], 1):
+    for number, (sent, status) in enumerate(ENDS, 1):
         with subprocess.Popen(
             words, env=environment(tmp_path), stderr=subprocess.PIPE, text=True
         ) as process:
