@@ -38,6 +38,7 @@ class Worker:
         if ray.get(self._tracker.loading.remote(workers)):
             raise Failure("worker", "workers die while they load the model: not enough memory?")
         require_versions(plan)
+        pa.set_memory_pool(pa.system_memory_pool())  # the default one keeps what was freed
         filesystem, root = open_filesystem(output)
         writer = Output(filesystem, root, plan.output_format)
         source = open_filesystem(data)[0]
