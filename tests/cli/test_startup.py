@@ -12,6 +12,7 @@ import pytest
 from program import BIGCODE, Run, read_terminal
 
 HEAVY = {"torch", "numpy", "tokenizers", "safetensors", "huggingface_hub", "rich", "pydantic"}
+HEAVY |= {"pyarrow", "ray"}
 MODULE = (sys.executable, "-m", "bigcode_cli")
 CANARIES = (
     *("torch", "json", "typing", "typer", "signal", "numpy", "platformdirs", "tokenizers"),
@@ -77,6 +78,7 @@ def _on_terminal(run: Run, *arguments: str, **variables: str) -> str:
         pytest.param(["--help"], 0, id="help"),
         pytest.param(["--version"], 0, id="version"),
         pytest.param(["complete", "--help"], 0, id="help-of-a-command"),
+        pytest.param(["corpus", "score", "--help"], 0, id="help-of-corpus"),
         pytest.param(["complete", "--no-such-option"], 2, id="unknown-option"),
         pytest.param(["complete", "--top-p", "7"], 2, id="bad-value"),
         pytest.param(["complete", "-m", "no-such-model"], 3, id="missing-model"),
