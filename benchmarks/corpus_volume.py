@@ -37,6 +37,8 @@ _LARGEST_TEXT = 1 << 20
 _SAMPLED = 200
 _SECONDS_PER_SAMPLE = 2.0
 _TOLERANCE = 1e-5
+# The order of kills.
+_WORKERS, _NODE, _DRIVER = (0, 1, 4, 5), 2, 3
 
 
 def main() -> None:
@@ -285,14 +287,15 @@ class Watcher:
                 self._kill(driver, random.Random(sum(self.kills.values())).choice(workers)[0])  # noqa: S311
 
     def _kill(self, driver: "subprocess.Popen[bytes]", worker: int) -> None:
-        """A worker, the second node, the driver, and from then on workers."""
-        if not self.kills["worker"] or self.kills["driver"]:
+        """Two workers, the second node, the driver, and two workers more."""
+        number = sum(self.kills.values())
+        if number in _WORKERS:
             self.kills["worker"] += 1
             os.kill(worker, signal.SIGKILL)
-        elif not self.kills["node"]:
+        elif number == _NODE:
             self.kills["node"] += 1
             self._cluster.replace_second()
-        else:
+        elif number == _DRIVER:
             self.kills["driver"] += 1
             driver.kill()
 
