@@ -1,6 +1,5 @@
 """Runs a plan on Ray Data: blocks are handed to actors, which read, compute and write them."""
 
-import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,10 +45,10 @@ class Worker:
         self._computer = BlockComputer(_on_device(plan), source, writer, folder)
         ray.get(self._tracker.loaded.remote())
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         """Compute the blocks of a batch (one), and give their counts."""
-        results = [self._compute(pickle.loads(task)) for task in batch["task"]]  # noqa: S301
-        return {"result": [pickle.dumps(result) for result in results]}
+        tasks = map(Task.from_json, batch["task"])
+        return {"result": [self._compute(task).to_json() for task in tasks]}
 
     def _compute(self, task: Task) -> Result:
         attempt = ray.get(self._tracker.begin.remote(task.name))
@@ -120,7 +119,7 @@ class Run:
             progress = partial(_poll, tracker)
             with watch(progress):
                 for row in self._dataset(tasks).iter_rows():
-                    result = pickle.loads(row["result"])  # noqa: S301  # of our own workers
+                    result = Result.from_json(row["result"])
                     if result.fault is not None and result.slug != "input":
                         raise Failure(result.slug, result.fault)
                     yield result
@@ -130,7 +129,7 @@ class Run:
             ray.kill(tracker)
 
     def _dataset(self, tasks: Sequence[Task]) -> Any:
-        rows = [{"task": pickle.dumps(task)} for task in tasks]
+        rows = [{"task": task.to_json()} for task in tasks]
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
         workers = min(self.share.workers, len(rows))
         plan = replace(self.plan, model=replace(self.plan.model, threads=self.share.threads))

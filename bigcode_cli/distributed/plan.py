@@ -209,6 +209,23 @@ class Task:
         """What the tracker calls it."""
         return f"{self.file.key}-{self.block.number}"
 
+    def to_json(self) -> str:
+        """One line."""
+        file = asdict(self.file)
+        file["schema"] = None if self.file.schema is None else self.file.schema.hex()
+        values = {"file": file, "block": asdict(self.block), "schema": self.schema.hex()}
+        return json.dumps(values)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Task":
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        file = values["file"]
+        file["schema"] = None if file["schema"] is None else bytes.fromhex(file["schema"])
+        file["members"] = tuple(file["members"])
+        schema = bytes.fromhex(values["schema"])
+        return cls(file=InputFile(**file), block=Block(**values["block"]), schema=schema)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -227,3 +244,13 @@ class Result:
     stats: BlockStats
     fault: str | None = None
     slug: str = ""
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Result":
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        return cls(**values | {"stats": BlockStats(**values["stats"])})
