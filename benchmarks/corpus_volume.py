@@ -198,7 +198,6 @@ def two_nodes() -> Iterator[Cluster]:
     """A cluster for as long as it is needed."""
     with subprocess.Popen(
         [sys.executable, str(TWO_NODES)],
-        env={**os.environ, "RAY_worker_niceness": "0"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -22,7 +22,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def call(words: list[str], home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        words, capture_output=True, text=True, check=False, timeout=600, env=environment(home)
+        words, capture_output=True, text=True, check=False, timeout=3000, env=environment(home)
     )
 
 
@@ -48,7 +48,7 @@ def workers_of(pid: int) -> Iterator[int]:
             yield int(number)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 600) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 3000) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

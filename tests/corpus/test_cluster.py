@@ -54,10 +54,10 @@ def test_a_worker_and_a_node_that_are_killed_change_nothing(
 ) -> None:
     (tmp_path / "data").mkdir()
     for name in "abcd":
-        texts = [f"def f_{n}(x):\n    return '{name}'\n" * (n % 9 + 1) for n in range(1500)]
-        meta = [{"n": n, "tags": [name]} for n in range(1500)]
+        texts = [f"def f_{n}(x):\n    return '{name}'\n" * (n % 9 + 1) for n in range(400)]
+        meta = [{"n": n, "tags": [name]} for n in range(400)]
         rows = pa.table({"content": texts, "meta": meta})
-        pq.write_table(rows, tmp_path / "data" / f"{name}.parquet", row_group_size=300)
+        pq.write_table(rows, tmp_path / "data" / f"{name}.parquet", row_group_size=100)
     out = tmp_path / "out"
     with two_nodes(tmp_path) as cluster:
         address = ("--address", cluster.address)
@@ -75,7 +75,7 @@ def test_a_worker_and_a_node_that_are_killed_change_nothing(
             done = len(list(out.rglob("*.parquet")))
             wait_for(lambda: len(list(out.rglob("*.parquet"))) > done or driver.poll() is not None)
             cluster.kill_second()
-            said = driver.communicate(timeout=600)
+            said = driver.communicate(timeout=3000)
         assert (driver.returncode, said) == (0, (b"", b""))
     assert files_of(out) == files_of(tmp_path / "calm")
     assert len(files_of(out)) == 4

@@ -102,7 +102,7 @@ def test_a_driver_that_was_ended_goes_on_where_it_was(
         ) as process:
             wait_for(lambda: parts_of(out).keys() - kept.keys())  # noqa: B023
             process.send_signal(sent)
-            said = process.communicate(timeout=600)[1]
+            said = process.communicate(timeout=3000)[1]
         assert process.returncode == status
         assert "Traceback" not in said
         assert not (out / "_SUCCESS").exists()
@@ -222,7 +222,7 @@ def test_a_full_disk(tiny_checkpoint: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=3000,
         env=environment(tmp_path),
         cwd=tmp_path,
     )

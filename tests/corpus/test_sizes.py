@@ -107,7 +107,7 @@ def test_memory_is_that_of_the_row_not_of_its_windows(
             capture_output=True,
             text=True,
             check=True,
-            timeout=600,
+            timeout=3000,
             env=environment(tmp_path) | {"OPENBLAS_NUM_THREADS": "1"},
         )
         peaks.append(int(done.stdout))

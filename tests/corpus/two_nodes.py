@@ -11,11 +11,15 @@ import os
 import sys
 from typing import Any
 
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+ENVIRONMENT = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # or it would listen on every interface
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+}
 
 
 def main() -> None:
-    os.environ.update(LOOPBACK)
+    os.environ.update(ENVIRONMENT)
     from ray.cluster_utils import Cluster
 
     node = {
