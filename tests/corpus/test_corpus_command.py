@@ -203,12 +203,13 @@ def test_a_full_disk(tiny_checkpoint: Path, tmp_path: Path) -> None:
     """One clear error, nothing half-written, and with room the same call goes on."""
     (tmp_path / "data").mkdir()
     noise = random.Random(3)
-    texts = [noise.randbytes(600).hex() for _ in range(3000)]
-    pq.write_table(pa.table({"content": texts}), tmp_path / "data" / "a.parquet")
+    texts = [f"x = {n}\n" for n in range(3000)]
+    rows = pa.table({"content": texts, "noise": [noise.randbytes(2000) for _ in texts]})
+    pq.write_table(rows, tmp_path / "data" / "a.parquet")
     words = command("score", tmp_path / "data", tmp_path / "disk" / "out", tiny_checkpoint)
     shown = shlex.join(words)
     script = f"""
-        mkdir disk kept && mount -t tmpfs -o size=1m tmpfs disk || exit 99
+        mkdir disk kept && mount -t tmpfs -o size=3m tmpfs disk || exit 99
         {shown} --quiet; echo $? > kept/status
         find disk -type f > kept/left
         mount -o remount,size=100m disk
