@@ -1,6 +1,7 @@
 """The rows of a block: Parquet row groups, lines of JSON, source files; a few at a time."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from gpt_bigcode.reading import read_checked
 SOURCES = "sources"
 _MAX_SOURCE_BYTES = 256 << 20
 _BUFFER_BYTES = 1 << 20
+_SYSTEM_ERROR = re.compile(r"\[errno \d+\] (.+)")  # as pyarrow writes it
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def _sources(names: Sequence[str], content: Sequence[bytes | None]) -> pa.Table:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return str(text).splitlines()[0][:300]
+    """What an error says, in one line; of one of the system, its own words."""
+    text = str(getattr(error, "strerror", None) or str(error).strip() or type(error).__name__)
+    found = _SYSTEM_ERROR.search(text)
+    return (found[1] if found else text).splitlines()[0][:300]

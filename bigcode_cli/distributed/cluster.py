@@ -107,8 +107,17 @@ def share_out(cpus: Sequence[float], resources: Resources) -> Share:
 def versions() -> dict[str, str]:
     """Versions of what decides values; all nodes must have the same ones."""
     names = ("torch", "numpy", "tokenizers", "pyarrow")
-    found = {name: importlib.metadata.version(name) for name in names}
-    return {"bigcode": __version__, "python": platform.python_version()[:4], **found}
+    rules = ("detect-secrets", "phonenumbers", "python-stdnum")  # of `tag`
+    found = {name: _version(name) for name in (*names, *rules)}
+    python = platform.python_version_tuple()[:2]
+    return {"bigcode": __version__, "python": ".".join(python), **found}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
 
 
 def content_hash(folder: Path) -> str:

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from bigcode_cli.commands.classify.gates import CERTAIN_FROM, is_certain
-from bigcode_cli.commands.classify.reports import UNKNOWN
+from bigcode_cli.commands.classify.gates import is_certain
 from bigcode_cli.commands.tag.redact import placeholder
 from bigcode_cli.distributed.plan import BlockStats, JobKind, Plan
 from bigcode_cli.files.encodings import AnyDecoder
@@ -20,6 +19,7 @@ from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
 from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.errors import GPTBigCodeError
 from gpt_bigcode.hardware import Job, LoadingPolicy
+from gpt_bigcode.labeling.languages import UNKNOWN
 from gpt_bigcode.labeling.options import TagOptions
 from gpt_bigcode.labeling.text_classifier import TextClassifier
 from gpt_bigcode.labeling.text_tagger import TextTagger
@@ -170,7 +170,7 @@ def _classify(
         if isinstance(outcome, Exception):
             yield outcome
             continue
-        label = outcome.label if is_certain(outcome, CERTAIN_FROM) else UNKNOWN
+        label = outcome.label if is_certain(outcome, model.threshold) else UNKNOWN
         stats.tokens += outcome.tokens
         stats.bytes += outcome.bytes
         stats.labels[label or "none"] = stats.labels.get(label or "none", 0) + 1
