@@ -40,7 +40,26 @@ def test_a_language_without_snippets_has_empty_cells(report: dict[str, Any]) -> 
     assert row.count("|") == 8
 
 
+def with_certainty(report: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a report that the shipped one, which is older, does not have."""
+    part = {"cases": 50, "share": 0.84, "interval_95": [0.71, 0.92]}
+    for name in card.KINDS:
+        report[name]["labels_of_magika"] = {"ours": part, "magika": part | {"share": 0.8}}
+    foreign = {f"foreign_{name}": part for name in card.KINDS}
+    return report | {
+        "certainty": {"cases": 4000, "calibration_error": 0.021, "threshold": 0.62, **foreign}
+    }
+
+
+def test_the_card_says_what_scores_mean(report: dict[str, Any]) -> None:
+    text = card.certain(with_certainty(report))
+    assert "calibration error is 0.021 on all of 4,000 cases; a label below 0.62" in text
+    assert "whole files 84.0 % (71.0 to 92.0) of 50" in text
+    assert "snippets of 3 lines 84.0 % (71.0 to 92.0), magika 80.0 %" in text
+
+
 def test_a_card_names_the_runs_it_was_trained_in(report: dict[str, Any]) -> None:
+    report = with_certainty(report)
     run = {
         "tokens": 1_234_567,
         "options": {"seed": 5},

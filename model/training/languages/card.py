@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.languages.labels import LABELS
+from gpt_bigcode.labeling.languages import LANGUAGES
 from training.languages.sources import HOME
 
 GOALS = {"files": 0.97, "snippets_of_3_lines": 0.90}
@@ -20,6 +20,7 @@ KINDS = {
     "snippets_of_10_lines": "snippets of 10 lines",
     "snippets_of_3_lines": "snippets of 3 lines",
 }
+NAMES = tuple(language.name for language in LANGUAGES)
 _WORST, _CONFUSIONS, _THINNEST = 5, 8, 6
 
 
@@ -49,6 +50,28 @@ def verdict(report: dict[str, Any]) -> str:
         said = "met" if missed <= 0 else f"{missed:.1f} points short"
         parts.append(f"{100 * goal:.0f} % of {KINDS[name].partition(' (')[0]} ({said})")
     return "The goals: " + ", ".join(parts) + "."
+
+
+def certain(report: dict[str, Any]) -> str:
+    """What scores mean, and what languages become that were never trained on."""
+    told = report["certainty"]
+    text = (
+        f"Scores: their expected calibration error is {told['calibration_error']:.3f} on all of"
+        f" {told['cases']:,} cases; a label below {told['threshold']:g} is `unknown`. Of texts in"
+        " languages that were never trained on, `unknown` are:"
+    )
+    parts = [
+        f"{title.partition(' (')[0]} {share(told[f'foreign_{name}'])}"
+        f" of {told[f'foreign_{name}']['cases']}"
+        for name, title in KINDS.items()
+    ]
+    shared = [
+        f"{title.partition(' (')[0]} {share(report[name]['labels_of_magika']['ours'])}, magika"
+        f" {share(report[name]['labels_of_magika']['magika'])}"
+        for name, title in KINDS.items()
+    ]
+    both = "Only languages for which magika has a label: " + "; ".join(shared)
+    return f"{text} {', '.join(parts)}.\n\n{both}.\n"
 
 
 def languages(report: dict[str, Any]) -> str:
@@ -107,12 +130,13 @@ def card(
         .with_name("card.md")
         .read_text(encoding="utf-8")
         .format(
-            labels=", ".join(sorted(LABELS, key=str.lower)),
-            count=len(LABELS),
+            labels=", ".join(sorted(NAMES, key=str.lower)),
+            count=len(NAMES),
             parameters=f"{parameters:,}",
             tokens=", then ".join(f"{run['tokens']:,}" for run in runs),
             verdict=verdict(report),
             kinds=kinds(report),
+            certain=certain(report),
             languages=languages(report),
             confused_files=confusions(report["files"]),
             confused_snippets=confusions(report["snippets_of_3_lines"]),

@@ -9,6 +9,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpt_bigcode.labeling.languages import UNKNOWN
 from training.languages.snippets import draw_snippet
 
 if TYPE_CHECKING:
@@ -43,6 +44,18 @@ def by_language(records: Sequence[dict[str, str]], seed: int) -> dict[str, list[
             ordered[label] += [queue.pop() for queue in queues]
             queues = [queue for queue in queues if queue]
     return ordered
+
+
+def known_and_foreign(
+    records: Sequence[dict[str, str]], names: Sequence[str]
+) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """The files in languages that a model has labels for, and the others.
+
+    Of a model with all LABELS the others are in languages that it was never trained on.
+    """
+    labels = set(names) - {UNKNOWN}
+    known = [record for record in records if record["label"] in labels]
+    return known, [record for record in records if record["label"] not in labels]
 
 
 def files(records: Sequence[dict[str, str]], each: int, seed: int) -> list[Case]:

@@ -19,6 +19,7 @@ from dataclasses import astuple, replace
 from multiprocessing import Pool
 from typing import Any
 
+from gpt_bigcode.labeling.languages import UNKNOWN
 from training import filters
 from training.corpus import SPLITS, Document, sketch, without_near_duplicates
 from training.documents import read_records
@@ -209,7 +210,7 @@ def relabelled(documents: list[Document]) -> list[Document]:
 
 def _belongs(label: str, split: str) -> bool:
     """Of the languages that are no label some are trained on, and only others are asked for."""
-    if labels.known_label(label) != labels.UNKNOWN:
+    if labels.known_label(label) != UNKNOWN:
         return True
     return (label.partition("/")[2] in labels.UNSEEN) == (split != "train")
 
@@ -225,9 +226,7 @@ def within_limits(documents: list[Document]) -> list[Document]:
     for (split, label), packages in sorted(groups.items()):
         used = 0
         waiting = [packages[name][::-1] for name in sorted(packages)]
-        most = (OTHER_BYTES if labels.known_label(label) == labels.UNKNOWN else LANGUAGE_BYTES)[
-            split
-        ]
+        most = (OTHER_BYTES if labels.known_label(label) == UNKNOWN else LANGUAGE_BYTES)[split]
         while waiting and used < most:
             for queue in waiting:
                 document = queue.pop()

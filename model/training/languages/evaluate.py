@@ -16,9 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpt_bigcode.labeling.languages import UNKNOWN
 from gpt_bigcode.labeling.text_classifier import TextClassifier
 from training.intervals import interval
 from training.languages import cases as held_out
+from training.languages.calibration import calibration_error
+from training.languages.peer import SAME
 from training.languages.snippets import read_records
 from training.languages.sources import HOME
 from training.output import file_hash, note
@@ -88,12 +91,17 @@ class Answers:
         return [self.known[key] for key in keys]
 
 
-def labels_by(model: TextClassifier, texts: list[str]) -> Iterator[str]:
-    """Our model's label of each text."""
+def labels_by(model: TextClassifier, texts: list[str]) -> Iterator[tuple[str, float]]:
+    """Our model's best label of each text, and its score."""
     for outcome in model.classify_many([text] for text in texts):
         if isinstance(outcome, Exception):
             raise outcome
-        yield str(outcome.label)
+        yield str(outcome.label), float(outcome.score or 0.0)
+
+
+def said(answers: Sequence[tuple[str, float]], threshold: float) -> list[str]:
+    """What the tool says: a label of which the model is not sure enough is `unknown`."""
+    return [label if score >= threshold else UNKNOWN for label, score in answers]
 
 
 def labels_by_peer(python: str, texts: list[str]) -> Iterator[list[str]]:
@@ -109,23 +117,66 @@ def labels_by_peer(python: str, texts: list[str]) -> Iterator[list[str]]:
 def beside_older(directory: Path, asked: dict[str, list[Case]]) -> dict[str, Any]:
     """The shares of another checkpoint of the same labels on the same cases."""
     weights = file_hash(directory / "model.safetensors")
-    answers = Answers(weights[:16], partial(labels_by, TextClassifier.load(directory, threads=1)))
-    kept = ("cases", "share", "interval_95", "mean_of_languages")
+    model = TextClassifier.load(directory, threads=1)
+    answers = Answers(weights[:16], partial(labels_by, model))
     report: dict[str, Any] = {"weights_sha256": weights}
     for name, cases in asked.items():
-        whole = summary(cases, answers.of(cases))
-        report[name] = {key: whole[key] for key in kept}
+        report[name] = short(summary(cases, said(answers.of(cases), model.threshold)))
     return report
+
+
+def short(measured: dict[str, Any]) -> dict[str, Any]:
+    """A summary without its languages."""
+    return {key: measured[key] for key in ("cases", "share", "interval_95", "mean_of_languages")}
 
 
 def beside_peer(peer: Answers, cases: Sequence[Case]) -> dict[str, Any]:
     """The same measures of magika: with its thresholds, and its best guess without them."""
     answers = peer.of(cases)
-    best = summary(cases, [before for _, before in answers])
-    kept = ("cases", "share", "interval_95", "mean_of_languages")
     return {
         "magika": summary(cases, [after for after, _ in answers]),
-        "magika_best_guess": {key: best[key] for key in kept},
+        "magika_best_guess": short(summary(cases, [before for _, before in answers])),
+    }
+
+
+def on_labels_of_peer(
+    cases: Sequence[Case], ours: Sequence[str], peers: Sequence[str]
+) -> dict[str, Any]:
+    """Both, on the cases in languages for which magika has a label."""
+    known = set(SAME.values())
+    places = [place for place, case in enumerate(cases) if case.label in known]
+    chosen = [cases[place] for place in places]
+    return {
+        "ours": short(summary(chosen, [ours[place] for place in places])),
+        "magika": short(summary(chosen, [peers[place] for place in places])),
+    }
+
+
+def certainty(
+    answers: Answers, known: Sequence[Case], foreign: dict[str, list[Case]], threshold: float
+) -> dict[str, Any]:
+    """How far scores are from shares of right answers, and what becomes of foreign languages."""
+    told = answers.of(known)
+    right = [label == case.label for (label, _), case in zip(told, known, strict=True)]
+    error = calibration_error([score for _, score in told], right)
+    report: dict[str, Any] = {
+        "cases": len(known),
+        "calibration_error": round(error, 4),
+        "threshold": threshold,
+    }
+    for name, cases in foreign.items():
+        unknown = said(answers.of(cases), threshold).count(UNKNOWN)
+        report[f"foreign_{name}"] = share_of(unknown, len(cases))
+    return report
+
+
+def cases_of(records: list[dict[str, str]], options: argparse.Namespace) -> dict[str, list[Case]]:
+    """The kinds of cases that are asked of each language."""
+    each, seed = options.snippets, options.seed
+    return {
+        "snippets_of_3_lines": held_out.snippets(records, each, seed, lines=3),
+        "snippets_of_10_lines": held_out.snippets(records, each, seed, lines=10),
+        "files": held_out.files(records, options.files, seed),
     }
 
 
@@ -142,17 +193,11 @@ def main() -> None:
     options = parser.parse_args()
     started = time.monotonic()
     model = TextClassifier.load(options.directory, threads=1)
-    records = read_records(options.split)
+    records, others = held_out.known_and_foreign(read_records(options.split), model.names)
     weights = file_hash(options.directory / "model.safetensors")
     answers = Answers(weights[:16], partial(labels_by, model))
     peer = Answers("magika", partial(labels_by_peer, options.peer_python))
-    asked = {
-        "snippets_of_3_lines": held_out.snippets(records, options.snippets, options.seed, lines=3),
-        "snippets_of_10_lines": held_out.snippets(
-            records, options.snippets, options.seed, lines=10
-        ),
-        "files": held_out.files(records, options.files, options.seed),
-    }
+    asked = cases_of(records, options)
     report: dict[str, Any] = {
         "model": options.directory.resolve().name,
         "weights_sha256": weights,
@@ -160,9 +205,17 @@ def main() -> None:
         "seed": options.seed,
     }
     for name, cases in asked.items():
-        report[name] = summary(cases, answers.of(cases))
+        best = answers.of(cases)
+        ours = said(best, model.threshold)
+        report[name] = summary(cases, ours)
+        report[name]["best_guess"] = short(summary(cases, [label for label, _ in best]))
         if options.peer_python:
             report[name] |= beside_peer(peer, cases)
+            peers = [after for after, _ in peer.of(cases)]
+            report[name]["labels_of_magika"] = on_labels_of_peer(cases, ours, peers)
+    everything = [case for cases in asked.values() for case in cases]
+    foreign = cases_of(others, options)
+    report["certainty"] = certainty(answers, everything, foreign, model.threshold)
     if options.older:
         report["older"] = beside_older(options.older, asked)
     report["seconds"] = round(time.monotonic() - started, 1)
