@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from math import inf
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,13 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 def kept(decoder: BlockDecoder, folder: Path, weights: str = "ab", **limit: int) -> PrefixDecoder:
-    """A decoder with a cache in a folder, which keeps however little was computed."""
+    """A decoder with a cache in a folder, which keeps all whole blocks and nothing else."""
     return PrefixDecoder(
-        decoder, prefix_cache(folder / "prefixes", **limit), weights, least_seconds=0.0
+        decoder,
+        prefix_cache(folder / "prefixes", **limit),
+        weights,
+        least_seconds=0.0,
+        least_rest_seconds=inf,
     )
 
 
@@ -94,6 +99,34 @@ def test_warm_is_cold_bit_for_bit(tmp_path: Path, engine: str) -> None:
         fresh = kept(open_decoder(folder, engine), tmp_path)
         np.testing.assert_array_equal(answer(fresh, prompt), expected)
         assert fresh.reused_tokens == (len(prompt) - 1) // size * size
+
+
+@pytest.mark.parametrize("length", [7, 64, 150])
+def test_the_same_prompt_is_not_computed_again(tmp_path: Path, engine: str, length: int) -> None:
+    folder = checkpoint(tmp_path / "model", engine)
+    cache = prefix_cache(tmp_path / "prefixes")
+    prompt = ids(length)
+
+    def opened() -> PrefixDecoder:
+        decoder = open_decoder(folder, engine)
+        return PrefixDecoder(decoder, cache, "ab", least_seconds=0.0, least_rest_seconds=0.0)
+
+    expected = answer(open_decoder(folder, engine), prompt)
+    first = opened()
+    np.testing.assert_array_equal(answer(first, prompt), expected)
+    first.save()
+    again = opened()
+    np.testing.assert_array_equal(answer(again, prompt), expected)
+    assert again.reused_tokens == length
+    longer = [*prompt, 5]
+    np.testing.assert_array_equal(
+        answer(again, longer), answer(open_decoder(folder, engine), longer)
+    )
+    size = again._decoder.block_tokens
+    assert again.reused_tokens == (length - 1) // size * size
+    for path in entries(tmp_path):
+        damage(path, "cut")
+    np.testing.assert_array_equal(answer(opened(), prompt), expected)
 
 
 def test_several_rows_are_read_plainly(tmp_path: Path) -> None:

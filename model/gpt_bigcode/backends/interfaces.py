@@ -183,6 +183,10 @@ class BlockDecoder(StepDecoder, Protocol):
         """A decoder with the same rows, in memory of its own."""
         ...
 
+    def restore(self, blocks: Sequence[bytes]) -> None:
+        """Forget everything and take over tokens, as `block` or `tokens` gave them."""
+        ...
+
     def tokens(self, start: int, end: int) -> bytes:
         """The keys and values of some tokens of the only row."""
         ...

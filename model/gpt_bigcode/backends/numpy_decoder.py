@@ -173,6 +173,13 @@ class NumpyDecoder:
         self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
     ) -> Floats:
         """Forget everything, take over the prompt's first tokens and prefill the rest. [1, V]."""
+        self.restore(blocks)
+        (row,) = self._rows
+        row.length = row.length if known is None else known
+        return self._read_prompt(row, prompt)
+
+    def restore(self, blocks: Sequence[bytes]) -> None:
+        """Forget everything and take over tokens, as `block` or `tokens` gave them."""
         row = self._empty_row()
         *shape, _, size = row.store.shape
         for block in blocks:
@@ -181,9 +188,7 @@ class NumpyDecoder:
             row.reserve(end)
             row.store[..., row.length : end, :] = tokens
             row.length = end
-        row.length = row.length if known is None else known
         self._rows = [row]
-        return self._read_prompt(row, prompt)
 
     def block(self, index: int) -> bytes:
         """The keys and values of a whole block of the only row."""

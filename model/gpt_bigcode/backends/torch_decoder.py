@@ -187,17 +187,32 @@ class TorchDecoder:
         Raises:
             MemoryLimitError: the cache does not fit.
         """
-        self._padding = torch.zeros(1, dtype=torch.long, device=self._device)
-        self._padded = False
         ids = torch.tensor([list(prompt)], device=self._device)
         with memory_errors(f"{len(prompt)} tokens"):
-            self._cache = self._new_cache(1, len(prompt) + _SPARE_TOKENS)
-            for block in blocks:
-                tokens = len(block) * self._chunk // self.block_bytes
-                self._cache.restore(bytearray(block), tokens)
+            cache = self._restored(blocks, len(prompt))
             if known is not None:
-                self._cache.truncate(known)
-            return self._head(self._read_parts(ids, self._cache))
+                cache.truncate(known)
+            return self._head(self._read_parts(ids, cache))
+
+    @torch.inference_mode()
+    def restore(self, blocks: Sequence[bytes]) -> None:
+        """Forget everything and take over tokens, as `block` or `tokens` gave them.
+
+        Raises:
+            MemoryLimitError: the cache does not fit.
+        """
+        tokens = sum(map(len, blocks)) * self._chunk // self.block_bytes
+        with memory_errors(f"{tokens} tokens"):
+            self._restored(blocks, tokens)
+
+    def _restored(self, blocks: Sequence[bytes], tokens: int) -> KeyValueCache:
+        """A cache of one row with these blocks, and room for so many tokens and some more."""
+        self._padding = torch.zeros(1, dtype=torch.long, device=self._device)
+        self._padded = False
+        self._cache = self._new_cache(1, tokens + _SPARE_TOKENS)
+        for block in blocks:
+            self._cache.restore(bytearray(block), len(block) * self._chunk // self.block_bytes)
+        return self._cache
 
     def block(self, index: int) -> bytes:
         """The keys and values of a whole block of the only row."""
