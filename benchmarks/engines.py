@@ -31,12 +31,17 @@ class Bigcode(Engine):
 
     def __init__(self, folder: Path, precision: str, threads: int) -> None:
         from gpt_bigcode.config import GPTBigCodeConfig
-        from gpt_bigcode.hardware import Precision
+        from gpt_bigcode.hardware import LoadingPolicy, Precision
         from gpt_bigcode.loading import open_decoder
 
         config = GPTBigCodeConfig.from_json_file(folder / "config.json")
         self._decoder = open_decoder(
-            folder, config, device="cpu", precision=Precision(precision), threads=threads
+            folder,
+            config,
+            device="cpu",
+            precision=Precision(precision),
+            threads=threads,
+            policy=LoadingPolicy(cache_folder=folder / "quantized"),  # as the commands do
         )
 
     def prefill(self, ids: list[int]) -> None:

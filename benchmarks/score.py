@@ -32,7 +32,7 @@ BATCH_TOKENS = (1024, 2048, 8192)
 # What the peers choose their batch size by, and everybody warms up with: every so manieth file.
 SAMPLE_STEP = 5
 CONTENDERS = (
-    *("bigcode numpy", "bigcode int8", "transformers"),
+    *("bigcode numpy", "bigcode bfloat16", "bigcode int8", "transformers"),
     *("ctranslate2 float32", "ctranslate2 int8"),
 )
 
