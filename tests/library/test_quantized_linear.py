@@ -1,8 +1,11 @@
 """Layers of 8 and 4 bits against the float product, and their laws."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,8 +38,8 @@ def inputs(*shape: int) -> Tensor:
     return torch.randn(*shape, INPUTS, generator=generator) + 0.3
 
 
-def int8_of(layer: torch.nn.Linear, *, keep: bool = False) -> Int8Linear:
-    return Int8Linear(*quantize_int8(layer.weight.data), bias=layer.bias.data, keep=keep)
+def int8_of(layer: torch.nn.Linear, **how: Any) -> Int8Linear:
+    return Int8Linear(*quantize_int8(layer.weight.data), bias=layer.bias.data, **how)
 
 
 def int4_of(layer: torch.nn.Linear, *, matrix_units: bool = False) -> Int4Linear:
@@ -48,51 +51,98 @@ def relative_error(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).norm() / wanted.norm())
 
 
+@pytest.fixture(params=["fbgemm", "onednn", "plain"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Which operators int8 layers use."""
+    use(request.param, monkeypatch)
+    return str(request.param)
+
+
+def use(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantization, "has_fbgemm", lambda: kernel == "fbgemm")
+    monkeypatch.setattr(quantization, "has_onednn", lambda: kernel != "fbgemm")
+
+
+def patience(kernel: str) -> int | None:
+    return 10**6 if kernel == "plain" else None
+
+
 @torch.inference_mode()
-def test_int8_is_near_the_float_product(layer: torch.nn.Linear) -> None:
+def test_int8_is_near_the_float_product(layer: torch.nn.Linear, kernel: str) -> None:
     hidden = inputs(2, 5)
-    found = int8_of(layer)(hidden)
+    found = int8_of(layer, patience=patience(kernel))(hidden)
     assert found.shape == (2, 5, OUTPUTS)
     assert found.dtype == torch.float32
     assert relative_error(found, layer(hidden)) < 0.02
 
 
 @torch.inference_mode()
-def test_int8_is_the_product_of_the_rounded_numbers(layer: torch.nn.Linear) -> None:
+def test_int8_is_the_product_of_the_rounded_numbers(
+    layer: torch.nn.Linear, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rounded, scale, sums = quantize_int8(layer.weight.data)
     assert int(rounded.abs().amax()) == 127
     assert torch.allclose(sums, (rounded.double().sum(1) * scale).float())
+    weight = rounded.double() * scale.double().unsqueeze(1)
     row = inputs(1)
     step = (row.amax() - row.amin()) / 127
     zero = -(row.amin() / step).round()
     numbers = (row / step + zero).round() - zero
-    weight = rounded.double() * scale.double().unsqueeze(1)
     wanted = (numbers.double() * step) @ weight.T + layer.bias.data
+    use("fbgemm", monkeypatch)
     assert torch.allclose(int8_of(layer)(row).double(), wanted, atol=1e-4)
+    step = row.abs().amax() / (int8_kernel._zero() - 1)
+    wanted = ((row / step).round().double() * step) @ weight.T + layer.bias.data
+    for kernel in ("onednn", "plain"):
+        use(kernel, monkeypatch)
+        found = int8_of(layer, patience=patience(kernel))(row)
+        assert torch.allclose(found.double(), wanted, atol=1e-4)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("count", [1, 7, 60, 200])
-def test_a_row_computes_the_same_in_any_batch(layer: torch.nn.Linear, count: int) -> None:
+def test_a_row_computes_the_same_in_any_batch(
+    layer: torch.nn.Linear, kernel: str, count: int
+) -> None:
     hidden = inputs(200)
     hidden[0] *= 1000  # one token's outliers must not cost the others their precision
     hidden[2], hidden[3], hidden[5] = 0, 1.5, 1e-4 * hidden[5].abs()
-    quantized = int8_of(layer)
-    assert torch.equal(quantized(hidden[:count]), quantized(hidden)[:count])
+    quantized = int8_of(layer, patience=patience(kernel))
+    some = quantized(hidden[:count])
+    assert torch.equal(some, quantized(hidden)[:count])
     alone = torch.cat([quantized(row.unsqueeze(0)) for row in hidden[:count]])
-    assert torch.equal(quantized(hidden[:count]), alone)
+    assert torch.equal(some, alone)
     assert relative_error(quantized(hidden)[1:], layer(hidden)[1:]) < 0.02
     small, product = quantized(hidden[5:6]), layer(hidden[5:6])  # of 1e-4: as many bits as others
     assert relative_error(small - layer.bias.data, product - layer.bias.data) < 0.02
 
 
 @torch.inference_mode()
+def test_packing_changes_no_number(layer: torch.nn.Linear, monkeypatch: pytest.MonkeyPatch) -> None:
+    use("onednn", monkeypatch)
+    packed, plain, late = (int8_of(layer, patience=count) for count in (0, 10**6, 2))
+    for rows in (1, 3, 1, 1, 5):
+        hidden = inputs(rows)
+        assert torch.equal(plain(hidden), packed(hidden))
+        assert torch.equal(late(hidden), packed(hidden))
+    assert packed._onednn is not None
+    assert packed._onednn._plain is None
+    assert late._onednn is not None
+    assert late._onednn._plain is None
+    assert plain._onednn is not None
+    assert int8_kernel.full_range() == (plain._onednn._plain is not None)
+
+
+@torch.inference_mode()
 def test_many_rows_may_use_matrix_units(layer: torch.nn.Linear) -> None:
     hidden = inputs(200)
-    kept, plain = int8_of(layer, keep=True), int8_of(layer)
-    assert relative_error(kept(hidden), layer(hidden)) < 0.02
-    assert torch.equal(kept(hidden[:8]), plain(hidden[:8]))
-    assert not torch.equal(kept(hidden), plain(hidden))
+    units, without = (int8_of(layer, matrix_units=wanted, patience=0) for wanted in (True, False))
+    assert relative_error(units(hidden).float(), layer(hidden)) < 0.02
+    assert torch.equal(units(hidden[:8]), without(hidden[:8]))
+    assert without(hidden).dtype == torch.float32
+    narrow = units(hidden.bfloat16())
+    assert narrow.dtype == torch.bfloat16
+    assert relative_error(narrow.float(), layer(hidden)) < 0.02
 
 
 @torch.inference_mode()
@@ -108,8 +158,10 @@ def test_unpacked_int4_is_the_packed_product(layer: torch.nn.Linear, matrix_unit
     hidden = inputs(200)
     quantized = int4_of(layer, matrix_units=matrix_units)
     alone = torch.cat([quantized(hidden[place : place + 8]) for place in range(0, 200, 8)])
-    assert torch.allclose(quantized(hidden), alone, atol=0.03)
-    assert relative_error(quantized(hidden), alone) < 0.005
+    together = quantized(hidden)
+    assert together.dtype == (torch.bfloat16 if matrix_units else torch.float32)
+    assert torch.allclose(together.float(), alone, atol=0.03)
+    assert relative_error(together.float(), alone) < 0.005
 
 
 @torch.inference_mode()
@@ -123,6 +175,7 @@ def test_a_packing_that_is_not_known_is_never_unpacked(
 
 
 @torch.inference_mode()
+@pytest.mark.usefixtures("kernel")
 def test_rows_without_a_spread_are_exact_enough(layer: torch.nn.Linear) -> None:
     for value in (0.0, 3.0, -1e-20):
         hidden = torch.full((1, INPUTS), value)
@@ -133,6 +186,7 @@ def test_rows_without_a_spread_are_exact_enough(layer: torch.nn.Linear) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.usefixtures("kernel")
 def test_what_is_not_finite_is_not_hidden(layer: torch.nn.Linear, bad: float) -> None:
     hidden = inputs(2)
     hidden[0, 3] = bad
@@ -155,17 +209,54 @@ def test_shapes_for_int4(shape: tuple[int, int], fits: bool) -> None:  # noqa: F
     assert fits_int4(*shape) == fits
 
 
-def test_operators_that_are_missing_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert int8_kernel.has_int8()
-    assert quantization.has_int4()
+@pytest.fixture
+def asked_again() -> Iterator[None]:
+    """Questions about operators are answered once in a process; not in this test."""
+    questions = (int8_kernel.has_fbgemm, int8_kernel.has_onednn)
+    for question in questions:
+        question.cache_clear()
+    yield
+    for question in questions:
+        question.cache_clear()
 
+
+@pytest.mark.usefixtures("asked_again")
+def test_operators_that_are_missing_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object) -> None:
         raise RuntimeError("no such operator")
 
-    monkeypatch.setattr(torch, "_make_per_channel_quantized_tensor", missing)
+    assert quantization.has_int4()
     monkeypatch.setattr(quantization, "_pack_int4", missing)
-    assert not int8_kernel.has_int8()
     assert not quantization.has_int4()
+    monkeypatch.setattr(torch, "_make_per_channel_quantized_tensor", missing)
+    assert not int8_kernel.has_fbgemm()
+    assert int8_kernel.has_int8()
+    int8_kernel.has_onednn.cache_clear()
+    monkeypatch.setattr(int8_kernel, "OneDnnInt8", missing)
+    assert not int8_kernel.has_int8()
+
+
+WITHOUT_VNNI = """
+import torch
+from gpt_bigcode.quantization import int8_kernel, linear
+linear.has_fbgemm = lambda: False
+assert not int8_kernel.full_range() and int8_kernel.has_onednn()
+torch.manual_seed(1)
+plain = torch.nn.Linear(256, 512)
+values = linear.quantize_int8(plain.weight.data)
+layer = linear.Int8Linear(*values, bias=plain.bias.data, patience=9)
+rows = torch.randn(6, 256)
+with torch.inference_mode():
+    alone = torch.cat([layer(row.unsqueeze(0)) for row in rows])
+    assert torch.equal(layer(rows), alone)
+    assert (alone - plain(rows)).norm() / alone.norm() < 0.04
+"""
+
+
+def test_onednn_without_vnni_uses_fewer_bits() -> None:
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    command = [sys.executable, "-W", "error", "-c", WITHOUT_VNNI]
+    subprocess.run(command, check=True, env=environment)
 
 
 WITHOUT_FAST_CALLS = """

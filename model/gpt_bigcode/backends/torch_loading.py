@@ -5,7 +5,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from gpt_bigcode.backends.devices import choose_device, choose_precision, memory_errors
+from gpt_bigcode.backends.devices import (
+    choose_device,
+    choose_precision,
+    memory_errors,
+    reuse_freed_memory,
+)
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.config import GPTBigCodeConfig
@@ -52,6 +57,8 @@ def load_computable(
     policy = policy or LoadingPolicy()
     target = choose_device(device)
     choice = _choose(precision, target, config, policy)
+    if target.type == "cpu":
+        reuse_freed_memory()
     policy.detail(f"{choice.precision} on {target}: {choice.reason}")
     with memory_errors("the model's weights"):
         if choice.precision in QUANTIZED:

@@ -94,6 +94,7 @@ def fused_attention(
 ) -> Tensor:
     """PyTorch's fused operator, whose softmax is always computed in float32; see `Attention`."""
     dropout = settings.dropout if training else 0.0
+    key, value = key.to(query.dtype), value.to(query.dtype)
     one_head = key.shape[1] == 1
     if one_head and query.shape[2] == 1 and not dropout:
         # One new token: the heads are the rows of one product, nothing is expanded.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from gpt_bigcode.modeling.attention import (
@@ -58,6 +59,8 @@ class ForwardPass:
         """Store a layer's new keys and values, [B, K, T, D]; all of them, [B, K, S, D]."""
         if self.cache is None:
             return key, value
-        stored = self.cache.append(layer, key, value)
+        wide = self.cache.store.dtype is torch.float32  # quantized layers may give bfloat16
+        kept = (key.float(), value.float()) if wide else (key, value)
+        stored = self.cache.append(layer, *kept)
         # A first pass attends to the fresh tensors, so that gradients flow.
         return stored if self.cache.length else (key, value)

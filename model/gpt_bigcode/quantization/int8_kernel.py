@@ -1,17 +1,25 @@
-"""Products of an int8 matrix: the only place that uses PyTorch's eager quantized tensors.
+"""Products of an int8 matrix, by the two libraries inside PyTorch that have them.
 
-PyTorch deprecates them, and pyproject.toml bounds its version for that reason. `has_int8`
-asks whether they work; where they do not, another precision is chosen.
+oneDNN's operators stay and are the faster ones for many rows. FBGEMM's come with the eager
+quantized tensors that PyTorch deprecates; as long as they exist they are used for single rows of
+small matrices, where a call of oneDNN takes as long as the product, and on processors without VNNI.
+Both multiply integers, so that a row's product does not depend on the rows around it.
 """
 
 import warnings
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 _ENGINE = "fbgemm"
+_TINY = 1e-30
+# Rows that are quantized together: their float32 numbers stay in a processor's cache.
+_ROWS_AT_ONCE = 64
+# From this many rows on a matrix is packed at once: the products save more than that takes.
+MANY_ROWS = 128
 
 # Packed matrices are no tensors: each call looks for a `__torch_function__` of theirs, which takes
 # as long as the product of a small matrix. Within this context manager it does not.
@@ -20,7 +28,7 @@ CALLS_ARE_FAST = fast_calls is not nullcontext
 """False with a PyTorch that has no such context manager: int8 then decodes more slowly."""
 
 
-class PackedInt8:
+class FbgemmInt8:
     """An int8 matrix [O, I], packed for products with the integers that inputs are rounded to."""
 
     def __init__(self, weight: Tensor) -> None:
@@ -46,13 +54,112 @@ class PackedInt8:
         return self._times_numbers(numbers, 1.0, 0, self._packed)  # type: ignore[no-any-return]
 
 
-def has_int8() -> bool:
-    """Tell whether PyTorch has these operators, on this processor."""
+class OneDnnInt8:
+    """An int8 matrix [O, I] for products with rows of 8 bits.
+
+    Until it is packed, its numbers are multiplied as they lie, in a mapped file perhaps: products
+    of single rows then take about half as long again, but nothing is prepared for an answer of a
+    few tokens. The results are the same, bit for bit.
+    """
+
+    def __init__(self, weight: Tensor, scale: Tensor, *, patience: int = 0) -> None:
+        """Take int8 [O, I] and the scale of each output, float32 [O].
+
+        Args:
+            weight: is given up as soon as it is packed.
+            scale: is multiplied with the products.
+            patience: how many products of a few rows are computed before it is packed.
+        """
+        self._plain: Tensor | None = weight
+        self._packed: Tensor | None = None
+        self._scale, self._patience = scale, patience if full_range() else 0
+        self._zeros = torch.zeros(len(weight), dtype=torch.int32)
+        self._times = torch.ops.onednn.qlinear_pointwise.default._op  # noqa: SLF001 - as above
+
+    def __call__(
+        self, rows: Tensor, *, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, Tensor]:
+        """Multiply float [T, I], each row rounded to integers of its own step.
+
+        Returns:
+            The products of the integers with the scaled matrix, [T, O], and the steps, [T, 1], both
+            of that dtype: their product is the result. NaN or infinity where the row has any.
+        """
+        numbers, step = _quantize(rows, dtype)
+        self._patience -= 1
+        if self._plain is not None and (self._patience < 0 or len(rows) >= MANY_ROWS):
+            self._packed = torch.ops.onednn.qlinear_prepack(self._plain, None)
+            self._plain = None
+        if self._plain is not None:
+            signed = numbers.bitwise_xor_(_zero()).view(torch.int8)
+            product = torch._int_mm(signed, self._plain.t()).float()  # noqa: SLF001 - its name
+            return product.mul_(self._scale).to(dtype), step
+        product = self._times(
+            *(numbers, 1.0, _zero(), self._packed, self._scale, self._zeros, None),
+            *(1.0, 0, dtype, "none", [], ""),
+        )
+        return product, step
+
+
+def _quantize(rows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Float [T, I] -> uint8, the zero `_zero()`, and the steps [T, 1], exact in that dtype."""
+    numbers = torch.empty(rows.shape, dtype=torch.uint8)
+    steps = torch.empty(len(rows), 1, dtype=dtype)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        some = rows[part]
+        top = torch.maximum(some.amax(1, keepdim=True), some.amin(1, keepdim=True).neg_())
+        step = torch.div(top.float(), _zero() - 1).clamp_(min=_TINY).to(dtype)
+        scaled = some.float() * step.float().reciprocal()
+        # Conversion cuts off: with a half added it rounds.
+        numbers[part] = scaled.add_(_zero() + 0.5)
+        steps[part] = step
+    return numbers, steps
+
+
+def _zero() -> int:
+    """The number that stands for 0; as many lie below it, but one, and above."""
+    return 128 if full_range() else 64
+
+
+@cache
+def full_range() -> bool:
+    """Whether oneDNN multiplies all 8 bits: without VNNI it adds pairs of products in 16 bits."""
+    matrix = torch.full((64, 64), 127, dtype=torch.int8)
+    packed, scale = torch.ops.onednn.qlinear_prepack(matrix, None), torch.ones(64)
+    numbers, zeros = torch.full((1, 64), 255, dtype=torch.uint8), torch.zeros(64, dtype=torch.int32)
+    multiply = torch.ops.onednn.qlinear_pointwise
+    found = multiply(
+        *(numbers, 1.0, 128, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], "")
+    )
+    return bool((found == 64 * 127 * 127).all())
+
+
+@cache
+def has_fbgemm() -> bool:
+    """Tell whether PyTorch still has FBGEMM's operators, on this processor."""
     if _ENGINE not in torch.backends.quantized.supported_engines:
         return False
     try:
         with torch.inference_mode():
-            product = PackedInt8(torch.ones(8, 8, dtype=torch.int8)).times_row(torch.ones(1, 8))
+            product = FbgemmInt8(torch.ones(8, 8, dtype=torch.int8)).times_row(torch.ones(1, 8))
             return bool((product - 8).abs().max() < 0.1)
     except (RuntimeError, AttributeError, NotImplementedError):
         return False
+
+
+@cache
+def has_onednn() -> bool:
+    """Tell whether PyTorch has oneDNN's operators, on this processor."""
+    try:
+        with torch.inference_mode():
+            matrix = OneDnnInt8(torch.ones(8, 8, dtype=torch.int8), torch.ones(8))
+            product, step = matrix(torch.ones(1, 8))
+            return bool((product * step - 8).abs().max() < 0.1)
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+
+
+def has_int8() -> bool:
+    """Tell whether there are operators for int8 matrices, on this processor."""
+    return has_fbgemm() or has_onednn()

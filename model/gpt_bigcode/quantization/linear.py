@@ -1,19 +1,26 @@
 """Linear layers with int8 or int4 weights, which replace `nn.Linear` after loading.
 
 int8: each row of the matrix (an output) has a scale, and each row of the input is quantized by
-itself, so that a token computes the same in every batch. int4: groups of 64 weights have a scale
-and an offset, and the input is rounded to bfloat16.
+itself, so that a token computes the same in every batch (see `int8_kernel`). int4: groups of 64
+weights have a scale and an offset, and the input is rounded to bfloat16.
 """
 
 from functools import cache
 from math import isfinite, nan
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from gpt_bigcode.errors import NonFiniteError
-from gpt_bigcode.quantization.int8_kernel import PackedInt8, fast_calls
+from gpt_bigcode.quantization.int8_kernel import (
+    MANY_ROWS,
+    FbgemmInt8,
+    OneDnnInt8,
+    fast_calls,
+    full_range,
+    has_fbgemm,
+    has_onednn,
+)
 
 GROUP = 64
 # The packed formats of 4 bits have whole blocks of 32 or 64 rows.
@@ -28,7 +35,8 @@ _SMALLEST_STEP = 6.1e-5
 ENLARGED = 4096.0
 # From this many rows on, unpacking a matrix once is cheaper than products of packed weights.
 _INT4_ROWS_UNPACKED = 48
-_INT8_ROWS_UNPACKED = 128
+# Below this many numbers, a call of oneDNN takes about as long as the product with a single row.
+_SMALL_MATRIX = 3 << 20
 
 
 def has_int4() -> bool:
@@ -97,11 +105,11 @@ def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
 class Int8Linear(nn.Module):
     """A matrix of 8 bits with a scale for each output.
 
-    A row x of the input becomes (n - zero) * step with n in 0..127, where step and zero are such
-    that 0 and the row's extremes are among these numbers; then the product is step * scale *
-    (integers - zero * sums of the rows). Integers add up exactly, in any order. One row is
-    quantized by PyTorch's operator for batches with one step, several rows here, by the same
-    arithmetic.
+    Each row x of the input is rounded to integers by itself, and integers add up exactly, in any
+    order. A product of oneDNN takes 8 bits around 0. FBGEMM takes 7: x becomes (n - zero) * step
+    with n in 0..127, where step and zero are such that 0 and the row's extremes are among these
+    numbers; then the product is step * scale * (integers - zero * sums of the rows). One row is
+    quantized by its operator for batches with one step, several rows here, by the same arithmetic.
     """
 
     def __init__(
@@ -111,42 +119,53 @@ class Int8Linear(nn.Module):
         sums: Tensor,
         *,
         bias: Tensor | None = None,
-        keep: bool = False,
+        matrix_units: bool = False,
+        patience: int | None = None,
     ) -> None:
-        """Pack what `quantize_int8` made.
+        """Take what `quantize_int8` made.
 
         Args:
             weight: int8 [O, I].
             scale: float32 [O].
             sums: float32 [O].
             bias: float32 [O], or None for none.
-            keep: keep `weight` itself for many rows, which are then multiplied in bfloat16: for
-                processors with matrix units, and for weights that lie in a mapped file.
+            matrix_units: many rows come out as bfloat16.
+            patience: see `OneDnnInt8`, for a weight in a mapped file, which takes no memory until
+                it is used; None: it is in memory.
         """
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        self._packed = PackedInt8(weight)
-        self._weight = weight if keep else None
+        small = weight.numel() < _SMALL_MATRIX
+        chosen = has_onednn() and full_range()
+        self._fbgemm = FbgemmInt8(weight) if has_fbgemm() and (small or not chosen) else None
+        self._onednn: OneDnnInt8 | None = None
         # Copies: a view of a mapped file would keep all of it in memory.
         self._scale, self._sums = scale.clone(), (sums / scale).round_()
+        if self._fbgemm is None or (chosen and patience is not None):
+            self._onednn = OneDnnInt8(weight, self._scale, patience=patience or 0)
         # A tensor: a number would be turned into one at each product.
         self._enlarged, self._enlarged_scale = torch.tensor(ENLARGED), scale / ENLARGED
+        self._shrunk = torch.tensor(1 / ENLARGED)
         self._bias = torch.zeros_like(scale) if bias is None else bias
+        self._many = torch.bfloat16 if matrix_units else torch.float32
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """[..., I] -> [..., O], float32."""
-        if hidden.numel() == self.in_features:
-            enlarged = hidden * self._enlarged
+        """[..., I] -> [..., O], float32; with matrix units bfloat16 for many rows."""
+        rows = hidden.reshape(-1, self.in_features)
+        many = len(rows) >= MANY_ROWS
+        if self._onednn is not None and (many or self._fbgemm is None):
+            dtype = self._many if many else torch.float32
+            with fast_calls():
+                product, step = self._onednn(rows if many else rows.float(), dtype=dtype)
+            result = torch.addcmul(self._bias.to(dtype), product, step)
+        elif len(rows) == 1:
+            enlarged = rows.float() * self._enlarged
             if not isfinite(enlarged.sum().item()):  # the operator takes NaN for a number
                 return torch.full_like(self._bias, nan).expand(*hidden.shape[:-1], -1)
             with fast_calls():
-                return self.multiply(enlarged)
-        rows = hidden.reshape(-1, self.in_features)
-        if self._weight is not None and len(rows) >= _INT8_ROWS_UNPACKED:
-            product = F.linear(rows.bfloat16(), self._weight.bfloat16()).float()
-            result = torch.addcmul(self._bias, product, self._scale)
+                result = self.multiply(enlarged)
         else:
-            result = self._multiply_rows(rows)
+            result = self._multiply_rows(rows.float())
         return result.view(*hidden.shape[:-1], self.out_features)
 
     def multiply(self, enlarged: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -154,12 +173,17 @@ class Int8Linear(nn.Module):
 
         Fast within `fast_calls` only.
         """
-        product = self._packed.times_row(enlarged)
-        return torch.addcmul(self._bias, product, self._enlarged_scale, out=out)
+        if self._fbgemm is not None:
+            product = self._fbgemm.times_row(enlarged)
+            return torch.addcmul(self._bias, product, self._enlarged_scale, out=out)
+        assert self._onednn is not None  # noqa: S101 - one of them is
+        product, step = self._onednn(enlarged)
+        return torch.addcmul(self._bias, product, step.mul_(self._shrunk), out=out)
 
     @torch.no_grad()  # results that are written into a buffer have no gradient
     def _multiply_rows(self, rows: Tensor) -> Tensor:
-        """[T, I] -> [T, O], each row as `multiply` would compute it alone."""
+        """[T, I] -> [T, O] by FBGEMM, each row as `multiply` would compute it alone."""
+        assert self._fbgemm is not None  # noqa: S101 - `forward` looked
         low = rows.amin(1, keepdim=True).clamp_(max=0).mul_(self._enlarged).double()
         high = rows.amax(1, keepdim=True).clamp_(min=0).mul_(self._enlarged)
         step = ((high - low) / _LEVELS).clamp_(min=_TINY).float()
@@ -169,7 +193,7 @@ class Int8Linear(nn.Module):
         # the same for a whole row would take five times as long as one.
         numbers = zero.expand_as(rows).contiguous().addcmul_(rows, self._enlarged / step)
         with fast_calls():
-            product = self._packed.times_numbers(numbers)
+            product = self._fbgemm.times_numbers(numbers)
         product.addcmul_(zero, self._sums, value=-1).mul_(step)
         return torch.addcmul(self._bias, product, self._enlarged_scale, out=product)
 
@@ -195,7 +219,7 @@ class Int4Linear(nn.Module):
             packed: uint8 [O, I / 2].
             scales: bfloat16 [I / 64, O, 2].
             bias: float32 [O], or None for none.
-            matrix_units: multiply unpacked weights in bfloat16.
+            matrix_units: multiply unpacked weights in bfloat16; many rows come out so.
         """
         super().__init__()
         self.out_features, self.in_features = scales.shape[1], scales.shape[0] * GROUP
@@ -204,14 +228,16 @@ class Int4Linear(nn.Module):
         self._multiply = torch.ops.aten._weight_int4pack_mm_for_cpu  # noqa: SLF001 - its name
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """[..., I] -> [..., O], float32."""
+        """[..., I] -> [..., O], float32; with matrix units bfloat16 for many rows."""
         rows = hidden.reshape(-1, self.in_features).bfloat16()
         block = _block_rows()
         if block and len(rows) >= _INT4_ROWS_UNPACKED:
             product = self._multiply_unpacked(rows, block)
         else:
             product = self._multiply(rows, self._packed, GROUP, self._scales)
-        result = product.float() if self._bias is None else product.float() + self._bias
+        many = self._dtype is torch.bfloat16 and len(rows) >= MANY_ROWS
+        product = product if many else product.float()
+        result = product if self._bias is None else product + self._bias.to(product.dtype)
         return result.view(*hidden.shape[:-1], self.out_features)
 
     def _multiply_unpacked(self, rows: Tensor, block: int) -> Tensor:
@@ -221,11 +247,11 @@ class Int4Linear(nn.Module):
         size = max(block, (1 << 22) // self.in_features // block * block)
         for start in range(0, self.out_features, size):
             part = slice(start, start + size)
-            numbers = _unpack_int4(self._packed[part], block)
-            groups = numbers.view(len(numbers), -1, GROUP)
-            scale, offset = self._scales[:, part].float().permute(2, 1, 0).unsqueeze(-1)
-            weight = torch.addcmul(offset, groups.sub_(8.0), scale).flatten(1)
-            result[:, part] = F.linear(inputs, weight.to(self._dtype))
+            numbers = _unpack_int4(self._packed[part], block, self._dtype)
+            groups = numbers.view(-1, GROUP, numbers.shape[1])
+            scale, offset = self._scales[:, part].to(self._dtype).permute(2, 0, 1).contiguous()
+            weight = torch.addcmul(offset.unsqueeze(1), groups, scale.unsqueeze(1))
+            result[:, part] = torch.mm(inputs, weight.flatten(0, 1))
         return result
 
 
@@ -257,7 +283,7 @@ def _block_rows() -> int:
     """How many rows the packed format of 4 bits takes together; 0 if it is not one of ours."""
     numbers, packed = _packed_sample()
     for block in (INT4_ROWS, INT4_ROWS // 2):
-        if torch.equal(_unpack_int4(packed, block).to(torch.int32), numbers):
+        if torch.equal(_unpack_int4(packed, block, torch.float32).t() + 8, numbers.float()):
             return block
     return 0
 
@@ -269,8 +295,8 @@ def _packed_sample() -> tuple[Tensor, Tensor]:
     return numbers, _pack_int4(numbers)
 
 
-def _unpack_int4(packed: Tensor, block: int) -> Tensor:
-    """uint8 [O, I / 2] -> float32 [O, I], 0..15.
+def _unpack_int4(packed: Tensor, block: int, dtype: torch.dtype) -> Tensor:
+    """uint8 [O, I / 2] -> [I, O] of that dtype, -8..7: columns, as the bytes already lie.
 
     A block of rows lies column by column, 16 bytes for each two groups of 16 rows. With blocks of
     32 the low half bytes are rows 0 to 15 and the high ones 16 to 31; with blocks of 64 a column
@@ -279,8 +305,10 @@ def _unpack_int4(packed: Tensor, block: int) -> Tensor:
     half = block // 2
     columns = packed.numel() * 2 // len(packed)
     pairs = packed.view(-1, columns, half)
-    both = torch.cat((pairs & 15, pairs >> 4), dim=2)  # [blocks, I, block]
-    return both.transpose(1, 2).reshape(len(packed), columns).float()
+    numbers = torch.empty(columns, len(pairs), 2, half, dtype=dtype)
+    for place, nibbles in enumerate((pairs & 15, pairs >> 4)):
+        numbers[:, :, place] = nibbles.view(torch.int8).sub_(8).transpose(0, 1)
+    return numbers.view(columns, len(packed))
 
 
 def _finite(values: Tensor) -> Tensor:

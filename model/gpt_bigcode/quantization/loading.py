@@ -53,6 +53,9 @@ from gpt_bigcode.storage.disk_cache import DiskCache
 
 # Quantizing takes about six times a piece: little enough to stay in a processor's cache.
 _PIECE_BYTES = 1 << 20
+# Packing a matrix takes about as long as this many products save. One layer is packed after the
+# other, so that no token waits for all of them.
+_PATIENCE = 64
 _HEADS_OF_LABELS = frozenset({"score", "classifier"})
 
 
@@ -64,6 +67,11 @@ class _Matrix:
     weight: StoredTensor
     bias: StoredTensor | None
     four_bits: bool
+
+    @property
+    def layer(self) -> int:
+        """The number of its block; 0 outside of them."""
+        return next((int(part) for part in self.name.split(".") if part.isdigit()), 0)
 
     @property
     def plans(self) -> tuple[TensorPlan, ...]:
@@ -198,8 +206,12 @@ class _Quantized:
         values = _quantize(matrix) if self._kept is None else self._kept.map(names)
         if matrix.four_bits:
             return Int4Linear(*values, bias=bias, matrix_units=self._matrix_units)
-        mapped = self._kept is not None
-        layer = Int8Linear(*values, bias=bias, keep=mapped and self._matrix_units)
+        layer = Int8Linear(
+            *values,
+            bias=bias,
+            matrix_units=self._matrix_units,
+            patience=None if self._kept is None else _PATIENCE + matrix.layer,
+        )
         if self._kept is not None:
             self._kept.release_pages(names[0])  # until a long prompt needs them
         del values
