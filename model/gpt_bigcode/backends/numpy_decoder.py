@@ -174,9 +174,9 @@ class NumpyDecoder:
     ) -> Floats:
         """Forget everything, take over the prompt's first tokens and prefill the rest. [1, V]."""
         self.restore(blocks)
-        (row,) = self._rows
-        row.length = row.length if known is None else known
-        return self._read_prompt(row, prompt)
+        if known is not None:
+            self.truncate(known)
+        return self._read_prompt(self._rows[0], prompt)
 
     def restore(self, blocks: Sequence[bytes]) -> None:
         """Forget everything and take over tokens, as `block` or `tokens` gave them."""
@@ -196,13 +196,11 @@ class NumpyDecoder:
 
     def tokens(self, start: int, end: int) -> bytes:
         """The keys and values of some tokens of the only row."""
-        (row,) = self._rows
-        return row.store[..., start:end, :].tobytes()
+        return self._rows[0].store[..., start:end, :].tobytes()
 
     def truncate(self, length: int) -> None:
         """Forget all tokens of the only row after the first `length`."""
-        (row,) = self._rows
-        row.length = length
+        self._rows[0].length = length
 
     def select_rows(self, rows: Sequence[int]) -> None:
         """Keep only these rows, in this order."""
