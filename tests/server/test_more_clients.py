@@ -1,4 +1,9 @@
-"""More clients that others wrote; each test is skipped where its client is not installed."""
+"""More clients that others wrote; each test is skipped where its client is not installed.
+
+text-generation asks for an older huggingface_hub than this project, and lm-eval for forty packages
+that these requests do not need:
+`pip install --no-deps text-generation lm-eval sqlitedict tenacity`.
+"""
 
 import json
 import os
