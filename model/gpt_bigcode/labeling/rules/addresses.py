@@ -38,6 +38,11 @@ def _is_ip(text: str) -> bool:
     return any(map(str.isdigit, text))
 
 
+def is_routed(address: str) -> bool:
+    """Whether an address is one of the public internet."""
+    return ipaddress.ip_address(address).is_global
+
+
 def is_public(address: str) -> bool:
     """Whether an address is one of the public internet, and no version such as 1.2.3.4."""
-    return len(address) > len("1.2.3.4") and ipaddress.ip_address(address).is_global
+    return len(address) > len("1.2.3.4") and is_routed(address)

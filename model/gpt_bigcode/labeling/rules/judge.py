@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from gpt_bigcode.labeling.rules.addresses import EMAIL, IP_ADDRESS, addresses, is_public
+from gpt_bigcode.labeling.rules.addresses import EMAIL, IP_ADDRESS, addresses, is_public, is_routed
 from gpt_bigcode.labeling.rules.mark import Mark
 from gpt_bigcode.labeling.rules.numbers import numbers
 from gpt_bigcode.labeling.rules.places import NAME, Value, full_names, values
@@ -178,6 +178,8 @@ def _addresses(text: str, suspected: Sequence[Mark]) -> Iterator[Mark]:
     """Whole addresses: those that can be nothing else, and those that the model suspects."""
     for label, is_sure in ((EMAIL, _is_mail), (IP_ADDRESS, _is_host)):
         for start, end in addresses(label, text):
+            if label == IP_ADDRESS and not is_routed(text[start:end]):
+                continue
             share = _share(frozenset({label}), start, end, suspected)
             value = text[start:end]
             if label == EMAIL and _USER_PART.search(text[:start]):

@@ -19,6 +19,7 @@ _OWNER = r"(?:user(?:_?name|_?id)?|login|uid|owner|assignee|account|reviewer|nic
 _SET = r"[\"'\]]{0,2}\s{0,4}(?:=>|:=|[:=])\s{0,4}"
 _QUOTED = r"(?P<quote>[\"'])(?P<password>(?:(?!(?P=quote))[^\s]){4,128})(?P=quote)"
 _UNQUOTED = r"(?P<password>[^\s\"'`,;&<>(){}\[\]]{4,128})(?=[\s;,&]|$)"
+_CALL = r"(?i:(?:login|auth\w*|create_user|connect)(?:=|\(|\s){1,3}\(?)"
 _USER = r"(?P<user>[A-Za-z_][\w.-]{1,31})"
 
 
@@ -46,6 +47,7 @@ def _command(names: str, options: str) -> str:
 _URL = re.compile(
     r"\b[a-zA-Z][\w+.-]{1,30}://(?P<user>[^\s/@:'\"<>`]{0,128})"
     r"(?::(?P<password>[^\s/'\"<>`]{1,256}))?@(?=[\w.\[$%{-])"
+    r"(?!(?:[\w-]+\.)*example\b)"
 )
 
 
@@ -81,9 +83,14 @@ _SUSPECTED = tuple(
         rf"^\s*(?i:login|user(?:name)?)\s+{_USER}\s*$",
         _command(r"ssh|scp|rsync|sftp", rf"{_USER}@(?=[\w.\[])"),
         rf"(?i:\b\w*{_OWNER}{_SET}){_QUOTE}{_USER}(?=[\s,;&\"'}})\]]|$)",
+        rf"{_CALL}[\"']{_USER}[\"'],\s{{0,4}}{_QUOTED}",
         rf"(?i:\b\w*{_CREDENTIAL}\w*{_SET}){_QUOTED}",
         rf"(?i:(?:^|[\s{{,&?;])[\w.-]*{_CREDENTIAL}\s{{0,4}}[:=]\s{{0,4}}){_UNQUOTED}",
     )
+)
+# A string that is assigned to a password and looks like one, whatever the model says.
+_STRONG = re.compile(
+    r"(?=.*\d)(?=.*[A-Za-z])(?!.*%[(s])(?![A-Za-z]+[_-]?\d$)[^\s/{}()\[\]<>$]{8,64}"
 )
 _HINTS = re.compile(
     r"://|(?i:pass|pwd|user|login|auth|owner|uid)|/home/|\s-[aupU]|@"
@@ -108,7 +115,8 @@ def _groups(found: re.Match[str], *, sure: bool) -> Iterator[Value]:
     if groups.get("password"):
         start, end = found.span("password")
         if not is_stock_secret(found["password"]):
-            yield Value(PASSWORD, start, end, sure)
+            strong = "quote" in groups and _STRONG.fullmatch(found["password"]) is not None
+            yield Value(PASSWORD, start, end, sure or strong)
     if groups.get("user") and not is_stock_user(found["user"]):
         yield Value(USERNAME, *found.span("user"), sure)
 
@@ -125,7 +133,7 @@ def full_names(text: str) -> Sequence[tuple[int, int]]:
     """Runs of two to four capitalized words that may be the name of a person."""
     found = []
     for match in _FULL_NAME.finditer(text):
-        found.append(match.span())
+        found.append((match.start(), match.start() + len(match[0].rstrip(".'\u2019"))))
         if len(found) == _MOST_NAMES:
             break
     return found

@@ -68,6 +68,7 @@ _OTHERS = {
     "Shopify token": r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}",
     "Anthropic key": r"sk-ant-[\w-]{20,}",
     "OpenAI key": r"sk-(?:proj-|svcacct-)?[A-Za-z0-9]{40,}",
+    "Slack webhook": r"T[A-Z0-9]{8,11}/B[A-Z0-9]{8,11}/[A-Za-z0-9]{24}",
     "Slack app token": r"xapp-\d-[A-Z0-9]+-\d+-[a-z0-9]+",
     "Stripe test key": r"[sr]k_test_[A-Za-z0-9]{20,}",
     "Stripe webhook secret": r"whsec_[A-Za-z0-9+/=]{24,}",
@@ -134,6 +135,8 @@ def _matches(rule: _Rule, detector: "RegexBasedDetector", text: str) -> Iterator
     """Whole words that a detector matches the beginning of, or what it takes out of its match."""
     for pattern in detector.denylist:
         for found in pattern.finditer(text):
+            if found[0].startswith("https://hooks."):
+                continue  # the secret is its path, which has a shape of its own
             part = found.lastindex or 0
             start, end = found.span(part if len(found[part] or "") >= _LEAST_GROUP else 0)
             rest = _REST.match(text, end)

@@ -22,14 +22,14 @@ _FIELD, _VALUE = re.compile(r"[a-z_]{2,32}"), re.compile(r"=[\w\"']")  # user=an
 _FEWEST = 2  # letters and digits of a secret
 """What names a password before it: nothing else makes one of a plain word or number."""
 _CUE = re.compile(
-    r"(?i)pass|pwd|\bpw\b|\bpin\b|secret|credential|login|auth|connect|token|://|\s-p|identified"
-    r"|sudo|:\$|kennwort|\{SHA|[\"'][,:]\s*[\"']|//"
+    r"(?i)pass|pwd|\bpw\b|\bpin\b|secret|credential|login|auth|connect|token|\s-p|identified"
+    r"|sudo|:\$|kennwort|\{SHA"
 )
 _PLAIN = re.compile(r"[A-Za-z_]+|\d+[^\w\s]?|[A-Za-z]+\.?(?:[ -][a-z]+)*")
 _KEY = re.compile(r"[\w.-]+[\"'\]]{0,2}\s*[=:]\s*[\"']?$")  # what is set to the value
 # Inside a URL, after its host; what a query calls a secret may be one.
 _PATH = re.compile(r"://[^\s/@]+/(?![^\s]*(?i:pass|pwd|secret|token|key|auth|code)\w*=)[^\s]*$")
-_LEAST_KEY = 8
+_LEAST_KEY, _LEAST_WITHOUT_DIGITS = 8, 32
 _HASH = re.compile(r"(?i)(?:\b(?:sha\d*|md5|blake\w*|crc\d*)[-=:]|\bh1:|integrity\W{1,4})$")
 _LOOK_BACK = 96
 _USER_CUE = re.compile(
@@ -65,7 +65,8 @@ def unlikely(label: str, text: str, before: str) -> bool:
     """
     cue = before[-_LOOK_BACK:]
     if label == KEY:
-        return len(text) < _LEAST_KEY or text.isalpha() or _HASH.search(cue) is not None
+        least = _LEAST_KEY if any(map(str.isdigit, text)) else _LEAST_WITHOUT_DIGITS
+        return len(text) < least or _HASH.search(cue) is not None
     if label == PASSWORD:
         if _PATH.search(cue):
             return True

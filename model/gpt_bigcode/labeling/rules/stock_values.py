@@ -138,7 +138,7 @@ _PASSWORDS = frozenset(
     ]
 )
 _PLACEHOLDER = re.compile(
-    r"[<\[({%$].*|.*[>})%]|.*\.\.\.|(?i:x{3,}|\*{2,}|#{3,}|0{6,}|your[_-].*|my[_-].*|insert[_-].*"
+    r"[<\[({].*[>\])}]|%(?:\(.*|\w+%|s)|\$(?:[{(].*|[A-Za-z_]\w*)|.*\.\.\.|(?i:x{3,}|\*{2,}|#{3,}|0{6,}|your[_-].*|my[_-].*|insert[_-].*"
     r"|replace[_-]?.*|.*example.*|.*placeholder.*|.*changeme.*|.*dummy.*|.*redacted.*|test[_-].*"
     r"|fake[_-].*|sample.*|(?:a|the)(?:%20|[ _+-])?secret)"
 )
