@@ -25,7 +25,7 @@ FOLDER = ROOT / "model" / "pocket_secrets"
 _MAX_BYTES = 7 * 10**6
 _PASSAGES = 40
 # What the sample gave, less a little for another order of additions.
-_EXACT_F1, _OVERLAP_F1 = 0.75, 0.80
+_EXACT_F1, _OVERLAP_F1 = 0.80, 0.82
 # The library's own files were never trained on.
 _HOSTS = ("heads", "sampling", "threads", "infilling")
 
