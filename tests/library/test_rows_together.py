@@ -43,6 +43,18 @@ def test_each_row_gets_what_it_gets_alone(decoder: BlockDecoder) -> None:
         assert np.array_equal(logits, alone[place][-1:])
 
 
+def test_many_rows_are_no_other_products(decoder: BlockDecoder) -> None:
+    """From 128 rows on the matrices of 8 bits may be multiplied in another way."""
+    decoder.prefill([PROMPTS[0]])
+    new = list(range(40, 48))
+    alone = np.concatenate([decoder.decode([token]) for token in new])
+    rows = [copy(decoder) for _ in range(20)]
+    for row in rows:
+        row.prefill([PROMPTS[0]])
+    for logits in rows[0].append_each(rows, [new] * len(rows)):
+        assert np.array_equal(logits, alone)
+
+
 def test_a_fork_goes_its_own_way(decoder: BlockDecoder) -> None:
     decoder.prefill([PROMPTS[3]])
     wanted = decoder.decode([4])

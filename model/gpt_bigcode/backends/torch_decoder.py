@@ -18,6 +18,7 @@ from gpt_bigcode.backends.torch_single_row import MOST_TOKENS, RowTrunk, is_exac
 from gpt_bigcode.hardware import processor_name
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.modeling.kv_cache import KeyValueCache
+from gpt_bigcode.quantization.int8_kernel import MANY_ROWS
 
 PREFILL_CHUNK_TOKENS = 512
 _SPARE_TOKENS = 256
@@ -125,6 +126,10 @@ class TorchDecoder:
         if self._row_trunk is None:
             raise RuntimeError("only for exact steps")
         counts = [len(part) for part in tokens]
+        if sum(counts) >= MANY_ROWS and len(counts) > 1:  # which would be other products
+            half = len(counts) // 2
+            first = self.append_each(decoders[:half], tokens[:half])
+            return first + self.append_each(decoders[half:], tokens[half:])
         ids = torch.tensor([token for part in tokens for token in part])
         caches = [decoder._filled() for decoder in decoders]  # noqa: SLF001 - its own class
         with memory_errors(f"{len(ids)} tokens"):
