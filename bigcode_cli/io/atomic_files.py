@@ -193,7 +193,7 @@ def _refuse_changed(target: Target) -> None:
     except OSError:
         if target.status is None:
             return
-        raise Failure("changed", f"{target.name}: was removed after it was read") from None
+        raise Failure("changed", f"{target.name}: was removed since it was read") from None
     if target.status is None:
         raise Failure("changed", f"{target.name}: was made meanwhile: nothing was written")
     if identity(now) != identity(target.status):
