@@ -87,7 +87,7 @@ def test_nothing_is_replaced(pickled: Path, run: Run, tmp_path: Path) -> None:
     for place in (target, target / "mine"):
         done = run("models", "convert", pickled, place)
         assert (done.status, done.stdout) == (3, b"")
-        assert f"error[exists]: {place}: is already there" in done.stderr
+        assert f"error[exists]: {place}: already exists" in done.stderr
     assert [path.name for path in target.iterdir()] == ["mine"]
 
 
