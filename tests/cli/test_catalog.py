@@ -155,7 +155,7 @@ def test_the_built_in_models_are_package_data(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(resolve, "BUILT_IN_PACKAGES", {name: package.name})
     for value in (None, name):
-        with pytest.raises(Failure, match=f"{name}: the built-in model is not here"):
+        with pytest.raises(Failure, match=f"{name}: the built-in model is missing"):
             find_model(value, built_in=name)
     (package / "config.json").touch()
     for value in (None, name):
