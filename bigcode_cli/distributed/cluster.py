@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ _THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _OBJECT_STORE_BYTES = 128 << 20
 _CHECK_SECONDS = 600
 _STARTS = 3
+_CONNECT_SECONDS = 15
 _HASHED_AT_ONCE = 1 << 22
 _STDOUT, _STDERR = 1, 2
 _SHOWN_FAULTS = 3
@@ -202,7 +204,9 @@ def _start(resources: Resources) -> None:
     import ray
 
     where: dict[str, Any] = {"address": resources.address}
-    if resources.address is None:
+    if resources.address is not None:
+        _require_listener(resources.address)
+    else:
         where = {
             "address": "local",
             "include_dashboard": False,
@@ -219,6 +223,22 @@ def _start(resources: Resources) -> None:
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             raise Failure("cluster", f"Ray cannot be reached: {reason}") from None
         return
+
+
+def _require_listener(address: str) -> None:
+    """Check that somebody listens there: Ray waits for minutes for a cluster that is not there.
+
+    Raises:
+        Failure: nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) >= 1 << 16:
+        return  # `auto`, or a form that Ray knows or refuses
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Failure("cluster", f"Ray cannot be reached: {address}: {reason}") from None
 
 
 def _be_quiet() -> None:
