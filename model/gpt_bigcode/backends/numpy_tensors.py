@@ -111,6 +111,7 @@ def _gelu(x: Floats) -> Floats:
     return np.asarray(0.5 * x * (1 + erf), np.float32)
 
 
+@unwarned
 def _gelu_tanh(x: Floats) -> Floats:
     # 0.5 * (1 + tanh(y)) is 1 / (1 + exp(-2y)), for which NumPy needs half the time.
     power = x * x  # not x**3: NumPy's power is 30 times slower
