@@ -52,6 +52,7 @@ VALUES: dict[str, dict[str, Row]] = {
     "classify": {
         "top": (None, ("5", 5), ("6", 6), ("7", 7)),
         "windows": SWITCH,
+        "names": SWITCH,
         "expect": ([], ("a b", ["a b"]), ("Vim", ["Vim"]), ('["C", "D"]', ["C", "D"])),
         "min_score": (None, ("0.5", 0.5), ("1", 1.0), ("0", 0.0)),
         "strict": SWITCH,
