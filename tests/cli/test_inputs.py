@@ -9,7 +9,7 @@ import pytest
 
 from bigcode_cli.files.sources import file_source
 from bigcode_cli.framework.errors import Failure, UsageFailure
-from bigcode_cli.io import standard_input, text_input
+from bigcode_cli.io import text_input
 from bigcode_cli.io.text_input import read_context_file, read_text
 from program import BIGCODE, Run
 
@@ -227,7 +227,7 @@ def test_an_empty_pipe_that_does_not_block_is_waited_for(monkeypatch: pytest.Mon
 
     with os.fdopen(read, "rb", closefd=False) as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
-        monkeypatch.setattr(standard_input.select, "select", wait)
+        monkeypatch.setattr("select.select", wait)
         text = "".join(file_source("-").pieces(lambda _: None))
     os.close(read)
     assert (text, parts) == ("first second", [])

@@ -38,7 +38,7 @@ class Passes:
         self.sizes: list[int] = []
         self.delays: random.Random | None = None
         self._decoder, self._prompt = decoder, [0]
-        self._logits = np.empty(0)
+        self._logits: np.ndarray = np.empty(0)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._decoder, name)
@@ -86,7 +86,7 @@ def write_with_guesses(passes: Passes, prompt: list[int], seed: int) -> tuple[An
     passes.sizes, passes.delays = [], random.Random(seed)
     # A drafter that is named may guess at once, it need not earn it first.
     ahead = SpeculativeDecoder(
-        passes,  # type: ignore[arg-type]
+        passes,
         sampler=Sampler(),
         max_tokens=TOKENS,
         drafter=PromptLookup(),

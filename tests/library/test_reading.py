@@ -59,7 +59,7 @@ def test_a_file_without_an_end_is_not_waited_for(
     """/proc/kmsg and trace_pipe look like regular files; a pipe plays one here."""
     path = tmp_path / "kmsg"
     os.mkfifo(path)
-    monkeypatch.setattr(reading.stat, "S_ISREG", lambda _: True)
+    monkeypatch.setattr("stat.S_ISREG", lambda _: True)
     writer = os.open(path, os.O_RDWR)
     try:
         for sent in (b"", b"some lines\n"):

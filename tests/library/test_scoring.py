@@ -12,8 +12,9 @@ import torch
 import transformers
 
 from gpt_bigcode.backends.interfaces import ScoredRow, Scorer
-from gpt_bigcode.backends.numpy_decoder import Floats, NumpyDecoder
+from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.numpy_heads import NumpyScorer
+from gpt_bigcode.backends.numpy_tensors import Floats
 from gpt_bigcode.backends.torch_heads import TorchScorer
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionError

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from gpt_bigcode.labeling.results import Span
-from gpt_bigcode.labeling.shapes import Line, addresses, refused, shaped
-from gpt_bigcode.labeling.spans import EMAIL, IP_ADDRESS, Suspicion
+from gpt_bigcode.labeling.rules.addresses import EMAIL, IP_ADDRESS, addresses
+from gpt_bigcode.labeling.rules.secret_shapes import refused
+from gpt_bigcode.labeling.shapes import Line, shaped
+from gpt_bigcode.labeling.spans import Suspicion
 from gpt_bigcode.labeling.text_tagger import TextTagger
 
 MODEL = Path(__file__).parents[2] / "model" / "pocket_secrets"

@@ -15,6 +15,7 @@ from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.labeling.description import label_names
 from gpt_bigcode.labeling.languages import UNKNOWN
 from gpt_bigcode.labeling.text_classifier import TextClassifier
+from gpt_bigcode.modeling.heads import GPTBigCodeForSequenceClassification
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from training.intervals import interval
 from training.languages.labels import LABELS, label_of
@@ -65,6 +66,7 @@ def test_the_reference_loads_it_unchanged() -> None:
         FOLDER, dtype=torch.float32, attn_implementation="eager"
     )
     ours = load_model(FOLDER, task=Task.SEQUENCE_CLASSIFICATION, dtype=torch.float32)
+    assert isinstance(ours, GPTBigCodeForSequenceClassification)
     tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
     own_tokenizer = CodeTokenizer.from_file(FOLDER / "tokenizer.json")
     assert theirs.config.id2label == dict(enumerate(label_names(ours.config)))
