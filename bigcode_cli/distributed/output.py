@@ -20,6 +20,7 @@ from bigcode_cli.framework.errors import Failure
 _MANIFEST = "_manifest.json"
 _SUCCESS = "_SUCCESS"
 _PARTS = "_parts"
+_PARTIAL = ".tmp-"  # in the names of files that are being written
 _COPIED_AT_ONCE = 1 << 20
 _MAX_MANIFEST_BYTES = 256 << 20
 _PART_GROUP_BYTES = 4 << 20
@@ -148,6 +149,14 @@ class Output:
             if self._fs.get_file_info(self._path(_SUCCESS)).type == pafs.FileType.File:
                 self._fs.delete_file(self._path(_SUCCESS))
 
+    def drop_partials(self) -> None:
+        """Delete what ended workers were still writing; a file system that refuses is left."""
+        folder = pafs.FileSelector(self._path(_PARTS), recursive=True, allow_not_found=True)
+        with contextlib.suppress(OSError):
+            for info in self._fs.get_file_info(folder):
+                if _PARTIAL in posixpath.basename(info.path):
+                    self._fs.delete_file(info.path)
+
     def succeed(self) -> None:
         """Say that everything is there."""
         parts = self._path(_PARTS)
@@ -222,7 +231,7 @@ class Output:
     def _new_file(self, name: str) -> Iterator[Any]:
         """A stream to a temporary file, which gets its name if all goes well."""
         target = self._path(name)
-        partial = f"{target}.tmp-{secrets.token_hex(8)}"
+        partial = f"{target}{_PARTIAL}{secrets.token_hex(8)}"
         try:
             with self._writing():
                 self._fs.create_dir(posixpath.dirname(target), recursive=True)

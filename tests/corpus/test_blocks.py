@@ -280,6 +280,17 @@ def test_an_output_folder_is_of_one_run(tiny_checkpoint: Path, tmp_path: Path) -
         Output(pafs.LocalFileSystem(), str(tmp_path / "mine"), DataFormat.PARQUET).prepare(plan, [])
 
 
+def test_what_ended_workers_were_writing_is_dropped(tmp_path: Path) -> None:
+    output = Output(pafs.LocalFileSystem(), str(tmp_path / "out"), DataFormat.PARQUET)
+    output.drop_partials()
+    parts = tmp_path / "out" / "_parts" / "key"
+    parts.mkdir(parents=True)
+    for name in ("00000001.parquet", "00000001.json", "00000002.parquet.tmp-1f2e"):
+        (parts / name).touch()
+    output.drop_partials()
+    assert {path.name for path in parts.iterdir()} == {"00000001.parquet", "00000001.json"}
+
+
 def test_what_was_computed_may_not_change(tiny_checkpoint: Path, tmp_path: Path) -> None:
     plan = make_plan(tiny_checkpoint, JobKind.SCORE)
     computed(plan, tmp_path, {"content": TEXTS})

@@ -86,7 +86,11 @@ class CorpusRun:
         for one in left:
             self._join_if_whole(one)
         if tasks:
-            self._compute(tasks, {one.file.key: one for one in left}, progress)
+            try:
+                self._compute(tasks, {one.file.key: one for one in left}, progress)
+            except Failure:
+                self._output.drop_partials()  # of the workers that ended with the run
+                raise
         if self._faults:
             raise self._unreadable()
         self._output.succeed()

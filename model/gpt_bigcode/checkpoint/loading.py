@@ -206,7 +206,10 @@ def _replacing(path: Path) -> Iterator[Path]:
     """The name of a temporary file beside `path` that takes its place when it is complete."""
     temporary = path.with_name(f".{path.name}.{token_hex(8)}")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)  # safetensors makes its files readable by their owner alone
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
