@@ -144,7 +144,7 @@ def is_own(folder: Path) -> bool:
 
 
 def read_record(folder: Path) -> Record | None:
-    """Read the record of a conversion; None if there is none of this version."""
+    """Read the record of a conversion; None if it is missing or of another version."""
     try:
         values = read_json_object(folder / RECORD_FILE, max_bytes=_MAX_RECORD_BYTES)
     except UnreadableFileError:

@@ -226,10 +226,10 @@ def _start(resources: Resources) -> None:
 
 
 def _require_listener(address: str) -> None:
-    """Check that somebody listens there: Ray waits for minutes for a cluster that is not there.
+    """Check that something listens there: Ray waits for minutes for a missing cluster.
 
     Raises:
-        Failure: nobody does.
+        Failure: nothing does.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) >= 1 << 16:
@@ -254,7 +254,7 @@ def share_of_nodes(resources: Resources) -> Share:
     """What each worker gets of the cluster that is connected.
 
     Raises:
-        UsageFailure: it has not so many GPUs.
+        UsageFailure: it has fewer GPUs than asked for.
     """
     import ray
 

@@ -25,7 +25,7 @@ def open_filesystem(data: str) -> tuple[pafs.FileSystem, str]:
     """The file system of a path or URI, and the path on it.
 
     Raises:
-        Failure: there is none for it.
+        Failure: no file system reads it.
     """
     if "://" not in data:
         return pafs.LocalFileSystem(), os.path.abspath(data)  # noqa: PTH100  # keeps `..` of a glob

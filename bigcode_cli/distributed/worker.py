@@ -29,7 +29,7 @@ Counts = tuple[int, int, int]
 
 
 def _nothing(_: Any) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Listener:
 
 
 class BlockComputer:
-    """Computes blocks with a loaded model; knows nothing of how they are handed out."""
+    """Computes blocks with a loaded model."""
 
     def __init__(
         self, plan: Plan, source: pafs.FileSystem, output: Output, folder: Path | None = None

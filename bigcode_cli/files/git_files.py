@@ -34,7 +34,7 @@ def list_files(folder: str) -> Listing:
     """List the files of a folder that git does not ignore, tracked or new.
 
     Raises:
-        Failure: `git`: there is none, it refuses this repository, or takes too long.
+        Failure: `git` is missing, refuses this repository, or takes too long.
     """
     return _listing(folder, (*_LIST, "--others", "--exclude-standard"))
 

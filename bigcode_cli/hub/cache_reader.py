@@ -198,7 +198,7 @@ def repositories(root: Path) -> Iterator[CachedRepository]:
 def file_sizes(folder: Path) -> dict[str, int | None]:
     """Return the size in bytes of every file below a folder, by relative name.
 
-    None stands for a link whose target is not there. Links to folders are not followed.
+    None marks a dangling link. Links to folders are not followed.
     """
     sizes: dict[str, int | None] = {}
     for path in files_below(folder):

@@ -110,7 +110,7 @@ class Models:
 
 
 def message_of(error: Exception) -> str:
-    """An error for an editor's message line; of one that nobody raised on purpose its class."""
+    """An error for an editor's message line; an unexpected one shows its class alone."""
     from gpt_bigcode.errors import GPTBigCodeError
 
     if isinstance(error, (Failure, GPTBigCodeError)):

@@ -97,7 +97,7 @@ class _Endpoint:
 
 
 def describe(error: Exception) -> ErrorReply:
-    """How an error is told; one that nobody raised on purpose is told by its class alone."""
+    """The reply for an error; an unexpected one shows its class alone."""
     if isinstance(error, BadRequestError):
         return ErrorReply(error.status, error.slug, str(error))
     if isinstance(error, QueueFullError):

@@ -42,8 +42,8 @@ class Gate:
         """Wait for a turn, and have it until the block ends.
 
         Args:
-            client: who asks; its requests wait for one another before anybody else waits for them.
-            gone: set when nobody waits for the answer any more.
+            client: who asks; its requests wait for each other and delay no other client's.
+            gone: set when the client has closed its connection.
 
         Raises:
             QueueFullError: too many wait already.

@@ -174,7 +174,7 @@ class Jobs:
         """Find the model that a request names.
 
         Raises:
-            Failure: there is none; `model-missing` also for a folder that may not be named.
+            Failure: it is not found; `model-missing` also for a folder that may not be named.
         """
         name = choice.name or None
         if name is None:

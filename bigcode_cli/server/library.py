@@ -63,7 +63,7 @@ def find(name: str | None, task: Task) -> Found:
     """Find a model by its name; None means the built-in one for the task.
 
     Raises:
-        Failure: there is none, or it cannot be used.
+        Failure: it is not found or cannot be used.
     """
     return find_model(name, option="model", built_in=BUILT_IN_OF[task])
 
@@ -356,7 +356,7 @@ def _classification(result: Any) -> dict[str, Any]:
 
 
 def _tagging(tagging: Any) -> dict[str, Any]:
-    """What was found, without the text of it: whoever asked has that."""
+    """The spans without their text, which the client has."""
     spans = [
         {name: value for name, value in asdict(span).items() if name != "text"}
         for span in tagging.spans

@@ -47,7 +47,7 @@ def list_tokens(
         listing: what is listed.
 
     Raises:
-        ContextError, InputError: a prompt that does not fit, or is none.
+        ContextError, InputError: a prompt that does not fit, or is invalid.
     """
     from gpt_bigcode.errors import ContextError, InputError
 

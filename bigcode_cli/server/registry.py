@@ -140,7 +140,7 @@ class Registry:
                 loaded.expires = loaded.used + (inf if seconds < 0 else seconds)
 
     def unload_idle(self) -> None:
-        """Unload what nobody has used for longer than it was to be kept."""
+        """Unload models that have been idle for longer than their keep-alive."""
         now = monotonic()
         with self._changed:
             for key, loaded in list(self._models.items()):
@@ -148,7 +148,7 @@ class Registry:
                     self._unload(key)
 
     def unload(self, name: str) -> int:
-        """Unload the models of that name that nobody uses; how many."""
+        """Unload the idle models of that name; return how many."""
         with self._changed:
             keys = [key for key, one in self._models.items() if one.found.name == name]
             idle = [key for key in keys if not self._models[key].users]

@@ -29,7 +29,7 @@ class Service:
         self.gate, self.metrics = gate, Metrics()
         self.started = monotonic()
         self.stopping = False
-        self.stop: Callable[[], None] = lambda: None  # ends the server; set by whoever runs it
+        self.stop: Callable[[], None] = lambda: None  # ends the server; set by its runner
         self.tickets: set[Ticket] = set()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._slots: dict[str, Ticket] = {}

@@ -1,6 +1,6 @@
 """Compares the choices of the recipe on short runs of the same rows and first weights.
 
-Knows nothing of time budgets. Run as `python -m training.ablate`; goes on after a kill with the
+Run as `python -m training.ablate`; goes on after a kill with the
 first variant that is not measured, prints a JSON report: validation bits per byte of each variant
 after the same number of tokens, of Python and of the other languages, and how far from the recipe.
 """

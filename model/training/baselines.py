@@ -1,6 +1,6 @@
 """What the model is compared with on the same cases: n-grams with back-off, and copying a line.
 
-Knows nothing of the model. Both see only the text before the cursor, cut to what is asked.
+Both see only the text before the cursor, cut to what is asked.
 """
 
 from __future__ import annotations

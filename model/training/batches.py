@@ -1,6 +1,6 @@
 """Batches of rows, made here or ahead of time by worker processes.
 
-Knows nothing of models. A batch is the same wherever it is made.
+A batch is the same wherever it is made.
 """
 
 from __future__ import annotations

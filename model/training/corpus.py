@@ -1,6 +1,6 @@
 """Builds the training corpus: fetch, filter, redact, drop near-duplicates, write the splits.
 
-Knows nothing of tokens or models. Run as `python -m training.corpus`; a second run continues.
+Run as `python -m training.corpus`; a second run continues.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From the corpus to rows of token ids: packing, rearrangement for infilling, random places.
 
-Knows nothing of models. A batch is a function of (seed, step) alone: nothing needs to be saved to
+A batch is a function of (seed, step) alone: nothing needs to be saved to
 go on after a break, and any number of processes can make batches. Format: as the family's own
 training data (Megatron-LM of the BigCode project, `gpt_dataset.permute`).
 """

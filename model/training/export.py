@@ -1,6 +1,6 @@
 """Writes a checkpoint directory that every reader of the GPTBigCode format loads unchanged.
 
-Knows nothing of data. Run as `python -m training.export --target DIR`, at any time of a run.
+Run as `python -m training.export --target DIR`, at any time of a run.
 """
 
 from __future__ import annotations

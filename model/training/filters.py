@@ -1,7 +1,4 @@
-"""Which Python files are worth learning from, and what is hidden in them before anyone reads them.
-
-Knows nothing of packages, downloads or splits: text in, text or a reason out.
-"""
+"""Which Python files are worth learning from, and what to hide in them before anyone reads them."""
 
 from __future__ import annotations
 

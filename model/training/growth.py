@@ -1,6 +1,6 @@
 """Grows a model in depth without changing what it computes.
 
-Knows nothing of data or schedules. A new block is a copy of its left neighbour whose two output
+A new block is a copy of its left neighbour whose two output
 projections are zero: it adds nothing at first (Chen et al. 2016, "Net2Net", in the residual form).
 """
 

@@ -4,8 +4,7 @@ A head that attends to the token before, and a later one that attends to what fo
 occurrence of the present tokens, together copy what stood there ("induction heads", Olsson et al.
 2022, arXiv 2209.11895). Left alone, they had not appeared after all the tokens of the first run. An
 auxiliary loss on the attention of single heads (Deshpande and Narasimhan 2020, arXiv 2010.02399)
-brings them about in some hundred steps. Knows nothing of the trainer; works on the library's
-blocks.
+brings them about in some hundred steps.
 """
 
 from __future__ import annotations

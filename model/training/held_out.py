@@ -1,4 +1,4 @@
-"""Cases for measuring, drawn from held-out files by seed; knows nothing of models."""
+"""Cases for measuring, drawn from held-out files by seed."""
 
 from __future__ import annotations
 

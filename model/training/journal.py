@@ -1,6 +1,6 @@
 """Values of a long evaluation, kept one by one, so that a killed run goes on where it was.
 
-Knows nothing of what the values mean. The file is removed when everything has been measured.
+The file is removed when everything has been measured.
 """
 
 from __future__ import annotations

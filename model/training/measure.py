@@ -1,7 +1,4 @@
-"""Bits per byte of a model on rows of held-out text.
-
-Knows nothing of training or of files.
-"""
+"""Bits per byte of a model on rows of held-out text."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Batches in which a share of the rows is text of other languages than Python.
 
-Knows nothing of models. The texts are those of the language classifier's corpus
+The texts are those of the language classifier's corpus
 (`python -m training.languages.corpus`), split by package like the corpus of Python.
 """
 

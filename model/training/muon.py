@@ -1,6 +1,6 @@
 """Two optimizers in one: orthogonalised momentum for the blocks' matrices, AdamW for all else.
 
-Knows nothing of schedules. Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers"; the
+Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers"; the
 update's size is matched to Adam's (0.2 * sqrt of the larger side, Liu et al. 2025, arXiv
 2502.16982).
 """

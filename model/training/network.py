@@ -1,6 +1,6 @@
 """The training-only forward pass and loss over the library's own module, written for speed.
 
-Knows nothing of data or schedules. Exact: a test compares it with `GPTBigCodeForCausalLM`. The
+Exact: a test compares it with `GPTBigCodeForCausalLM`. The
 loss forms its gradient chunk by chunk, so that the logits of a batch never exist at once.
 """
 

@@ -1,6 +1,6 @@
 """A token n-gram model with back-off: the first baseline that the model is measured against.
 
-Knows nothing of text or files. Interpolated Witten-Bell smoothing (Chen and Goodman 1999, section
+Interpolated Witten-Bell smoothing (Chen and Goodman 1999, section
 2.4): p(w | c) = (count(c, w) + types(c) p(w | shorter c)) / (count(c) + types(c)).
 """
 

@@ -1,4 +1,4 @@
-"""Does an unfinished Python file parse as far as it goes? Knows nothing of models.
+"""Does an unfinished Python file parse as far as it goes?
 
 The rule: drop the last line if it has no end, then the last statement if a bracket or a string in
 it is still open; close the blocks that are still open (`pass` under a header, `finally` after a

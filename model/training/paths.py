@@ -1,7 +1,4 @@
-"""Where the recipe keeps what it fetches and makes: never in the repository.
-
-Knows nothing of what lies there.
-"""
+"""Where the recipe keeps what it fetches and makes: never in the repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shape of the built-in model; knows nothing of how it is trained."""
+"""The shape of the built-in model."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Trains the byte-level BPE tokenizer on a sample of the training split.
 
-Knows nothing of models. Run as `python -m training.train_tokenizer`.
+Run as `python -m training.train_tokenizer`.
 """
 
 from __future__ import annotations

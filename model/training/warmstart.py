@@ -1,6 +1,6 @@
 """Token vectors from counts: a factorisation of which tokens stand near which, before training.
 
-Knows nothing of the model but the table's shape. Positive pointwise mutual information and its
+Positive pointwise mutual information and its
 singular vectors (Levy and Goldberg 2014); minutes of training are saved by seconds of counting.
 """
 

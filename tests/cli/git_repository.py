@@ -1,4 +1,4 @@
-"""A real git repository for tests. Knows nothing of the program."""
+"""A real git repository for tests."""
 
 import os
 import subprocess

@@ -70,7 +70,7 @@ def check_way(file: Path | None, options: PlaceOptions) -> None:
     """Require exactly one way to name the gap, before any slow work.
 
     Raises:
-        UsageFailure: there is none, more than one, or one that does not go with FILE.
+        UsageFailure: no way is given, more than one, or one that does not go with FILE.
     """
     pair = (options.prefix_file, options.suffix_file)
     ways = [options.at, options.offset, options.marker, pair if any(pair) else None]

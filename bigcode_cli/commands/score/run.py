@@ -203,7 +203,7 @@ def _is_small(text: Source) -> bool:
 
 
 def _is_whole(score: "Score", size: int) -> bool:
-    """Whether a text of so many bytes is one window, so that an excerpt of it has all values."""
+    """Whether a text of `size` bytes is one window, so that an excerpt has all values."""
     return score.windows == 1 and score.bytes == size
 
 

@@ -71,7 +71,7 @@ def _check_address(listen: ListenOptions) -> None:
     """Refuse to be reachable from other machines without a key.
 
     Raises:
-        UsageFailure: an address that is none, or no loopback address without a key.
+        UsageFailure: the address is invalid, or not loopback and there is no key.
     """
     if listen.host == "localhost":
         return

@@ -68,7 +68,7 @@ def _await_end(pid: int) -> None:
 
 
 def _listens(pid: int) -> bool:
-    """Whether the process is there; one that nobody has waited for yet has ended all the same."""
+    """Whether the process runs; a zombie does not."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stream:  # noqa: PTH123
             return stream.read().rpartition(b")")[2].split()[0] != b"Z"

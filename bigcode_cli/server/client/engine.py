@@ -34,7 +34,7 @@ class Engine:
             url: the server, with or without `/v1`.
 
         Raises:
-            UsageFailure: a URL that is none.
+            UsageFailure: the URL is invalid.
         """
         parts = urlsplit(url)
         try:

@@ -31,7 +31,7 @@ class RemoteTextModel:
 
         Raises:
             Failure, GPTBigCodeError: the folder has none, or the server does not answer.
-            UsageFailure: a URL that is none.
+            UsageFailure: the URL is invalid.
         """
         self._engine = Engine(url)
         self._config, self._tokenizer = _read(found.directory)

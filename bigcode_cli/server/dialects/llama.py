@@ -63,7 +63,7 @@ def token_ids(body: Fields, name: str, value: Any) -> tuple[int, ...]:
     """A prompt of token ids.
 
     Raises:
-        BadRequestError: it is none.
+        BadRequestError: it is not a list of ids.
     """
     plain = isinstance(value, list) and all(type(one) is int for one in value)
     if not plain or not value:
@@ -189,7 +189,7 @@ def _encoded(model: Any, *, text: str, special: bool) -> dict[str, Any]:
 
 
 async def detokenize(exchange: Exchange) -> None:
-    """Token ids to text; control tokens stand for none."""
+    """Decode token ids to text; control tokens are left out."""
     body = exchange.body
     ids = token_ids(body, "tokens", body.values.get("tokens") or [])
     work = exchange.service.jobs.tokenizing(

@@ -44,7 +44,7 @@ def split_gap(prompt: str) -> Gap | None:
 
 
 def _read(prompt: str, names: tuple[str, str, str]) -> Gap | None:
-    """Each sentinel counts where it stands last: an earlier one is text, such as this file's."""
+    """Only the last occurrence of a sentinel counts: an earlier one is text, as in this file."""
     before, after, middle = names
     pattern = "|".join(map(re.escape, names))
     pieces = re.split(f"({pattern})", prompt)

@@ -151,7 +151,7 @@ class ServedDecoder(StepDecoderWrapper):
         return logits
 
     def _read_rest(self, prompt: Sequence[int], tree: PrefixTree) -> "Logits":
-        """Read what nobody has read yet of a prompt, and keep all of it."""
+        """Prefill the part of a prompt that is not in the tree, and keep all of it."""
         match = tree.find(prompt[: len(prompt) - 1], exact=False)
         known = self.reused_tokens = match.tokens
         pages: list[bytes] = list(match.pages)

@@ -1,4 +1,4 @@
-"""Prompts that are being read: whoever asks for one of them meanwhile gets a copy of the result."""
+"""Prompts in prefill: another request for one of them waits and gets a copy of the result."""
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
@@ -12,7 +12,7 @@ _WAIT_SECONDS = 0.1
 
 
 class Prefills(Generic[State]):
-    """The prompts of one model that are being read now; any thread may ask."""
+    """The prompts of one model that are in prefill; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -25,13 +25,13 @@ class Prefills(Generic[State]):
         compute: Callable[[], State],
         copies: Callable[[State, int], Sequence[State]],
     ) -> tuple[State, bool]:
-        """Read a prompt, or wait for another request that reads it.
+        """Prefill a prompt, or wait for another request that does.
 
         Args:
             key: equal for prompts that give the same state.
             ticket: the request.
-            compute: reads the prompt.
-            copies: so many copies of a state, for those who waited.
+            compute: prefills the prompt.
+            copies: makes a number of copies of a state, for the requests that waited.
 
         Returns:
             The state, and whether it is a copy.

@@ -128,7 +128,7 @@ class Engine:
 
         Args:
             ticket: for whom; it has to `leave` when it asks for no more.
-            decoder: has exact steps, so that nobody sees who else was there.
+            decoder: has exact steps, so no result depends on what else is in the batch.
             tokens: T ids.
 
         Returns:
@@ -217,7 +217,7 @@ class Engine:
 
 
 def _run(job: _Call | _Step) -> None:
-    """Compute what was asked for, if somebody still waits."""
+    """Run a job unless its request was cancelled."""
 
     def answer() -> None:
         job.ticket.check()
@@ -227,7 +227,7 @@ def _run(job: _Call | _Step) -> None:
 
 
 def _failed(job: _Call | _Step, function: Callable[[], None]) -> bool:
-    """Whether a function raised; whoever waits for the job then gets the error."""
+    """Run a function; if it raises, the job's future gets the error, and True is returned."""
     try:
         function()
     except BaseException as error:  # noqa: BLE001  # raised again where it is waited for

@@ -211,7 +211,7 @@ class TorchDecoder:
             self._restored(blocks, tokens)
 
     def _restored(self, blocks: Sequence[bytes], tokens: int) -> KeyValueCache:
-        """A cache of one row with these blocks, and room for so many tokens and some more."""
+        """A cache of one row with these blocks and spare room beyond `tokens`."""
         self._padding = torch.zeros(1, dtype=torch.long, device=self._device)
         self._padded = False
         self._cache = self._new_cache(1, tokens + _SPARE_TOKENS)

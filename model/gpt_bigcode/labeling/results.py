@@ -105,7 +105,7 @@ class Span:
         start: its first byte in the file; a byte order mark counts.
         end: the byte after it.
         start_line: its line, from 1; only a line feed ends a line.
-        start_column: its place in the line in characters, from 1; a byte order mark is none.
+        start_column: its place in the line in characters, from 1; a byte order mark is not counted.
         end_line: the line of the place after it.
         end_column: the column of that place.
         score: how sure the model is: the upper median of the probabilities of the pieces that it

@@ -295,7 +295,7 @@ def _is_bridge(gap: Sequence[_Piece]) -> bool:
 
 
 def _trimmed(text: str) -> str:
-    """A text without white space and what encloses it; white space may stand within that."""
+    """The text without surrounding white space and brackets or quotes, which may nest."""
     while text != (shorter := text.strip().lstrip(_BEFORE).rstrip(_AFTER)):
         text = shorter
     return text

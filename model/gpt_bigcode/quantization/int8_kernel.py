@@ -118,7 +118,7 @@ def _quantize(rows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def _zero() -> int:
-    """The number that stands for 0; as many lie below it, but one, and above."""
+    """The zero point: the byte that encodes 0, in the middle of the range."""
     return 128 if full_range() else 64
 
 

@@ -1,6 +1,6 @@
 """Makes a checkpoint's scores say how often it is right, and finds from which one on to believe it.
 
-Knows nothing of training. Run as `python -m training.languages.calibration DIR` on an exported
+Run as `python -m training.languages.calibration DIR` on an exported
 checkpoint: the head is scaled and config.json gets the threshold, by the validation split alone.
 """
 

@@ -1,6 +1,6 @@
 """The held-out cases that the classifier is measured on: whole files and snippets of a few lines.
 
-Knows nothing of models. Cases are a function of the test split and the seed alone.
+Cases are a function of the test split and the seed alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What the content of a file must show, or must not, to be in the language that its name says.
-
-Knows nothing of packages or models.
-"""
+"""What the content of a file must show, or must not, to be in the language that its name says."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Builds the corpus of languages: fetch, label, filter, drop near-duplicates, write the splits.
 
-Knows nothing of tokens or models. Run as `python -m training.languages.corpus`; a second run goes
+Run as `python -m training.languages.corpus`; a second run goes
 on where the first ended. Split by package: no package stands in two splits.
 """
 

@@ -1,6 +1,6 @@
 """Texts that hold a long piece of another language: queries in strings, pages in programs.
 
-Knows nothing of models or rows. A reader names such a file by what it is written in, so the host's
+A reader names such a file by what it is written in, so the host's
 label is the text's label, however long the guest is.
 """
 

@@ -1,6 +1,6 @@
 """Measures the classifier on the packages of the test split, next to magika on the same texts.
 
-Knows nothing of training. Run as `python -m training.languages.evaluate DIR`; prints a JSON report.
+Run as `python -m training.languages.evaluate DIR`; prints a JSON report.
 The library's own path is used, as in the tool.
 """
 

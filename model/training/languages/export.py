@@ -1,6 +1,6 @@
 """Writes the classifier's checkpoint directory, which every reader of the format loads unchanged.
 
-Knows nothing of data. Run as `python -m training.languages.export --target DIR`, at any time of a
+Run as `python -m training.languages.export --target DIR`, at any time of a
 run. The model card and the report in the directory stay as they are.
 """
 

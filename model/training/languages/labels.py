@@ -1,7 +1,6 @@
 """Which language a file is in, told by its name and checked by its content.
 
-Knows nothing of packages, archives or models: a path and its text in, a label or None out. None
-means that the name says nothing certain, or that the content contradicts it: such a file is left
+`None` means that the name is ambiguous, or that the content contradicts it: such a file is left
 out, because a wrong label costs more than a missing file. Files in a language that is no label are
 `unknown/` and its name.
 """

@@ -1,6 +1,6 @@
 """What a package says of its own licence, and which of its files that leaves to be used.
 
-Knows nothing of archives or languages. A Debian package's copyright file says it file by file
+A Debian package's copyright file says it file by file
 (machine-readable debian/copyright, version 1.0); the others name one licence for a package.
 """
 

@@ -1,6 +1,6 @@
 """Asks magika, Google's file type detector, for the languages of the same texts.
 
-Knows nothing of our model. Run by a Python that has the package `magika`; it is told texts as JSON
+Run by a Python that has the package `magika`; it is told texts as JSON
 lines on stdin and answers with a line each: the label after the tool's own thresholds, and the
 best guess before them. Its labels are finer than ours in places: see SAME.
 """

@@ -1,4 +1,4 @@
-"""The shape of the language classifier; knows nothing of how it is trained."""
+"""The shape of the language classifier."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """From the corpus to rows of token ids with a label, and to the held-out cases.
 
-Knows nothing of models. A batch is a function of (seed, step) alone. A row is the plain tokens of
+A batch is a function of (seed, step) alone. A row is the plain tokens of
 a piece of a file, without a special token, as the tool gives it to the model.
 """
 

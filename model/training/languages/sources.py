@@ -1,6 +1,6 @@
 """The packages of the manifest: fetched by name with their registries' clients, opened, read.
 
-Knows nothing of languages. Four kinds: a Debian source package, a Debian package, an npm package,
+Four kinds: a Debian source package, a Debian package, an npm package,
 a Python package. What a package says of its own licence is checked before a file of it is used.
 """
 

@@ -1,6 +1,6 @@
 """What of a text tells its language: all but comments, other languages inside it, and literals.
 
-Knows nothing of packages, rows or models. One rule for every split: it decides which files belong
+One rule for every split: it decides which files belong
 to the corpus and which lines can be asked for, by the text and its label alone.
 """
 

@@ -1,6 +1,6 @@
 """Trains the classifier's byte-level BPE tokenizer on equal parts of every language.
 
-Knows nothing of models. Run as `python -m training.languages.train_tokenizer`.
+Run as `python -m training.languages.train_tokenizer`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Weights to begin with: what each token says of the language, and a head that adds it up.
 
-Knows nothing of training. The first numbers of a token's vector are its log-likelihood ratios
+The first numbers of a token's vector are its log-likelihood ratios
 (naive Bayes), the others are random. The first block's attention starts almost uniform, so that
 its values are the mean evidence of the row so far; the head reads it.
 """

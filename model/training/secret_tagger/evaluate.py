@@ -1,6 +1,6 @@
 """Measures an exported tagger on the held-out cases, beside detect-secrets on the same files.
 
-Knows nothing of training. Run as `python -m training.secret_tagger.evaluate DIR`; prints a JSON
+Run as `python -m training.secret_tagger.evaluate DIR`; prints a JSON
 report. The library's own path is used, as in the tool.
 """
 

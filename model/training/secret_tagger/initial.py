@@ -1,6 +1,6 @@
 """The weights a run begins with: positions in dimensions of their own, heads that look back.
 
-Knows nothing of data but the counts behind the token vectors. A label that is read late needs a
+A label that is read late needs a
 head that finds the token exactly `delay` places before; a run of minutes is too short to
 learn one, so the first block is given such heads (an angle's cosine is largest at no distance).
 """

@@ -1,4 +1,4 @@
-"""Fills slots and plants values in real text; knows nothing of tokens.
+"""Fills slots and plants values in real text.
 
 A planted text is (text, findings): character spans with labels, in order, disjoint.
 """

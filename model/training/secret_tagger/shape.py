@@ -1,4 +1,4 @@
-"""The shape of the built-in tagger; knows nothing of how it is trained."""
+"""The shape of the built-in tagger."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def _addresses(text: str, suspected: Sequence[Mark]) -> Iterator[Mark]:
 
 
 def _is_other(label: str, address: str, before: str) -> bool:
-    """Whether it looks like an address and is one of nobody, or a version."""
+    """Whether it only looks like an address: a placeholder or a version."""
     if label == EMAIL:
         return _RESERVED.search(address) is not None
     return not is_public(address) or _VERSION.search(before[-_LOOK_BACK:]) is not None

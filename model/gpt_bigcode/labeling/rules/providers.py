@@ -113,7 +113,7 @@ def keys(text: str, *, asked: bool = False) -> Iterator[Mark]:
 
 
 def provider_of(text: str) -> str | None:
-    """What a key is, by its shape; None if nobody knows it."""
+    """The provider of a key, by its shape; None if it is unknown."""
     if text.startswith("-----BEGIN "):
         return "private key"
     found = _OTHER.fullmatch(text)
