@@ -65,6 +65,7 @@ def test_104_another_user_gets_a_server_of_his_own(start: Start) -> None:
         call, env=environment, capture_output=True, text=True, check=False, cwd=home
     )
     assert (done.returncode, done.stdout) == (0, "")
+    server.runtime.chmod(0o700)  # as the owner's calls require
     mine = server.run(server.runtime)("ps")
     assert b"pocket-coder" in mine.stdout
 
