@@ -68,13 +68,20 @@ class OneDnnInt8:
         Args:
             weight: is given up as soon as it is packed.
             scale: is multiplied with the products.
-            patience: how many products of a few rows are computed before it is packed.
+            patience: how many products of a few rows are computed before it is packed; 0: it is
+                packed now.
         """
         self._plain: Tensor | None = weight
         self._packed: Tensor | None = None
         self._scale, self._patience = scale, patience if full_range() else 0
         self._zeros = torch.zeros(len(weight), dtype=torch.int32)
         self._times = torch.ops.onednn.qlinear_pointwise.default._op  # noqa: SLF001 - as above
+        if not self._patience:
+            self._pack(weight)
+
+    def _pack(self, weight: Tensor) -> None:
+        self._packed = torch.ops.onednn.qlinear_prepack(weight, None)
+        self._plain = None
 
     def __call__(
         self, rows: Tensor, *, dtype: torch.dtype = torch.float32
@@ -88,8 +95,7 @@ class OneDnnInt8:
         numbers, step = _quantize(rows, dtype)
         self._patience -= 1
         if self._plain is not None and (self._patience < 0 or len(rows) >= MANY_ROWS):
-            self._packed = torch.ops.onednn.qlinear_prepack(self._plain, None)
-            self._plain = None
+            self._pack(self._plain)
         if self._plain is not None:
             signed = numbers.bitwise_xor_(_zero()).view(torch.int8)
             product = torch._int_mm(signed, self._plain.t()).float()  # noqa: SLF001 - its name
