@@ -2,7 +2,7 @@
 
 Whole processes in turns. The start (Ray, processes, model) is measured by a data set of one row and
 taken off; processor time is that of all processes, which other load changes less than the clock.
-The texts are files of installed packages.
+Every worker and the one process have one thread. The texts are files of installed packages.
 
     python benchmarks/corpus.py [--megabytes 1] [--runs 2] [--job score|classify|tag]
 """
@@ -128,14 +128,15 @@ def main() -> None:
 
 def commands(job: str, top: Path) -> dict[str, list[str]]:
     """The command lines, with `{size}` for the name of the data."""
-    plain = [BIGCODE, job, "--format", "json", str(top / "{size}-files")]
+    plain = [BIGCODE, job, "--threads", "1", "--format", "json", str(top / "{size}-files")]
     plain += [] if job == "tag" else ["--no-cache"]
     data, out = str(top / "{size}-data"), str(top / "out")
     return {
         f"bigcode {job}": plain,
         **{
             f"corpus {job}, {count} worker{'s' * (count > 1)}": [
-                *(BIGCODE, "corpus", job, data, "-o", out, "--workers", str(count))
+                *(BIGCODE, "corpus", job, data, "-o", out, "--quiet"),
+                *("--threads", "1", "--workers", str(count)),
             ]
             for count in (1, 2)
         },
