@@ -39,6 +39,32 @@ for number in range(2024):
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal the slow tests, file by file, to the beginnings of the workers' shares.
+
+    `--dist worksteal` gives each worker an equal run of this list. Where slow tests end a run, the
+    other workers have nothing left to do meanwhile.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    files: dict[Path, list[pytest.Item]] = {}
+    rest: list[pytest.Item] = []
+    for item in items:
+        group = files.setdefault(item.path, []) if item.get_closest_marker("slow") else rest
+        group.append(item)
+    shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for group in sorted(files.values(), key=len, reverse=True):
+        min(shares, key=len).extend(group)
+    size = -(-len(items) // workers)
+    dealt: list[pytest.Item] = []
+    for share in shares:
+        missing = size - len(share)
+        dealt += share + rest[:missing]
+        del rest[:missing]
+    items[:] = dealt + rest
+
+
 @pytest.fixture
 def umask() -> Iterator[Callable[[int], int]]:
     """`umask(0o022)` sets the umask of this test; the next one gets back what it was before."""
