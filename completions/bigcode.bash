@@ -101,7 +101,7 @@ _bigcode() {
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " score:--server") mapfile -t COMPREPLY < <(compgen -W 'auto off' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
-        " score:--max-bits-per-byte"|" score:--max-rise"|" score:--min-tokens"|" score:--worst"|" score:--stride"|" score:--threads") compopt +o default +o bashdefault; return ;;
+        " score:--max-bits-per-byte"|" score:--max-rise"|" score:--min-tokens"|" score:--worst"|" score:--jobs"|" score:--stride"|" score:--threads") compopt +o default +o bashdefault; return ;;
         " classify:--model"|" classify:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
         " classify:--expect") mapfile -t COMPREPLY < <(compgen -W 'Batch C Haskell INI JSON Java JavaScript Kotlin Lua Makefile Markdown OCaml C# Objective-C PHP Perl Plain\ text PowerShell Protocol\ Buffers Python Ruby Rust SQL C++ Shell Swift TOML TypeScript XML YAML reStructuredText CMake CSS Diff Dockerfile Go HTML' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
@@ -235,7 +235,7 @@ _bigcode() {
         "") words="--version --help -h" commands="complete infill score classify tag bench serve ps stop lsp models cache corpus" ;;
         " complete") words="--until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --echo --model -m --device --precision --threads --no-weights-cache --server --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
         " infill") words="--at --marker --offset --prefix-file --suffix-file --column-unit --print --in-place --no-trim --order --until --max-tokens --context --temperature --samples --seed --top-k --top-p --min-p --repetition-penalty --stop --time-budget --min-confidence --no-truncate --no-healing --no-prefix-cache --draft --no-speculation --model -m --device --precision --threads --no-weights-cache --server --quiet -q --verbose -v --offline --format --help -h" commands="" ;;
-        " score") words="--staged --max-bits-per-byte --baseline --max-rise --min-tokens --strict --exit-zero --quiet -q --verbose -v --offline --format --no-ignore --no-cache --worst --sort --heatmap --html --lines --tokens --window --stride --model -m --device --precision --threads --no-weights-cache --server --help -h" commands="" ;;
+        " score") words="--staged --max-bits-per-byte --baseline --max-rise --min-tokens --strict --exit-zero --quiet -q --verbose -v --offline --format --no-ignore --no-cache --worst --sort --heatmap --html --lines --tokens --window --jobs --stride --model -m --device --precision --threads --no-weights-cache --server --help -h" commands="" ;;
         " classify") words="--model -m --top --windows --names --expect --min-score --strict --exit-zero --device --precision --threads --server --quiet -q --verbose -v --offline --format --no-ignore --no-cache --help -h" commands="" ;;
         " tag") words="--staged --labels --min-score --strict --exit-zero --baseline --update-baseline --allow --exclude --salt --redact --in-place --device --precision --threads --model -m --server --quiet -q --verbose -v --offline --no-ignore --format --help -h" commands="" ;;
         " bench") words="--shape --context --repeat --model -m --device --precision --threads --quiet -q --verbose -v --offline --format --help -h" commands="" ;;

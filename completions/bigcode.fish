@@ -145,6 +145,7 @@ complete -c bigcode -n '__fish_seen_subcommand_from score' -l html -r -F -d 'Als
 complete -c bigcode -n '__fish_seen_subcommand_from score' -l lines -d 'Also report every line.'
 complete -c bigcode -n '__fish_seen_subcommand_from score' -l tokens -d 'Also report every token.'
 complete -c bigcode -n '__fish_seen_subcommand_from score' -l window -x -a 'strided disjoint full' -d 'How to split a file longer than the context: overlapping windows, adjacent windows (as lm-eval does), or not at all. [default: strided]'
+complete -c bigcode -n '__fish_seen_subcommand_from score' -l jobs -x -d 'Requests to send at once to a remote engine (--server URL). [default: 8; 1 to 128]'
 complete -c bigcode -n '__fish_seen_subcommand_from score' -l stride -x -d 'Tokens from one strided window to the next. [default: half of the context; 1 to 1000000]'
 complete -c bigcode -n '__fish_seen_subcommand_from score' -l model -s m -r -F -a '(__bigcode_names)' -d 'The model: a built-in name, a folder, or a downloaded repository. [default: pocket-coder, built in]'
 complete -c bigcode -n '__fish_seen_subcommand_from score' -l device -x -a 'auto cpu cuda' -d 'Where the model runs. [default: auto]'

@@ -84,6 +84,21 @@ def test_an_error_stays_in_its_place(tokenizer: CodeTokenizer) -> None:
     assert outcomes[3] == [tokenizer.encode("b")]
 
 
+def test_a_window_that_cannot_be_computed_is_its_documents_error(tokenizer: CodeTokenizer) -> None:
+    refused = tokenizer.encode("d")[0]
+
+    def machine(windows: Sequence[WindowTokens]) -> list[list[int] | Exception]:
+        rows = [list(tokens.row) for tokens in windows]
+        return [InputError("too long") if refused in row else row for row in rows]
+
+    stream = DocumentStream[list[int], list[list[int]]](
+        tokenizer, ClassifyWindows(CONTEXT), machine, batch_tokens=BATCH
+    )
+    first, second, third = stream.run([["a"], ["abcdefghabcdefgh"], ["b"]], Collected)
+    assert (first, third) == ([tokenizer.encode("a")], [tokenizer.encode("b")])
+    assert isinstance(second, InputError)
+
+
 def test_what_the_model_raises_ends_the_run(tokenizer: CodeTokenizer) -> None:
     with pytest.raises(InputError, match="the model failed"):
         list(_stream(tokenizer, Machine(broken=True)).run([["a"]], Collected))

@@ -1,20 +1,15 @@
 """`--server URL`: any engine with OpenAI's completions, with tokenizer and rules of here."""
 
-import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from program import Run
+from scripted_engine import scripted_engine
 from served import Server
 
 CODE = "import os\n\n\ndef first(path):\n    with open(path) as stream:\n        return st\n"
-Answer = Callable[[dict[str, Any], int], tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture
@@ -66,47 +61,6 @@ def test_classify_and_tag_need_a_model_here(server: Server, cold: Run, code: str
         assert (done.status, "a remote engine" in done.stderr) == (2, True)
 
 
-@contextmanager
-def _engine(answer: Answer) -> Iterator[tuple[str, list[Any]]]:
-    """An engine that answers as it is told to; its address, and what it was asked."""
-    asked: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._send(200, {"data": [{"id": "the-model"}]})
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append({**body, "key": self.headers["Authorization"]})
-            status, document = answer(body, len(asked))
-            if status == 200:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(b"data: " + json.dumps(document).encode() + b"\n\n")
-                self.wfile.write(b"data: [DONE]\n\n")
-            else:
-                self._send(status, document)
-
-        def _send(self, status: int, document: Any) -> None:
-            data = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
-        thread = threading.Thread(target=listener.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.server_port}", asked
-        finally:
-            listener.shutdown()
-            thread.join()
-
-
 def _text(text: str) -> tuple[int, dict[str, Any]]:
     return 200, {"choices": [{"index": 0, "text": text, "finish_reason": "length"}]}
 
@@ -119,7 +73,7 @@ def _only_text(body: dict[str, Any], _: int) -> tuple[int, dict[str, Any]]:
 
 def test_a_server_that_takes_only_text(cold: Run, code: str, folder: Path) -> None:
     """Sentinels are spelled; a text that spells one itself is refused."""
-    with _engine(_only_text) as (url, asked):
+    with scripted_engine(_only_text) as (url, asked):
         done = cold("infill", code, "--at", "6:18", "--server", url)
         assert (done.status, done.stdout) == (0, b"written")
         assert asked[-1]["model"] == "the-model"
@@ -135,7 +89,7 @@ def test_a_busy_server_is_asked_again_and_the_key_is_sent(cold: Run, code: str) 
     def answer(_: dict[str, Any], number: int) -> tuple[int, dict[str, Any]]:
         return _text("ok") if number == 3 else (503, {"error": {"message": "busy"}})
 
-    with _engine(answer) as (url, asked):
+    with scripted_engine(answer) as (url, asked):
         key = {"BIGCODE_SERVER_KEY": "s3cret"}
         done = cold("complete", code, "--server", url, env=key)
     assert (done.status, done.stdout) == (0, b"ok")

@@ -1,6 +1,7 @@
 """`bigcode score`: how predictable files are to a model."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +24,11 @@ from bigcode_cli.framework.options import (
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import load_text_scorer, set_numpy_threads
 from bigcode_cli.models.resolve import find_model
-from bigcode_cli.server.paths import OFF, SCHEMES, ServedModel, allowed_server, judging_model
+from bigcode_cli.server.paths import SCHEMES, ServedModel, allowed_server, judging_model
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.score.html_page import Page
+    from gpt_bigcode.scoring.text_scorer import TextScorer
 
 
 def score(  # noqa: PLR0913  # one dataclass for each group of options
@@ -72,17 +74,22 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
         found=found,
         model=model,
         page=page,
+        counts_answers=remote,
     )
     if gates.max_rise is not None and not limits.compare:
         notes.note("--max-rise: nothing is compared without --baseline FILE or --staged")
-    served = ServedModel(found, model, server.server)
-    load = partial(load_text_scorer, found, model, notes)
-    if remote:
-        from bigcode_cli.server.client.remote import remote_scorer
 
-        load = partial(remote_scorer, str(server.server), found, notes)
-        served = ServedModel(found, model, OFF)
-    totals = run.execute(texts, partial(judging_model, "score", served, notes, load))
+    def load(answered: Callable[[int], None]) -> "TextScorer":
+        if remote:
+            from bigcode_cli.server.client.remote_scorer import Parallel, RemoteTextScorer
+
+            parallel = Parallel(scoring.jobs, answered)
+            return RemoteTextScorer(str(choice), found, notes, parallel)
+        here = partial(load_text_scorer, found, model, notes)
+        served = ServedModel(found, model, choice)
+        return judging_model("score", served, notes, here)  # type: ignore[no-any-return]
+
+    totals = run.execute(texts, load)
     if totals.counts["failed"] and table.worst is None and table.format is TableFormat.TEXT:
         notes.note("add --worst 10 to see the most surprising lines")
     status = totals.exit_status(strict=gates.strict, exit_zero=gates.exit_zero)

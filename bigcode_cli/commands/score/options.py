@@ -117,6 +117,10 @@ class ScoringOptions:
             panel=SCORING,
         ),
     ] = Window.STRIDED
+    jobs: Annotated[
+        int,
+        whole("Requests to send at once to a remote engine (--server URL).", 1, 128, panel=SCORING),
+    ] = 8
     stride: Annotated[
         int | None,
         whole(

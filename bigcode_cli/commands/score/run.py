@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from gpt_bigcode.scoring.text_scorer import TextScorer
 
 
+Load = Callable[[Callable[[int], None]], "TextScorer"]
+"""Loads a model; one elsewhere is told how to count the bytes that it has answered for."""
 _SHARED_BYTES, _SHARED_TOKENS = 300_000, 60_000  # more do not fit into an entry of the cache
 _NO_ID = -1  # of a token whose value was kept: no view but --tokens shows ids
 
@@ -49,6 +51,7 @@ class ScoreRun:
         found: the model.
         model: how it runs.
         page: the page that results are also written to.
+        counts_answers: texts are done when a remote engine has answered, not when they were read.
     """
 
     options: ScoringOptions
@@ -58,8 +61,9 @@ class ScoreRun:
     found: Found
     model: KeptModelOptions
     page: "Page | None" = None
+    counts_answers: bool = False
 
-    def execute(self, texts: Sequence[Source], load: Callable[[], "TextScorer"]) -> "ScoreTotals":
+    def execute(self, texts: Sequence[Source], load: "Load") -> "ScoreTotals":
         """Score the texts and write the report.
 
         Args:
@@ -116,7 +120,7 @@ class ScoreRun:
     def _outcomes(
         self,
         texts: Sequence[Source],
-        load: Callable[[], "TextScorer"],
+        load: "Load",
         progress: "Progress | None",
         *,
         by_line: bool,
@@ -137,12 +141,14 @@ class ScoreRun:
         # Token ids reveal the text: they are not cached.
         enabled = not self.table.no_cache and not self.options.tokens
         cache = ResultCache.open(scope, enabled=enabled)
+        advance = byte_counter(progress)
+        read = byte_counter(None if self.counts_answers else progress)
 
         def compute(documents: Iterable[Iterable[str]]) -> Iterator["Score | Exception"]:
             from gpt_bigcode.scoring.options import ScoreOptions
             from gpt_bigcode.windowing.score_windows import WindowMode
 
-            model = load()
+            model = load(advance)
             now = model_scope(self.found.directory, self.model)
             cache.writable = scope == {**scope, **now}  # unless the model was replaced meanwhile
             mode = WindowMode(self.options.window.value)
@@ -150,7 +156,7 @@ class ScoreRun:
             return model.score_many(documents, options)
 
         form = StoredForm(_pack, partial(_unpack, whole=self._shows_texts), _is_whole)
-        return CachedResults(texts, cache, form, compute, byte_counter(progress))
+        return CachedResults(texts, cache, form, compute, read)
 
     def _entry(
         self, text: Source, outcome: "Score | Exception", past: "Score | None", *, alone: bool

@@ -1,10 +1,13 @@
 """A remote engine: any server with OpenAI's completions, over HTTP by the standard library."""
 
+import contextlib
 import http.client
 import json
 import os
-from collections.abc import Iterator, Sequence
-from time import sleep
+import socket
+import threading
+from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,8 +15,9 @@ from bigcode_cli.framework.errors import Failure, UsageFailure
 
 KEY_VARIABLE = "BIGCODE_SERVER_KEY"
 TIMEOUT_SECONDS = 120.0
+"""Of silence; a server that is busy is asked again for as long."""
 _ATTEMPTS = 4
-_PAUSE_SECONDS = 0.5
+_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 8.0
 _BUSY = frozenset({429, 502, 503, 504})
 _REFUSED = frozenset({400, 422, 500})
 _LONGEST_LINE = 1 << 24
@@ -25,7 +29,11 @@ class RefusedPromptError(Exception):
 
 
 class Engine:
-    """Asks a server; every call has a connection of its own, so calls may come from threads."""
+    """Asks a server; every call has a connection of its own, so calls may come from threads.
+
+    A connection that breaks before an answer is tried four times in all. A server that says that it
+    is busy is asked again until it has been so for `TIMEOUT_SECONDS`.
+    """
 
     def __init__(self, url: str) -> None:
         """Ask nothing yet.
@@ -49,6 +57,14 @@ class Engine:
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, port
         path = parts.path.rstrip("/")
         self._base = path if path.endswith("/v1") else f"{path}/v1"
+        self._open: set[http.client.HTTPConnection] = set()
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """End the requests of all threads: nobody waits for their answers any more."""
+        self._closed.set()
+        for connection in list(self._open):
+            _break(connection)
 
     def model_name(self, wanted: str) -> str:
         """What the server calls the model: the wanted name, or that of its only model."""
@@ -82,7 +98,7 @@ class Engine:
         except (OSError, http.client.HTTPException) as error:
             raise self._failure(_reason(error)) from None
         finally:
-            connection.close()
+            self._end(connection)
         raise self._failure("the answer is not complete")
 
     def _document(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
@@ -92,38 +108,44 @@ class Engine:
         except (OSError, http.client.HTTPException) as error:
             raise self._failure(_reason(error)) from None
         finally:
-            connection.close()
+            self._end(connection)
 
     def _ask(
         self, method: str, path: str, body: dict[str, Any] | None
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         """Send a request, again if the server is busy or the connection breaks before an answer."""
-        why = ""
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                sleep(_PAUSE_SECONDS * 2 ** (attempt - 1))
+        data = None if body is None else json.dumps(body).encode()
+        retries = _Retries()
+        pause: float | None = 0.0
+        why = "nobody waits for the answer"
+        while pause is not None and not self._closed.wait(pause):
             connection = self._connection()
             try:
-                data = None if body is None else json.dumps(body).encode()
                 connection.request(method, self._base + path, body=data, headers=_headers())
                 response = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                why = _reason(error)
+                self._end(connection)
+                why, pause = _reason(error), retries.after_break()
                 continue
             if response.status == http.client.OK:
                 return connection, response
             why = f"status {response.status}: {_told_by(response)}"
-            connection.close()
+            self._end(connection)
             if body is not None and response.status in _REFUSED:
                 raise RefusedPromptError(why)
-            if response.status not in _BUSY:
-                break
+            busy = response.status in _BUSY
+            pause = retries.after_busy(response.getheader("Retry-After", "")) if busy else None
         raise self._failure(why)
 
     def _connection(self) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        return kind(self._host, self._port, timeout=TIMEOUT_SECONDS)
+        connection = kind(self._host, self._port, timeout=TIMEOUT_SECONDS)
+        self._open.add(connection)
+        return connection
+
+    def _end(self, connection: http.client.HTTPConnection) -> None:
+        self._open.discard(connection)
+        connection.close()
 
     def _parsed(self, data: bytes) -> dict[str, Any]:
         try:
@@ -136,6 +158,36 @@ class Engine:
 
     def _failure(self, why: str) -> Failure:
         return Failure("server", f"{self.url}: {why}")
+
+
+class _Retries:
+    """How long to wait before a request is sent again; None: not any more."""
+
+    def __init__(self) -> None:
+        self._breaks = 0
+        self._pause = _PAUSE_SECONDS
+        self._give_up = monotonic() + TIMEOUT_SECONDS
+
+    def after_break(self) -> float | None:
+        """The connection broke before an answer, or there is none."""
+        self._breaks += 1
+        return None if self._breaks == _ATTEMPTS else self._next()
+
+    def after_busy(self, wanted: str) -> float | None:
+        """The server has no room; `wanted` is what it says of the pause: seconds, or nothing."""
+        known = wanted.isdecimal()
+        pause = max(float(wanted), _PAUSE_SECONDS) if known else self._next()
+        return None if monotonic() + pause > self._give_up else pause
+
+    def _next(self) -> float:
+        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+        return pause
+
+
+def _break(connection: http.client.HTTPConnection) -> None:
+    """Let a thread that waits for a connection go on: closing alone would not wake it."""
+    with contextlib.suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _headers() -> dict[str, str]:
@@ -161,9 +213,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def choices_by_index(document: dict[str, Any]) -> Sequence[dict[str, Any]]:
-    """The choices of an answer in their order."""
-    found = document.get("choices") or []
-    return sorted(found, key=lambda choice: choice.get("index", 0))

@@ -1,7 +1,6 @@
-"""Completions and scores from a remote engine; prompts are built here, of token ids if possible."""
+"""Completions from a remote engine; prompts are built here, of token ids if possible."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -9,18 +8,11 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.resolve import Found
-from bigcode_cli.server.client.engine import Engine, RefusedPromptError, choices_by_index
+from bigcode_cli.server.client.engine import Engine, RefusedPromptError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from gpt_bigcode.backends.interfaces import ScoredRow
     from gpt_bigcode.completion.options import Completion, CompletionOptions, InfillOptions
     from gpt_bigcode.completion.prompt import Prompt
-    from gpt_bigcode.scoring.text_scorer import TextScorer
-
-_PARALLEL = 8
 
 
 class RemoteTextModel:
@@ -34,7 +26,7 @@ class RemoteTextModel:
             UsageFailure: the URL is invalid.
         """
         self._engine = Engine(url)
-        self._config, self._tokenizer = _read(found.directory)
+        self._config, self._tokenizer = read_model(found.directory)
         self.name, self.revision = found.name, found.revision
         self._served = self._engine.model_name(found.name)
         notes.detail(f"asking {url} for {self._served}")
@@ -233,53 +225,7 @@ class RemoteStream:
                 self._reasons[index] = "length" if reason == "length" else "stop"
 
 
-class RemoteScorer:
-    """Log-probabilities from a remote engine; a `gpt_bigcode` Scorer."""
-
-    def __init__(self, engine: Engine, served: str, context_length: int, vocabulary: int) -> None:
-        self.context_length, self.vocabulary_size = context_length, vocabulary
-        self.batch_tokens = context_length * _PARALLEL
-        self._engine, self._served = engine, served
-
-    def log_probabilities(self, rows: "Sequence[ScoredRow]") -> "list[NDArray[np.float64]]":
-        """The natural logarithms for ids[first:] of every row; several rows at once.
-
-        Raises:
-            Failure: the server does not answer, or gives no values of prompts.
-        """
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            return list(pool.map(self._row, rows))
-
-    def _row(self, row: "ScoredRow") -> "NDArray[np.float64]":
-        import numpy as np
-
-        body = {"model": self._served, "prompt": list(row.ids), "max_tokens": 1, "echo": True}
-        body |= {"logprobs": 1, "temperature": 0}
-        try:
-            (choice, *_) = choices_by_index(self._engine.complete(body))
-            values = choice["logprobs"]["token_logprobs"][row.first : len(row.ids)]
-        except (RefusedPromptError, KeyError, TypeError, ValueError) as error:
-            why = str(error) if isinstance(error, RefusedPromptError) else "no values of prompts"
-            hint = "score needs a server that takes token ids with echo and logprobs, such as vLLM"
-            raise Failure("server", f"{self._engine.url}: {why}", hint=hint) from None
-        return np.asarray(values, np.float64)
-
-
-def remote_scorer(url: str, found: Found, notes: Notes) -> "TextScorer":
-    """A scorer whose weights are elsewhere; errors as for `RemoteTextModel`."""
-    from gpt_bigcode.scoring.text_scorer import TextScorer
-
-    engine = Engine(url)
-    config, tokenizer = _read(found.directory)
-    served = engine.model_name(found.name)
-    notes.detail(f"asking {url} for {served}")
-    # One position is left for the token that servers write with every answer.
-    scorer = RemoteScorer(engine, served, config.n_positions - 1, config.vocab_size)
-    start = tokenizer.start_id(config)
-    return TextScorer(scorer, tokenizer, name=found.name, revision=found.revision, start_id=start)
-
-
-def _read(directory: Path) -> tuple[Any, Any]:
+def read_model(directory: Path) -> tuple[Any, Any]:
     """Configuration and tokenizer of a model; its weights are not needed."""
     from gpt_bigcode.config import GPTBigCodeConfig
     from gpt_bigcode.tokenization.tokenizer import CodeTokenizer

@@ -96,7 +96,7 @@ class TextScorer:
         stream: DocumentStream[LogProbabilities, Score] = DocumentStream(
             self.tokenizer,
             self.plan(options),
-            self._compute,
+            self.compute,
             batch_tokens=self.scorer.batch_tokens,
         )
         return stream.run(
@@ -104,7 +104,8 @@ class TextScorer:
             lambda: ScoreAccumulator(self.tokenizer, lines=options.lines, tokens=options.tokens),
         )
 
-    def _compute(self, windows: Sequence[WindowTokens]) -> list[LogProbabilities]:
+    def compute(self, windows: Sequence[WindowTokens]) -> Sequence[LogProbabilities | Exception]:
+        """The values of windows; a scorer elsewhere may refuse one (see `DocumentStream`)."""
         return self.scorer.log_probabilities(
             [ScoredRow(tokens.ids, tokens.used.start) for tokens in windows]
         )

@@ -137,7 +137,8 @@ class Accumulator(Protocol[_Result_contra, _Value_co]):
         ...
 
 
-Compute = Callable[[Sequence[WindowTokens]], Sequence[Result]]
+Compute = Callable[[Sequence[WindowTokens]], Sequence[Result | Exception]]
+Receive = Callable[[WindowTokens, Result | Exception], None]
 
 
 class DocumentStream(Generic[Result, Value]):
@@ -150,8 +151,9 @@ class DocumentStream(Generic[Result, Value]):
     next document is opened only when the windows of those before were cut, so an endless iterable
     of documents is fine.
 
-    A document whose iterator raises, or that the tokenizer or `windows` refuse, gives that error in
-    its place; the others go on. What `compute` raises ends the run.
+    A document whose iterator raises, that the tokenizer or `windows` refuse, or of which a window's
+    result is an exception, gives that error in its place; the others go on. What `compute` raises
+    ends the run.
     """
 
     def __init__(
@@ -167,7 +169,7 @@ class DocumentStream(Generic[Result, Value]):
         Args:
             tokenizer: makes ids of text.
             windows: cuts them.
-            compute: gives one result for each window, in order.
+            compute: gives one result for each window, in order, or an error of its document.
             batch_tokens: how many tokens it takes at once at best, padding counted.
         """
         self._tokenizer, self._windows = tokenizer, windows
@@ -247,9 +249,12 @@ class _Document(Generic[Result, Value]):
             self.error = error
         self.ended = True
 
-    def add(self, tokens: WindowTokens, result: Result) -> None:
+    def add(self, tokens: WindowTokens, result: Result | Exception) -> None:
         self.pending -= 1
-        self._accumulator.add(tokens, result)
+        if isinstance(result, Exception):
+            self.error = self.error or result
+        else:
+            self._accumulator.add(tokens, result)
 
     def outcome(self) -> Value | Exception:
         return self._accumulator.close() if self.error is None else self.error
@@ -310,21 +315,21 @@ class _Pool(Generic[Result]):
 
     def __init__(self, compute: Compute[Result], batch_tokens: int) -> None:
         self._compute, self._batch_tokens = compute, batch_tokens
-        self._waiting: list[tuple[Callable[[WindowTokens, Result], None], WindowTokens]] = []
+        self._waiting: list[tuple[Receive[Result], WindowTokens]] = []
         self._tokens = 0
 
     @property
     def full(self) -> bool:
         return self._tokens >= _POOLED_BATCHES * self._batch_tokens
 
-    def add(self, tokens: WindowTokens, receive: Callable[[WindowTokens, Result], None]) -> None:
+    def add(self, tokens: WindowTokens, receive: "Receive[Result]") -> None:
         self._waiting.append((receive, tokens))
         self._tokens += len(tokens.row)
 
     def compute(self) -> None:
         """Compute everything that waits, and hand out the results in the order of the windows."""
         waiting, self._waiting, self._tokens = self._waiting, [], 0
-        results: dict[int, Result] = {}
+        results: dict[int, Result | Exception] = {}
         for batch in self._batches([len(tokens.row) for _, tokens in waiting]):
             computed = self._compute([waiting[place][1] for place in batch])
             results.update(zip(batch, computed, strict=True))
