@@ -186,7 +186,7 @@ def _copy_supporting_files(source: Path, target: Path, names: Sequence[str]) -> 
         data = read_checked((source / name).resolve(), max_bytes=MAX_SUPPORTING_BYTES)
         (target / name).write_bytes(data)
     if folders.has_other_layout(source):
-        from gpt_bigcode.checkpoint.conversion import convert_config
+        from gpt_bigcode.checkpoint.santacoder_config import convert_config
         from gpt_bigcode.config import MAX_CONFIG_BYTES, read_json_object
 
         fields = convert_config(read_json_object(source / CONFIG_FILE, MAX_CONFIG_BYTES))

@@ -19,6 +19,7 @@ from bigcode_cli.hub.progress import ByteProgress
 from bigcode_cli.hub.repo_files import RemoteFile
 from bigcode_cli.models.describe import describe
 from bigcode_cli.models.resolve import find_cached, usable
+from gpt_bigcode.checkpoint.santacoder_config import convert_config, is_santacoder
 from gpt_bigcode.config import MAX_CONFIG_BYTES, GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, GPTBigCodeError, UnsupportedModelError
 from gpt_bigcode.reading import parse_json
@@ -152,8 +153,6 @@ def _require_family(hub: Hub, config: bytes, repository: str, *, convert: bool) 
     Raises:
         GPTBigCodeError: it is named.
     """
-    from gpt_bigcode.checkpoint.conversion import convert_config, is_santacoder
-
     try:
         values = parse_json(config)
     except ValueError as error:

@@ -5,13 +5,14 @@ A command that is added to the group must be added here, or a test fails.
 
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bigcode_cli.commands.models.local import COMMANDS
 from cached_models import add_to_cache
-from program import BIGCODE, Run
+from program import BIGCODE, Outcome, Run
 
 NAME = "acme/tiny"
 FETCHING = {"pull", "update", "convert"}
@@ -40,6 +41,14 @@ sys.addaudithook(trap)
 from bigcode_cli.__main__ import run
 run()
 """
+
+
+def test_a_download_needs_no_pytorch(pull: Callable[..., Outcome]) -> None:
+    """Its import takes five times as long as all the rest."""
+    program = (sys.executable, "-X", "importtime", "-m", "bigcode_cli")
+    done = pull(NAME, program=program)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert (done.status, "huggingface_hub" in imported, "torch" in imported) == (0, True, False)
 
 
 @pytest.fixture

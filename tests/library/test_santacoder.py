@@ -10,8 +10,9 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gpt_bigcode.checkpoint.conversion import convert_config, convert_tensors, is_santacoder
+from gpt_bigcode.checkpoint.conversion import convert_tensors
 from gpt_bigcode.checkpoint.loading import load_model, save_model
+from gpt_bigcode.checkpoint.santacoder_config import convert_config, is_santacoder
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import CheckpointMismatchError, UnsupportedModelError
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gpt_bigcode.checkpoint.pickle_reader import read_pickle
+from gpt_bigcode.checkpoint.santacoder_config import convert_config, is_santacoder
 from gpt_bigcode.checkpoint.tensor_index import (
     CONFIG_FILE,
     HEAD,
@@ -28,7 +28,7 @@ from gpt_bigcode.checkpoint.tensor_index import (
     WEIGHTS_FILE,
 )
 from gpt_bigcode.config import MAX_CONFIG_BYTES, GPTBigCodeConfig, read_json_object
-from gpt_bigcode.errors import CheckpointError, CheckpointMismatchError, UnsupportedModelError
+from gpt_bigcode.errors import CheckpointError, CheckpointMismatchError
 
 MAX_SHARD_BYTES = 4 << 30
 _LAYER = re.compile(r"(?:^|\.)h\.(\d+)\.")
@@ -185,40 +185,6 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 _PROJECTION = re.compile(r"\.(attn\.(c_attn|q_attn|kv_attn|c_proj)|mlp\.(c_fc|c_proj))\.weight$")
-# Options of that code that name things of the reference's configuration, or change no number.
-_DROPPED = frozenset(
-    {"attention_head_type", "auto_map", "architectures", "model_type", "reorder_and_upcast_attn"}
-)
-_REFUSED = MappingProxyType({"scale_attn_by_inverse_layer_idx": True})
-
-
-def is_santacoder(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json is of the original layout; shapes alone cannot tell."""
-    return config.get("model_type") == "gpt2" and "attention_head_type" in config
-
-
-def convert_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """config.json of the original layout -> GPTBigCode's.
-
-    Raises:
-        UnsupportedModelError: not that layout, or an attention that GPTBigCode does not have.
-    """
-    if not is_santacoder(config):
-        raise UnsupportedModelError("not the original layout of bigcode/santacoder")
-    heads = config["attention_head_type"]
-    if heads not in ("multiquery", "multihead"):
-        raise UnsupportedModelError(f"attention_head_type: {heads!r} is not implemented")
-    for key, value in _REFUSED.items():
-        if config.get(key) == value:
-            raise UnsupportedModelError(f"{key}: {value!r} is not implemented")
-    kept = {
-        key: value for key, value in config.items() if key not in _DROPPED and key not in _REFUSED
-    }
-    return kept | {
-        "model_type": "gpt_bigcode",
-        "architectures": ["GPTBigCodeForCausalLM"],
-        "multi_query": heads == "multiquery",
-    }
 
 
 def convert_tensors(
