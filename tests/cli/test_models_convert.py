@@ -117,8 +117,8 @@ def test_what_cannot_be_converted(
 
 
 def test_38_a_disk_that_fills_up(pickled: Path, run: Run, tmp_path: Path) -> None:
-    program = ("prlimit", "--fsize=300000", BIGCODE)
-    done = run("models", "convert", pickled, tmp_path / "new", program=program)
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (300_000, 300_000))"
+    done = run("models", "convert", pickled, tmp_path / "new", statements=limit)
     assert (done.status, done.stdout) == (3, b"")
     assert "error[conversion]: " in done.stderr
     assert "File too large" in done.stderr

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,13 +23,12 @@ def in_namespace(script: str) -> tuple[str, ...]:
 
 
 def test_37_a_file_system_without_locks(pull: Pull, hub: FakeHub) -> None:
-    script = (
+    without_locks = (
         "import fcntl, errno\n"
         "def flock(*_): raise OSError(errno.ENOSYS, 'no locks here')\n"
         "fcntl.flock = flock\n"
-        "from bigcode_cli.__main__ import run; run()"
     )
-    assert pull(NAME, program=(sys.executable, "-c", script)).status == 0
+    assert pull(NAME, statements=without_locks).status == 0
     assert len(hub.paths(WEIGHTS)) == 1
 
 
@@ -45,7 +43,8 @@ def test_38_too_little_space_is_found_first(pull: Pull, hub: FakeHub, tmp_path: 
 
 
 def test_38_a_disk_that_fills_up(pull: Pull, place: Path) -> None:
-    done = pull(NAME, program=("prlimit", "--fsize=300000", BIGCODE))
+    limit = "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (300_000, 300_000))"
+    done = pull(NAME, statements=limit)
     assert_failed(done, "no-space")
     assert list(place.rglob("*.incomplete")) == []
     assert pull(NAME).status == 0
@@ -165,14 +164,12 @@ def test_48_a_variable_that_cannot_be_used(
     """It is named, and what is here can still be used."""
     (run.folder / "bad.pem").write_text("garbage", "utf-8")
     without_socks = "import sys; sys.modules['socksio'] = None"
-    script = f"{without_socks}\nfrom bigcode_cli.__main__ import run; run()"
-    program = (sys.executable, "-c", script)
-    done = pull(NAME, env={variable: value}, program=program)
+    done = pull(NAME, env={variable: value}, statements=without_socks)
     assert_failed(done, "network-settings")
     assert f"{variable}: {words}" in done.stderr
     assert "secret" not in done.stderr
     assert pull(NAME).status == 0
-    done = pull(NAME, env={variable: value}, program=program)
+    done = pull(NAME, env={variable: value}, statements=without_socks)
     assert (done.status, done.stdout) == (0, bytes(place / "snapshots" / COMMIT) + b"\n")
     assert f"{variable}: {words}; using the cached commit {COMMIT[:8]}" in done.stderr
 

@@ -6,7 +6,6 @@ Further tests of cases 29, 37, 40, 42 to 47, 55, 58 and 59 of the catalogue.
 import os
 import stat
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,18 +13,12 @@ import pytest
 
 from cached_models import COMMIT, add_to_cache
 from fake_hub import TOKEN, FakeHub, Handler
-from program import BIGCODE, Outcome, Run, assert_failed
+from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run, assert_failed
 
 NAME = "acme/tiny"
 WEIGHTS = "model.safetensors"
 SENTINEL = "prompt_SENTINEL_of_mine"
 Pull = Callable[..., Outcome]
-
-
-def patched(*statements: str) -> tuple[str, ...]:
-    """The program after some statements."""
-    lines = (*statements, "from bigcode_cli.__main__ import run; run()")
-    return (sys.executable, "-c", "\n".join(lines))
 
 
 @pytest.mark.parametrize("part", ["/revision/", WEIGHTS])
@@ -36,32 +29,26 @@ def test_29_headers_that_drip(part: str, pull: Pull, hub: FakeHub, place: Path) 
         if part not in handler.request_seen.path:
             return False
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Padding: ")
-        while not hub.closing.wait(0.2):
+        while not hub.closing.wait(0.05):
             handler.wfile.write(b"x")
         return True
 
     hub.fault = drip
-    quickly = "import bigcode_cli.hub.session as s; s.PATIENCE_SECONDS = 1.5"
-    done = pull(NAME, program=patched(quickly))
+    quickly = "import bigcode_cli.hub.session as s; s.PATIENCE_SECONDS = 0.3"
+    done = pull(NAME, statements=quickly)
     assert_failed(done, "network")
     assert "no answer in time" in done.stderr
     assert not list(place.rglob("*.incomplete"))
 
 
-def test_37_locks_that_keep_nobody_out(hub: FakeHub, environment: dict[str, str], run: Run) -> None:
+def test_37_locks_that_keep_nobody_out(environment: dict[str, str], run: Run) -> None:
     """Two at once, each of which believes to be alone: the work is done twice, and right."""
-    program = patched("import fcntl", "fcntl.flock = lambda *_: None")
-    processes = [
-        subprocess.Popen(
-            [*program, "models", "pull", "-q", NAME],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(2)
-    ]
+    unlocked = "import fcntl; fcntl.flock = lambda *_: None"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    call = ("models", "pull", "-q", NAME)
+    processes = [run.start(*call, env=environment, statements=unlocked, **pipes) for _ in range(2)]
     for process in processes:
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
         assert (process.returncode, stderr) == (0, b"")
     assert run("models", "verify", NAME).status == 0
 

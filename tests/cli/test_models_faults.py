@@ -3,7 +3,6 @@
 import contextlib
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +24,6 @@ def refuse(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
         os._exit(99)
 sys.addaudithook(refuse)
-from bigcode_cli.__main__ import run
-run()
 """
 
 
@@ -66,13 +63,12 @@ def test_26_a_hub_that_is_gone_and_nothing_here(pull: Pull) -> None:
 def test_27_offline_opens_no_socket(
     arguments: tuple[str, ...], variables: dict[str, str], pull: Pull, hub: FakeHub
 ) -> None:
-    program = (sys.executable, "-c", _NO_SOCKETS)
-    assert pull(NAME, program=program).status == 99, "the trap does not work"
-    done = pull(NAME, *arguments, env=variables, program=program)
+    assert pull(NAME, statements=_NO_SOCKETS).status == 99, "the trap does not work"
+    done = pull(NAME, *arguments, env=variables, statements=_NO_SOCKETS)
     assert_failed(done, "offline")
     assert pull(NAME).status == 0
     before = len(hub.requests)
-    assert pull(NAME, *arguments, env=variables, program=program).status == 0
+    assert pull(NAME, *arguments, env=variables, statements=_NO_SOCKETS).status == 0
     assert len(hub.requests) == before
 
 
@@ -98,14 +94,13 @@ def test_29_a_hub_that_drips(part: str, pull: Pull, hub: FakeHub, place: Path) -
         handler.end_headers()
         for _ in range(100):
             handler.wfile.write(b"1\r\nx\r\n")
-            if hub.closing.wait(0.2):
+            if hub.closing.wait(0.1):
                 break
         return True
 
     hub.fault = drip
-    quickly = "import bigcode_cli.hub.session as s; s.PATIENCE_SECONDS = 1.5"
-    script = f"{quickly}\nfrom bigcode_cli.__main__ import run; run()"
-    done = pull(NAME, program=(sys.executable, "-c", script))
+    quickly = "import bigcode_cli.hub.session as s; s.PATIENCE_SECONDS = 0.5"
+    done = pull(NAME, statements=quickly)
     assert_failed(done, "network")
     assert "bytes a second" in done.stderr
     assert leftovers(place) == []

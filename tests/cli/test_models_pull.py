@@ -3,6 +3,7 @@
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,26 +140,27 @@ def test_verbose_names_every_file(pull: Pull, files: dict[str, bytes]) -> None:
 def test_36_ten_at_once_fetch_once(
     hub: FakeHub, environment: dict[str, str], run: Run, place: Path
 ) -> None:
+    """The weights come when all but one have said that they wait."""
     release = threading.Event()
 
     def slow(handler: Handler) -> bool:
         if "model.safetensors" in handler.request_seen.path:
-            release.wait(6)
+            release.wait(TIMEOUT_SECONDS)
         return False
 
     hub.fault = slow
-    processes = [
-        subprocess.Popen(
-            [BIGCODE, "models", "pull", NAME],
-            env={**environment, "HF_HUB_DOWNLOAD_TIMEOUT": "20"},
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        for _ in range(10)
-    ]
+    soon = "import bigcode_cli.hub.cache_writer as w; w._NOTE_AFTER_SECONDS = 0.1"
+    patient = {**environment, "HF_HUB_DOWNLOAD_TIMEOUT": "300"}
+    with (run.folder / "log").open("wb") as log:
+        pipes = {"stdout": subprocess.PIPE, "stderr": log}
+        call = ("models", "pull", NAME)
+        processes = [run.start(*call, env=patient, statements=soon, **pipes) for _ in range(10)]
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while (run.folder / "log").read_bytes().count(b"waiting for another download") < 9:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    release.set()
     ends = [process.communicate(timeout=TIMEOUT_SECONDS) for process in processes]
     assert [process.returncode for process in processes] == [0] * 10
     assert len(hub.paths("model.safetensors")) == 1
-    waited = [b"waiting for another download" in stderr for _, stderr in ends]
-    assert any(waited)
     assert {stdout for stdout, _ in ends} == {bytes(place / "snapshots" / COMMIT) + b"\n"}

@@ -1,7 +1,6 @@
 """models pull against a hub, or a repository, that lies: cases 43 to 49 and 53 to 57."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,8 +115,7 @@ def test_44_a_list_without_an_end(pull: Pull, hub: FakeHub) -> None:
 
     hub.fault = fault
     quickly = "import bigcode_cli.hub.client as s; s._MAX_PAGES = 20"
-    script = f"{quickly}\nfrom bigcode_cli.__main__ import run; run()"
-    assert_failed(pull(NAME, program=(sys.executable, "-c", script)), "hub-invalid")
+    assert_failed(pull(NAME, statements=quickly), "hub-invalid")
     assert len(hub.paths("/tree/")) == 20
 
 

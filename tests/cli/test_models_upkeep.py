@@ -205,25 +205,25 @@ def test_50_remove_waits_for_no_reader(run: Run, cache: Path, snapshot: Path) ->
 def test_50_remove_refuses_while_a_download_is_going_on(
     run: Run, hub: FakeHub, environment: dict[str, str], place: Path
 ) -> None:
-    asked = threading.Event()
+    asked, release = threading.Event(), threading.Event()
 
     def slow(handler: Handler) -> bool:
         if "model.safetensors" in handler.request_seen.path:
             asked.set()
-            handler.hang(5)
+            release.wait(TIMEOUT_SECONDS)
         return False
 
     hub.fault = slow
-    process = subprocess.Popen(
-        [BIGCODE, "models", "pull", "-q", NAME],
-        stdout=subprocess.DEVNULL,
-        env={**environment, "HF_HUB_DOWNLOAD_TIMEOUT": "20"},
-    )
-    assert asked.wait(TIMEOUT_SECONDS)
-    done = run("models", "remove", "--yes", NAME)
+    patient = {**environment, "HF_HUB_DOWNLOAD_TIMEOUT": "300"}
+    call = ("models", "pull", "-q", NAME)
+    with run.start(*call, env=patient, stdout=subprocess.DEVNULL) as process:
+        assert asked.wait(TIMEOUT_SECONDS)
+        soon = "import bigcode_cli.hub.remove as r; r._WAIT_SECONDS = 0.1"
+        done = run("models", "remove", "--yes", NAME, statements=soon)
+        release.set()
+        assert process.wait(TIMEOUT_SECONDS) == 0
     assert done.status == 3
     assert "error[busy]: acme/tiny: it is being downloaded" in done.stderr
-    assert process.wait(TIMEOUT_SECONDS) == 0
     assert (place / "snapshots" / COMMIT / "model.safetensors").exists()
 
 

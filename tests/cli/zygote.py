@@ -6,68 +6,117 @@ interpreter's start is shared. Tests of start-up, imports and signals start the 
 """
 
 import array
-import atexit
-import contextlib
 import gc
 import io
 import json
 import os
+import pkgutil
+import selectors
 import signal
 import socket
 import struct
-import subprocess
 import sys
-import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
 
-_READY = b"ready"
-_LENGTH, _STATUS = struct.Struct("!I"), struct.Struct("!i")
-_BUSY = threading.Lock()
-_DESCRIPTORS = 3
+READY = b"ready"
+NUMBER = struct.Struct("!i")
+_DESCRIPTORS = 4  # the standard streams, and a pipe for the pid and the exit status
+_PIPE_BYTES = 1 << 16
 _MODULES = (
     *("numpy", "tokenizers", "safetensors.torch", "typer", "torch", "filelock"),
     *("gpt_bigcode.completion.text_model", "gpt_bigcode.scoring.text_scorer"),
     *("gpt_bigcode.labeling.text_classifier", "gpt_bigcode.labeling.text_tagger"),
     *("gpt_bigcode.backends.torch_decoder", "gpt_bigcode.backends.torch_loading"),
+    *("gpt_bigcode.completion.fim", "gpt_bigcode.stopping.scope", "gpt_bigcode.stopping.suffix"),
+    # What huggingface_hub and httpx2 import; huggingface_hub itself reads the environment then.
+    *(
+        "httpcore2",
+        "yaml",
+        "truststore",
+        "platformdirs.unix",
+        "encodings.idna",
+        "anyio.streams.tls",
+    ),
 )
+_LEFT_OUT = ("bigcode_cli.__main__", "bigcode_cli.distributed", "bigcode_cli.commands.corpus")
 
 
 def serve(descriptor: int) -> None:
     """Import, then fork a process for each request until the other end of the socket closes."""
-    for name in _MODULES:
+    for name in (*_MODULES, *_modules_of_the_program()):
         import_module(name)
     gc.collect()
     gc.freeze()
-    with socket.socket(fileno=descriptor) as channel:
-        channel.send(_READY)
-        while request := _receive(channel):
-            call, descriptors = request
-            child = os.fork()
-            if child == 0:
-                channel.close()
-                _become(call, descriptors)
-            for number in descriptors:
-                os.close(number)
-            channel.sendall(_LENGTH.pack(child))
-            _, status = os.waitpid(child, 0)
-            channel.sendall(_STATUS.pack(os.waitstatus_to_exitcode(status)))
+    running: dict[int, int] = {}
+    ended, end = os.pipe()
+    os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(end)
+    with socket.socket(fileno=descriptor) as channel, selectors.DefaultSelector() as selector:
+        selector.register(channel, selectors.EVENT_READ)
+        selector.register(ended, selectors.EVENT_READ)
+        channel.send(READY)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is not channel:
+                    os.read(ended, _PIPE_BYTES)
+                    _report(running)
+                elif (request := _receive(channel)) is None:
+                    return
+                else:
+                    pid, status = _fork(*request, close=(channel.fileno(), *running.values()))
+                    running[pid] = status
+
+
+def _modules_of_the_program() -> Iterator[str]:
+    """All but the entry point, and what runs on Ray, which takes a second to import."""
+    import bigcode_cli
+
+    for module in pkgutil.walk_packages(bigcode_cli.__path__, "bigcode_cli."):
+        if not module.name.startswith(_LEFT_OUT):
+            yield module.name
+
+
+def _fork(call: dict[str, Any], descriptors: list[int], *, close: Sequence[int]) -> tuple[int, int]:
+    """Fork one process and tell its pid; where its exit status is to be written."""
+    *streams, status = descriptors
+    child = os.fork()
+    if child == 0:
+        for number in (*close, status):
+            os.close(number)
+        _become(call, streams)
+    for number in streams:
+        os.close(number)
+    os.write(status, NUMBER.pack(child))
+    return child, status
+
+
+def _report(running: dict[int, int]) -> None:
+    """Tell the exit status of every process that has ended."""
+    while running:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        pipe = running.pop(pid)
+        with suppress(BrokenPipeError):  # nobody waits for it any more
+            os.write(pipe, NUMBER.pack(os.waitstatus_to_exitcode(status)))
+        os.close(pipe)
 
 
 def _receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     numbers = array.array("i")
     size, control, _, _ = channel.recvmsg(
-        _LENGTH.size, socket.CMSG_SPACE(_DESCRIPTORS * numbers.itemsize)
+        NUMBER.size, socket.CMSG_SPACE(_DESCRIPTORS * numbers.itemsize)
     )
     if not size:
         return None
     for _, _, data in control:
         numbers.frombytes(data)
-    (length,) = _LENGTH.unpack(size)
+    (length,) = NUMBER.unpack(size)
     return json.loads(_read(channel, length)), list(numbers)
 
 
@@ -78,9 +127,10 @@ def _become(call: dict[str, Any], descriptors: list[int]) -> NoReturn:
         for target, number in enumerate(descriptors):
             os.dup2(number, target)
         for number in descriptors:
-            if number >= _DESCRIPTORS:
+            if number >= len(descriptors):
                 os.close(number)
-        for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGHUP):
+        signal.set_wakeup_fd(-1)
+        for kind in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(kind, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -90,6 +140,10 @@ def _become(call: dict[str, Any], descriptors: list[int]) -> NoReturn:
         os.environ.update(call["env"])
         sys.argv = ["bigcode", *(os.fsdecode(word.encode("latin-1")) for word in call["arguments"])]
         _open_streams()
+        from bigcode_cli.framework import process_clock
+
+        process_clock._IMPORTED = time.monotonic()  # the zygote's is of long ago
+        exec(call["statements"], {})  # noqa: S102  # what a test changes in the program
         from bigcode_cli.__main__ import run
 
         run()
@@ -115,121 +169,6 @@ def _open_streams() -> None:
         setattr(sys, f"__{name}__", stream)
 
 
-class Zygote:
-    """The other end: asks for processes, one after the other."""
-
-    def __init__(self) -> None:
-        self._channel, theirs = socket.socketpair()
-        folder = str(Path(__file__).parent)
-        script = (
-            f"import sys; sys.path.insert(0, {folder!r}); "
-            f"from zygote import serve; serve({theirs.fileno()})"
-        )
-        environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", script], env=environment, pass_fds=[theirs.fileno()]
-        )
-        theirs.close()
-        if self._channel.recv(len(_READY)) != _READY:
-            raise RuntimeError("the zygote did not start")
-
-    def start(
-        self, arguments: Sequence[bytes], cwd: str, env: Mapping[str, str], streams: Sequence[int]
-    ) -> int:
-        """Fork a process with these descriptors as stdin, stdout and stderr; return its pid."""
-        words = [word.decode("latin-1") for word in arguments]
-        call = {"arguments": words, "cwd": cwd, "env": dict(env), "umask": _umask()}
-        text = json.dumps(call).encode()
-        rights = array.array("i", streams)
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
-        self._channel.sendmsg([_LENGTH.pack(len(text))], ancillary)
-        self._channel.sendall(text)
-        (pid,) = _LENGTH.unpack(_read(self._channel, _LENGTH.size))
-        return int(pid)
-
-    def wait(self) -> int:
-        """The exit status of the process that was started last, as subprocess gives it."""
-        (status,) = _STATUS.unpack(_read(self._channel, _STATUS.size))
-        return int(status)
-
-    def stop(self) -> None:
-        """End it."""
-        self._channel.close()
-        self._process.wait(10)
-
-
-def run(
-    arguments: Sequence[bytes],
-    environment: Mapping[str, str],
-    *,
-    cwd: Path | str,
-    timeout_seconds: float,
-    input: bytes = b"",  # noqa: A002  # as subprocess.run calls it
-    stdin: Any = None,
-) -> subprocess.CompletedProcess[bytes] | None:
-    """Run one process to its end; None while another thread's process runs."""
-    if not _BUSY.acquire(blocking=False):
-        return None
-    try:
-        return _run(arguments, environment, str(cwd), timeout_seconds, (input, stdin))
-    finally:
-        _BUSY.release()
-
-
-def _run(
-    arguments: Sequence[bytes],
-    environment: Mapping[str, str],
-    cwd: str,
-    timeout_seconds: float,
-    source: tuple[bytes, Any],
-) -> subprocess.CompletedProcess[bytes]:
-    given, stdin = source
-    zygote = _zygote()
-    (out, out_end), (err, err_end) = os.pipe(), os.pipe()
-    reads, feed = (None, None) if stdin is not None else os.pipe()
-    if reads is None:
-        reads = os.open(os.devnull, os.O_RDONLY) if stdin == subprocess.DEVNULL else None
-    first = reads if reads is not None else stdin if isinstance(stdin, int) else stdin.fileno()
-    pid = zygote.start(arguments, cwd, environment, (first, out_end, err_end))
-    for number in (out_end, err_end, *([reads] if reads is not None else [])):
-        os.close(number)
-    expired = threading.Event()
-
-    def kill() -> None:
-        expired.set()
-        os.kill(pid, signal.SIGKILL)
-
-    timer = threading.Timer(timeout_seconds, kill)
-    timer.start()
-    with ThreadPoolExecutor(3) as pool:
-        if feed is not None:
-            pool.submit(_write, feed, given)
-        texts = [pool.submit(_drain, number) for number in (out, err)]
-        stdout, stderr = (text.result() for text in texts)
-    status = zygote.wait()
-    timer.cancel()
-    if expired.is_set():
-        raise subprocess.TimeoutExpired([*arguments], timeout_seconds)
-    return subprocess.CompletedProcess([*arguments], status, stdout, stderr)
-
-
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError), open(descriptor, "wb") as file:
-        file.write(data)
-
-
-def _drain(descriptor: int) -> bytes:
-    with open(descriptor, "rb") as file:
-        return file.read()
-
-
 def _read(channel: socket.socket, size: int) -> bytes:
     text = b""
     while len(text) < size:
@@ -238,10 +177,3 @@ def _read(channel: socket.socket, size: int) -> bytes:
             raise EOFError("the zygote is gone")
         text += part
     return text
-
-
-@cache
-def _zygote() -> Zygote:
-    started = Zygote()
-    atexit.register(started.stop)
-    return started

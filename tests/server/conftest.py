@@ -15,13 +15,13 @@ def _starting() -> Iterator[Start]:
     servers: list[Server] = []
     folders: list[Path] = []
 
-    def start(*arguments: str) -> Server:
+    def start(*arguments: str, statements: str = "") -> Server:
         # Not below pytest's folders: a socket's path has at most 107 bytes.
         top = Path(tempfile.mkdtemp(prefix="bc"))
         folders.append(top)
         home = top / "home"
         home.mkdir()
-        server = Server(*arguments, runtime=top, home=home)
+        server = Server(*arguments, runtime=top, home=home, statements=statements)
         servers.append(server)
         return server
 
@@ -43,6 +43,17 @@ def server() -> Iterator[Server]:
     """A server with the built-in models, for all tests of a module."""
     for start in _starting():
         yield start("--port", "0")
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Server]:
+    """A server that waits a second for headers, bodies, and the end of what runs when it stops."""
+    limits = (
+        "import bigcode_cli.commands.serve.run as run, bigcode_cli.server.exchange as exchange",
+        "run.HEADER_SECONDS = run.SHUTDOWN_SECONDS = exchange.BODY_SECONDS = 1.0",
+    )
+    for start in _starting():
+        yield start("--port", "0", statements="\n".join(limits))
 
 
 @pytest.fixture

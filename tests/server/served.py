@@ -12,9 +12,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from program import BIGCODE, Run
-
-START_SECONDS = 120.0
+from forked import Call, Process
+from program import BIGCODE, TIMEOUT_SECONDS, Run
 
 
 def amounts(usual: int, full: int) -> list[int]:
@@ -36,7 +35,8 @@ class _SocketConnection(http.client.HTTPConnection):
 class Server:
     """`bigcode serve` as a process, and ways to ask it."""
 
-    def __init__(self, *arguments: str, runtime: Path, home: Path) -> None:
+    def __init__(self, *arguments: str, runtime: Path, home: Path, statements: str = "") -> None:
+        """Start it; `statements` are executed in its process before the program."""
         self.runtime, self.home = runtime, home
         self.environment = {
             "HOME": str(home),
@@ -46,10 +46,10 @@ class Server:
             "COLUMNS": "100",
             "XDG_RUNTIME_DIR": str(runtime),
         }
-        self.arguments = arguments
+        self.arguments, self.statements = arguments, statements
         self.loudness = () if "--quiet" in arguments else ("-v",)
         self.log = runtime / "log"
-        self.process: subprocess.Popen[bytes] = self._start()
+        self.process = self._start()
 
     @property
     def socket(self) -> Path:
@@ -66,16 +66,18 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes] | Process:
+        words = ["serve", *self.loudness, *self.arguments]
         with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [BIGCODE, "serve", *self.loudness, *self.arguments],
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        deadline = monotonic() + START_SECONDS
+            streams: Any = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            process: subprocess.Popen[bytes] | Process
+            if self.statements:
+                call = [*map(os.fsencode, words)]
+                forked = Call(call, self.environment, self.runtime, self.statements)
+                process = Process(forked, **streams)
+            else:
+                process = subprocess.Popen([BIGCODE, *words], env=self.environment, **streams)
+        deadline = monotonic() + TIMEOUT_SECONDS
         while monotonic() < deadline:
             with contextlib.suppress(OSError):
                 if self.ask("GET", "/bigcode/v1/ps")[1]["pid"] == process.pid:
@@ -90,14 +92,26 @@ class Server:
         self.process = self._start()
 
     def ask(
-        self, method: str, path: str, body: Any = None, *, timeout: float = 120, **headers: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        **headers: str,
     ) -> tuple[int, Any]:
         """Status and parsed answer of a request over the socket."""
         status, data = self.ask_raw(method, path, body, timeout=timeout, **headers)
         return status, json.loads(data)
 
     def ask_raw(
-        self, method: str, path: str, body: Any = None, *, timeout: float = 120, **headers: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        **headers: str,
     ) -> tuple[int, bytes]:
         """Status and bytes of an answer."""
         connection = _SocketConnection(self.socket, timeout)
@@ -112,17 +126,22 @@ class Server:
         finally:
             connection.close()
 
-    def is_idle(self) -> bool:
-        """Whether no request computes or waits."""
-        state = self.ask("GET", "/bigcode/v1/ps")[1]
-        return not state["active_requests"] and not state["waiting_requests"]
+    def await_idle(self) -> None:
+        """Wait until nothing computes or waits any more."""
+        self._await(lambda active, waiting: not active and not waiting)
 
-    def await_idle(self, seconds: float) -> None:
-        """Wait until nothing is computed any more."""
-        deadline = monotonic() + seconds
-        while not self.is_idle():
-            assert monotonic() < deadline, self.ask("GET", "/bigcode/v1/ps")
-            sleep(0.05)
+    def await_requests(self, *, waiting: int = 0) -> None:
+        """Wait until something computes, and so many others wait."""
+        self._await(lambda active, queued: active > 0 and queued >= waiting)
+
+    def _await(self, wanted: Callable[[int, int], bool]) -> None:
+        deadline = monotonic() + TIMEOUT_SECONDS
+        while True:
+            state = self.ask("GET", "/bigcode/v1/ps")[1]
+            if wanted(state["active_requests"], state["waiting_requests"]):
+                return
+            assert monotonic() < deadline, state
+            sleep(0.01)
 
     def run(self, folder: Path) -> Run:
         """The program, in the environment of the server."""
@@ -131,12 +150,12 @@ class Server:
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait; the exit status."""
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(TIMEOUT_SECONDS)
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait()
+            self.process.wait(TIMEOUT_SECONDS)
 
 
 Start = Callable[..., Server]

@@ -1,37 +1,40 @@
 """What strangers, web pages and broken clients send; the numbers are those of the catalogue."""
 
 import json
+import re
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from program import TIMEOUT_SECONDS
 from served import Server, Start
 
 JSON = b"Content-Type: application/json\r\n"
 
 
-def _raw(server: Server, data: bytes, *, seconds: float = 30, tcp: bool = True) -> bytes:
-    """All that comes back for some bytes, until the server closes or nothing comes any more."""
-    if tcp:
-        connection = socket.create_connection(("127.0.0.1", server.port), timeout=seconds)
-    else:
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(seconds)
-        connection.connect(str(server.socket))
+def _raw(server: Server, data: bytes) -> bytes:
+    """The reply to some bytes; nothing where the server closes without one."""
     received = b""
-    with connection:
-        connection.sendall(data)
-        try:
-            while chunk := connection.recv(1 << 16):
+    address = ("127.0.0.1", server.port)
+    with socket.create_connection(address, timeout=TIMEOUT_SECONDS) as connection:
+        with suppress(ConnectionError):
+            connection.sendall(data)
+        with suppress(ConnectionError):
+            while not _is_whole(received) and (chunk := connection.recv(1 << 16)):
                 received += chunk
-        except (TimeoutError, ConnectionError):
-            pass
     return received
+
+
+def _is_whole(reply: bytes) -> bool:
+    """Whether a reply has the length that its header gives."""
+    head, end, body = reply.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+    return bool(end) and length is not None and len(body) >= int(length[1])
 
 
 def _request(head: bytes, body: bytes = b"", *, path: bytes = b"/v1/completions") -> bytes:
@@ -152,21 +155,21 @@ def test_102_103_allowed_origins_and_keys(start: Start, tmp_path: Path) -> None:
         b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
     ],
 )
-def test_106_what_is_no_request(server: Server, data: bytes) -> None:
-    reply = _raw(server, data, seconds=8)
+def test_106_what_is_no_request(hasty: Server, data: bytes) -> None:
+    reply = _raw(hasty, data)
     assert _status(reply) in (0, 400, 404, 405, 408, 415, 431, 501)
-    assert server.ask("GET", "/health")[0] == 200
+    assert hasty.ask("GET", "/health")[0] == 200
 
 
-def test_107_bodies_that_are_too_large_or_too_short(server: Server) -> None:
+def test_107_bodies_that_are_too_large_or_too_short(server: Server, hasty: Server) -> None:
     head = b"POST /infill HTTP/1.1\r\n" + HOST + JSON
     large = head + b"Content-Length: 10000000000\r\n\r\n"
-    assert _status(_raw(server, large, seconds=5)) == 413
+    assert _status(_raw(server, large)) == 413
     chunk = b"%x\r\n" % (1 << 20) + b"x" * (1 << 20) + b"\r\n"
     endless = head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 18
-    assert _status(_raw(server, endless, seconds=20)) in (0, 413)
+    assert _status(_raw(server, endless)) in (0, 413)
     short = head + b"Content-Length: 100\r\n\r\n" + b"x" * 10
-    assert _status(_raw(server, short, seconds=20)) == 408
+    assert _status(_raw(hasty, short)) == 408
 
 
 @pytest.mark.parametrize(
@@ -194,14 +197,14 @@ def test_108_unknown_fields_and_the_last_of_two_count(server: Server) -> None:
     assert json.loads(reply.partition(b"\r\n\r\n")[2])["usage"]["completion_tokens"] <= 1
 
 
-def test_109_slow_headers_and_slow_bodies(server: Server) -> None:
+def test_109_slow_headers_and_slow_bodies(hasty: Server) -> None:
     """Clients that never finish do not keep others from being served, and are cut off."""
-    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(50)]
+    slow = [socket.create_connection(("127.0.0.1", hasty.port)) for _ in range(50)]
     for one in slow:
         one.sendall(b"POST /infill HTTP/1.1\r\nHost: local")
-    assert server.ask("GET", "/health", timeout=10)[0] == 200
+    assert hasty.ask("GET", "/health")[0] == 200
     for one in slow:
-        one.settimeout(20)
+        one.settimeout(TIMEOUT_SECONDS)
         assert one.recv(100).startswith(b"HTTP/1.1 408")
         one.close()
 
@@ -214,9 +217,8 @@ def test_110_a_client_that_leaves_ends_the_work(server: Server, stream: bool) ->
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(data)
-            while server.is_idle():
-                time.sleep(0.01)
-        server.await_idle(10)
+            server.await_requests()
+        server.await_idle()
     assert len(list(Path(f"/proc/{server.process.pid}/fd").iterdir())) <= descriptors + 1
 
 
@@ -230,11 +232,10 @@ def test_110_queued_requests_of_gone_clients_are_not_served(start: Start) -> Non
         connection.connect(str(server.socket))
         connection.sendall(data)
         connections.append(connection)
-    while server.ask("GET", "/bigcode/v1/ps")[1]["waiting_requests"] < 4:
-        time.sleep(0.02)
+    server.await_requests(waiting=4)
     for connection in connections:
         connection.close()
-    server.await_idle(10)
+    server.await_idle()
 
 
 def test_111_more_requests_than_there_is_room_for(start: Start) -> None:
@@ -252,7 +253,7 @@ def test_111_more_requests_than_there_is_room_for(start: Start) -> None:
     assert len(texts) == 1
     refused = [answer["error"]["type"] for status, answer in answers if status == 503]
     assert set(refused) == {"overloaded"}
-    server.await_idle(5)
+    server.await_idle()
 
 
 def test_112_the_newest_request_of_a_slot_counts(server: Server) -> None:
@@ -263,10 +264,9 @@ def test_112_the_newest_request_of_a_slot_counts(server: Server) -> None:
         target=lambda: older.append(server.ask("POST", "/infill", body)), daemon=True
     )
     thread.start()
-    while server.is_idle():
-        time.sleep(0.01)
+    server.await_requests()
     assert server.ask("POST", "/infill", {**body, "n_predict": 2})[0] == 200
-    thread.join(30)
+    thread.join(TIMEOUT_SECONDS)
     ((status, answer),) = older
     assert status == 200
     assert answer["tokens_predicted"] < 1900

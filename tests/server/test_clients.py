@@ -53,19 +53,19 @@ def test_openai(server: Server, middle: str) -> None:
 def test_ollama(server: Server, middle: str) -> None:
     import ollama
 
-    client = ollama.Client(host=server.url)
-    assert [model.model for model in client.list().models] == ["pocket-coder"]
-    call: dict[str, Any] = {"model": "pocket-coder", "prompt": PREFIX, "suffix": SUFFIX}
-    call |= {"options": {"num_predict": 8, "temperature": 0}, "keep_alive": "5m"}
-    assert client.generate(**call).response == middle
-    parts = list(client.generate(**call, stream=True))
-    assert "".join(part.response or "" for part in parts) == middle
-    assert parts[-1].done
-    assert "insert" in (client.show("pocket-coder").capabilities or ())
-    assert client.ps().models[0].model == "pocket-coder"
-    with pytest.raises(ollama.ResponseError) as raised:
-        client.generate(model="nothing", prompt="x")
-    assert raised.value.status_code == 404
+    with ollama.Client(host=server.url) as client:
+        assert [model.model for model in client.list().models] == ["pocket-coder"]
+        call: dict[str, Any] = {"model": "pocket-coder", "prompt": PREFIX, "suffix": SUFFIX}
+        call |= {"options": {"num_predict": 8, "temperature": 0}, "keep_alive": "5m"}
+        assert client.generate(**call).response == middle
+        parts = list(client.generate(**call, stream=True))
+        assert "".join(part.response or "" for part in parts) == middle
+        assert parts[-1].done
+        assert "insert" in (client.show("pocket-coder").capabilities or ())
+        assert client.ps().models[0].model == "pocket-coder"
+        with pytest.raises(ollama.ResponseError) as raised:
+            client.generate(model="nothing", prompt="x")
+        assert raised.value.status_code == 404
 
 
 def test_mistral(server: Server, middle: str) -> None:
@@ -87,12 +87,12 @@ def test_mistral(server: Server, middle: str) -> None:
 def test_hugging_face(server: Server) -> None:
     from huggingface_hub import InferenceClient
 
-    client = InferenceClient(base_url=server.url)
-    call: dict[str, Any] = {"max_new_tokens": 6}
-    whole = client.text_generation("def f(x):\n", **call)
-    pieces = list(client.text_generation("def f(x):\n", stream=True, **call))
-    assert whole
-    assert "".join(map(str, pieces)) == whole
-    details = client.text_generation("def f(x):\n", details=True, **call)
-    assert details.details
-    assert details.details.generated_tokens == 6
+    with InferenceClient(base_url=server.url) as client:
+        call: dict[str, Any] = {"max_new_tokens": 6}
+        whole = client.text_generation("def f(x):\n", **call)
+        pieces = list(client.text_generation("def f(x):\n", stream=True, **call))
+        assert whole
+        assert "".join(map(str, pieces)) == whole
+        details = client.text_generation("def f(x):\n", details=True, **call)
+        assert details.details
+        assert details.details.generated_tokens == 6

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from program import TIMEOUT_SECONDS
 from served import Server, Start, amounts
 
 NOBODY = 65534
@@ -19,7 +20,7 @@ AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-group
 ASK = """
 import socket, sys
 connection = socket.socket(socket.AF_UNIX)
-connection.settimeout(20)
+connection.settimeout(240)
 try:
     connection.connect(sys.argv[1])
     connection.sendall(b"GET /bigcode/v1/ps HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
@@ -111,7 +112,9 @@ def test_106_random_bytes(server: Server, count: int) -> None:
     def send(number: int) -> int:
         data = _mutated(random.Random(number))
         received = b""
-        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        with socket.create_connection(
+            ("127.0.0.1", server.port), timeout=TIMEOUT_SECONDS
+        ) as connection:
             try:
                 connection.sendall(data)
                 connection.shutdown(socket.SHUT_WR)
@@ -126,7 +129,7 @@ def test_106_random_bytes(server: Server, count: int) -> None:
         statuses = set(pool.map(send, range(count)))
     assert 500 not in statuses
     assert 400 in statuses
-    server.await_idle(60)
+    server.await_idle()
     body = {"prompt": "x = ", "max_tokens": 1}
     assert server.ask("POST", "/v1/completions", body)[0] == 200
     assert _resident(server) - before < 100_000
@@ -160,5 +163,5 @@ def test_113_memory_that_runs_out_in_a_request(start: Start, path: str) -> None:
     resource.prlimit(pid, resource.RLIMIT_AS, unlimited)
     assert status == 503, answer
     assert "memory" in json.dumps(answer)
-    server.await_idle(60)
+    server.await_idle()
     assert server.ask("POST", path, small)[0] == 200

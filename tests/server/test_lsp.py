@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from program import BIGCODE
+from program import BIGCODE, TIMEOUT_SECONDS
 from served import Server
 
 CODE = "import os\n\n\ndef first(path):\n    with open(path) as stream:\n        return st\n"
 KEY = "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc"
 PRIVATE = f'width = "😀😀"; mail = "jane.doe@acme-widgets.com"\nkey = "{KEY}"\n'
-SECONDS = 120
 
 
 class Editor:
@@ -72,7 +71,7 @@ class Editor:
                 return message
         while True:
             try:
-                message = self._received.get(timeout=SECONDS)
+                message = self._received.get(timeout=TIMEOUT_SECONDS)
             except Empty:
                 raise AssertionError(self.heard) from None
             if wanted(message):
@@ -93,7 +92,7 @@ class Editor:
     def close(self) -> int:
         self.ask("shutdown")
         self.tell("exit")
-        return self.process.wait(30)
+        return self.process.wait(TIMEOUT_SECONDS)
 
     def end(self) -> None:
         """End the process, whatever it does."""
@@ -197,7 +196,7 @@ def test_a_request_can_be_cancelled(editor: Editor, server: Server) -> None:
     number = editor.start("textDocument/completion", **at)
     editor.tell("$/cancelRequest", id=number)
     assert editor.answer(number)["code"] == -32800
-    server.await_idle(20)
+    server.await_idle()
 
 
 def test_surprising_lines_without_a_server(server: Server, folder: Path) -> None:
@@ -266,7 +265,7 @@ def test_in_neovim(server: Server, folder: Path) -> None:
         env=environment,
         cwd=folder,
         capture_output=True,
-        timeout=SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

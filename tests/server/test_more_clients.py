@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from program import TIMEOUT_SECONDS
 from served import Server
 
 PROMPT = "def area(width, height):\n    return"
@@ -43,6 +44,13 @@ def test_text_generation(server: Server) -> None:
         client.generate(PROMPT, max_new_tokens=8, stop_sequences=list(map(str, range(40))))
 
 
+LLM = """
+import json, sys, llm
+model, call = llm.get_model("pocket"), {"max_tokens": 8, "temperature": 0}
+print(json.dumps([model.prompt(sys.argv[1], stream=s, **call).text() for s in (True, False)]))
+"""
+
+
 def test_llm(server: Server, written: str, tmp_path: Path) -> None:
     pytest.importorskip("llm")
     models = [
@@ -54,16 +62,15 @@ def test_llm(server: Server, written: str, tmp_path: Path) -> None:
         }
     ]
     (tmp_path / "extra-openai-models.yaml").write_text(json.dumps(models))
-    call = [sys.executable, "-m", "llm", "-m", "pocket", "-o", "max_tokens", "8"]
-    for how in ([], ["--no-stream"]):
-        done = subprocess.run(
-            [*call, "-o", "temperature", "0", *how, PROMPT],
-            env=os.environ | {"LLM_USER_PATH": str(tmp_path), "OPENAI_API_KEY": "none"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert done.stdout.rstrip("\n") == written.rstrip("\n")
+    done = subprocess.run(
+        [sys.executable, "-c", LLM, PROMPT],
+        env=os.environ | {"LLM_USER_PATH": str(tmp_path), "OPENAI_API_KEY": "none"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TIMEOUT_SECONDS,
+    )
+    assert json.loads(done.stdout) == [written, written]
 
 
 @pytest.mark.slow
@@ -119,6 +126,7 @@ def test_openai_for_javascript(server: Server, written: str, tmp_path: Path) -> 
         capture_output=True,
         text=True,
         check=True,
+        timeout=TIMEOUT_SECONDS,
     )
     assert json.loads(done.stdout) == {
         "whole": written,

@@ -30,8 +30,14 @@ CALLS = (
     ("complete", "code.py", "--max-tokens", "12"),
     ("complete", "code.py", "--max-tokens", "12", "--echo"),
     ("complete", "code.py", "--max-tokens", "12", "--format", "json"),
-    ("complete", "code.py", "--temperature", "0.9", "--seed", "7", "--samples", "3"),
-    ("complete", "code.py", "--temperature", "0.9", "--seed", "7", "--format", "jsonl"),
+    (
+        *("complete", "code.py", "--temperature", "0.9", "--seed", "7", "--samples", "3"),
+        *("--max-tokens", "12"),
+    ),
+    (
+        *("complete", "code.py", "--temperature", "0.9", "--seed", "7", "--format", "jsonl"),
+        *("--max-tokens", "40"),
+    ),
     ("complete", "code.py", "--stop", "\n", "--no-healing", "--no-speculation"),
     ("complete", "code.py", "--until", "line", "--min-confidence", "0.99"),
     ("complete", "code.py", "--context", "other.py", "--repetition-penalty", "1.3"),
@@ -159,7 +165,7 @@ def test_a_server_can_be_named(cold: Run, server: Server, folder: Path, call: li
     assert (wrong.status, "--server: 'sometimes' is not" in wrong.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("count", amounts(32, 200))
+@pytest.mark.parametrize("count", amounts(16, 200))
 def test_many_prompts_beside_seven_others(server: Server, count: int) -> None:
     """Whoever else is served, and whatever was computed before: the text is that of one process."""
     from bigcode_cli.models.resolve import find_model
@@ -167,13 +173,13 @@ def test_many_prompts_beside_seven_others(server: Server, count: int) -> None:
     from gpt_bigcode.completion.text_model import TextModel
 
     model = TextModel.load(find_model(None).directory)
-    options = CompletionOptions(max_tokens=8)
+    options = CompletionOptions(max_tokens=6)
     lines = (Path(__file__).read_text("utf-8") * 2).splitlines(keepends=True)
     prompts = ["".join(lines[number : number + 3 + 5 * (number % 8)]) for number in range(count)]
     wanted = [model.complete(prompt, options).choices for prompt in prompts]
 
     def ask(prompt: str) -> Any:
-        body = {"prompt": prompt, "max_tokens": 8}
+        body = {"prompt": prompt, "max_tokens": 6}
         status, answer = server.ask("POST", "/bigcode/v1/complete", body)
         assert status == 200
         return answer["choices"]
