@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 BIGCODE = str(Path(sys.executable).with_name("bigcode"))
-TWO_NODES = Path(__file__).parents[1] / "tests" / "corpus" / "two_nodes.py"
+NODES = Path(__file__).parents[1] / "tests" / "corpus" / "nodes.py"
 JOBS = {"score": ["score"], "classify": ["classify"], "tag": ["tag", "--redact"]}
 TEXT_TYPES = (".py", ".pyi", ".js", ".ts", ".c", ".h", ".css", ".md", ".rst", ".json", ".txt")
 _LARGEST_TEXT = 1 << 20
@@ -169,7 +169,7 @@ def write_tokenizer(path: Path) -> int:
 
 
 class Cluster:
-    """Two nodes on this machine; see `two_nodes.py`.
+    """Two nodes on this machine; see `nodes.py`.
 
     Attributes:
         address: of the cluster.
@@ -197,7 +197,7 @@ class Cluster:
 def two_nodes() -> Iterator[Cluster]:
     """A cluster for as long as it is needed."""
     with subprocess.Popen(
-        [sys.executable, str(TWO_NODES)],
+        [sys.executable, str(NODES), "1", "1"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,14 +1,32 @@
 """Calls of `bigcode corpus` as processes, what they wrote, and the processes that work for them."""
 
+import contextlib
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-BIGCODE = str(Path(sys.executable).with_name("bigcode"))
+from program import BIGCODE, TIMEOUT_SECONDS, Outcome, forked
+
+NODES = Path(__file__).with_name("nodes.py")
+FULL = bool(os.environ.get("BIGCODE_FULL_TESTS"))
+LONG_WORD = "a" * 1025 + " "  # two tokens, with the space before it
+TEXTS: dict[str, list[str]] = {
+    "large": ["y = 2\n", LONG_WORD * (50_000 if FULL else 4_200), "z = 3\n"],
+    "none": [],
+    "one": ["x = 1\n"],
+    "short": [f"{n % 1000}\n" for n in range(200_000 if FULL else 1_100)],
+    "sub/b": [f"def f_{n}(x):\n    return x + {n}\n" * (n % 7 + 1) for n in range(900)],
+    "sub/c": [f"def g_{n}(x):\n    return x - {n}\n" * (n % 7 + 1) for n in range(900)],
+}
+"""Rows of every size by the name of their file."""
 
 
 def command(job: str, data: Path, out: Path, model: Path, *more: str) -> list[str]:
@@ -20,10 +38,33 @@ def environment(home: Path) -> dict[str, str]:
     return {"HOME": str(home), "PATH": os.environ["PATH"]}
 
 
-def call(words: list[str], home: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        words, capture_output=True, text=True, check=False, timeout=3000, env=environment(home)
-    )
+def call(words: Sequence[str], home: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    with running(words, home, **options) as process:
+        out, err = process.communicate(timeout=TIMEOUT_SECONDS)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def call_without_ray(words: Sequence[str], home: Path) -> Outcome:
+    """A call that ends before Ray would start: a fork of a process that has imported all."""
+    usual = environment(home)
+    done = forked(words, usual, usual, {"cwd": home})
+    if done is None:
+        started = call(words, home)
+        return Outcome(started.returncode, started.stdout.encode(), started.stderr)
+    return Outcome(done.returncode, done.stdout, done.stderr.decode())
+
+
+@contextmanager
+def running(words: Sequence[str], home: Path, **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A process that ends with the block; Ray's processes end with the one that started them."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(
+        words, text=True, **{"env": environment(home), **pipes, **options}
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def files_of(out: Path) -> dict[str, bytes]:
@@ -34,22 +75,84 @@ def files_of(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*.parquet")}
 
 
-def workers_of(pid: int) -> Iterator[int]:
-    """The processes of Ray's actors that compute, below one process."""
-    shown = subprocess.run(
-        ["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
-    )
-    rows = [line.split(None, 2) for line in shown.stdout.splitlines()[1:]]
+def processes_below(pid: int) -> dict[int, str]:
+    """The processes that one started, and what they are called."""
+    parents, names = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            # After the name, which may hold anything: state, parent.
+            parents[int(folder.name)] = int(
+                (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            )
+            names[int(folder.name)] = (folder / "cmdline").read_bytes().decode(errors="replace")
     below = {pid}
-    for _ in range(6):
-        below |= {int(row[0]) for row in rows if int(row[1]) in below}
-    for number, _, arguments in rows:
-        if int(number) in below and re.match(r"ray::.*MapWorker", arguments):
-            yield int(number)
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return {number: names[number] for number in below - {pid} if names.get(number)}
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 3000) -> None:
-    end = time.monotonic() + seconds
+def workers_of(pid: int) -> list[int]:
+    """The processes of Ray's actors that compute, below one process."""
+    found = processes_below(pid).items()
+    return [number for number, name in found if re.match(r"ray::.*MapWorker", name)]
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < end
-        time.sleep(0.02)
+        time.sleep(0.03)
+
+
+class Cluster:
+    """Nodes on this machine, for as long as a process runs; see `nodes.py`.
+
+    Attributes:
+        address: what `--address` takes.
+        pid: the process that started the nodes.
+    """
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.pid = process.pid
+        found = self._answer()
+        self.address, self._raylet = str(found["address"]), int(found["raylet"])
+
+    def kill_last(self) -> None:
+        os.kill(self._raylet, signal.SIGKILL)
+
+    def add(self, name: str, value: str) -> None:
+        """One more node, whose processes have this environment variable."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{name}={value}\n")
+        self._process.stdin.flush()
+        self._raylet = int(self._answer()["raylet"])
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        return dict(json.loads(self._process.stdout.readline()))
+
+
+@contextmanager
+def two_nodes(home: Path) -> Iterator[Cluster]:
+    words = [sys.executable, str(NODES), "1", "1"]
+    with running(words, home, stderr=subprocess.DEVNULL) as process:
+        yield Cluster(process)
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(TIMEOUT_SECONDS)
+
+
+def model_of_runs(folder: Path) -> Path:
+    """Teach the tokenizer of a model with 448 tokens runs of up to 1,024 times `a`."""
+    path = folder / "tokenizer.json"
+    values: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    vocabulary, merges = values["model"]["vocab"], values["model"]["merges"]
+    for power in range(10):
+        half = "a" * 2**power
+        if half * 2 not in vocabulary:
+            vocabulary[half * 2] = len(vocabulary)
+            merges.append([half, half])
+    assert len(vocabulary) <= 448
+    path.write_text(json.dumps(values), "utf-8")
+    return folder

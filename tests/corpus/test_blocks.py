@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from bigcode_cli.distributed.blocks import BlockReader
 from bigcode_cli.distributed.cluster import Resources, Share, share_out, versions
 from bigcode_cli.distributed.inputs import find_files, split
 from bigcode_cli.distributed.output import Output
@@ -334,17 +333,3 @@ def test_a_search_reads_other_encodings(tagger: Path, tmp_path: Path) -> None:
         assert row["content"] == redacted(data, row["spans"], encoding)
     lengths = [[span["end"] - span["start"] for span in row["spans"]] for row in rows[:2]]
     assert lengths[1] == [2 * length for length in lengths[0]]
-
-
-def test_memory_is_that_of_a_few_rows(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """Rows are read until they hold some megabytes, not by their number."""
-    (tmp_path / "data").mkdir()
-    texts = [f"x = {n}\n" * 200_000 for n in range(20)]
-    pq.write_table(pa.table({"content": texts}), tmp_path / "data" / "a.parquet")
-    filesystem, (file,) = find_files(str(tmp_path / "data"))
-    blocks, _, _ = split(filesystem, file, BlockSize())
-    assert sum(block.rows for block in blocks) == 20
-    reader = BlockReader(filesystem)
-    for block in blocks:
-        for rows in reader.read(file, block):
-            assert rows.table.num_rows <= 4
