@@ -1,11 +1,10 @@
 """Greedy text never depends on the clock: random delays, guesses allowed, both engines.
 
 Every prompt is written three times: plainly, and twice with guesses and different delays before
-every pass of the model. The texts and the passes must be the same. With BIGCODE_FULL_TESTS there
-are 500 prompts; it takes ten minutes on one core.
+every pass of the model. The texts and the passes must be the same. The full 500 prompts take ten
+minutes on one core.
 """
 
-import os
 import random
 import sysconfig
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from amounts import amount
 from gpt_bigcode.backends.interfaces import StepDecoder
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
@@ -25,7 +25,7 @@ from gpt_bigcode.generation.speculative import PromptLookup, SpeculativeDecoder
 from gpt_bigcode.loading import model_folder
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
-PROMPTS = 500 if os.environ.get("BIGCODE_FULL_TESTS") else 16
+PROMPTS = amount(full=500, usual=6)
 TOKENS = 16
 PROMPT_TOKENS = 48
 MOST_DELAY_SECONDS = 0.004

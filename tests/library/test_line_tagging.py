@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from gpt_bigcode.errors import InputError
-from gpt_bigcode.labeling.line_reader import MOST_REMEMBERED
+from gpt_bigcode.labeling import line_reader
 from gpt_bigcode.labeling.line_templates import Template
 from gpt_bigcode.labeling.results import Span, Tagging
 from gpt_bigcode.labeling.shapes import WIDEST_LINE
@@ -153,11 +153,14 @@ def test_places_in_a_template_are_places_in_its_line() -> None:
     assert line[template.start(place + 3) : template.end(place + 5)] == "8.36.71.22"
 
 
-def test_d3_what_is_remembered_is_bounded(model: TextTagger) -> None:
-    words = ("".join(chr(97 + int(d)) for d in str(n)) for n in range(3 * MOST_REMEMBERED))
+def test_d3_what_is_remembered_is_bounded(
+    model: TextTagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_reader, "MOST_REMEMBERED", 300)
+    words = ("".join(chr(97 + int(d)) for d in str(n)) for n in range(1000))
     model.tag("\n".join(words))
     reader = model._lines._reader  # nothing else shows it
-    assert len(reader._newer) + len(reader._older) <= 2 * MOST_REMEMBERED
+    assert 300 < len(reader._newer) + len(reader._older) <= 600
 
 
 def test_a_private_key_is_one_finding(model: TextTagger) -> None:

@@ -43,7 +43,7 @@ for precision, folder in (("int8", None), ("int8", cache), ("int8", cache), ("in
 print(json.dumps(report))
 """
 # Large enough that what PyTorch takes once for all does not count.
-WIDTH, INNER, LAYERS, VOCABULARY = 1024, 4096, 14, 4096
+WIDTH, INNER, LAYERS, VOCABULARY = 1024, 4096, 10, 4096
 MATRICES = LAYERS * (WIDTH * (WIDTH + 128) + WIDTH * WIDTH + 2 * WIDTH * INNER)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from amounts import amount
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.torch_decoder import TorchDecoder
 from gpt_bigcode.checkpoint.loading import load_model, save_model
@@ -86,7 +87,7 @@ def source_lines() -> Iterable[list[str]]:
 
 
 @pytest.mark.slow
-def test_the_built_in_model_writes_the_same_after_hundreds_of_prompts() -> None:
+def test_the_built_in_model_writes_the_same_with_guesses() -> None:
     from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
     spec = find_spec("pocket_coder")
@@ -96,8 +97,9 @@ def test_the_built_in_model_writes_the_same_after_hundreds_of_prompts() -> None:
     tokenizer = CodeTokenizer.from_file(folder / "tokenizer.json")
     decoder = NumpyDecoder.load(folder)
     texts = drafted = 0
+    of_each_file = amount(full=80, usual=3)
     for lines in source_lines():
-        for start in range(20, len(lines) - 20, len(lines) // 80):
+        for start in range(20, len(lines) - 20, len(lines) // of_each_file):
             prompt = tokenizer.encode("".join(lines[start : start + 6]))[-48:]
             if not prompt:
                 continue
@@ -107,7 +109,7 @@ def test_the_built_in_model_writes_the_same_after_hundreds_of_prompts() -> None:
             ahead = SpeculativeDecoder(decoder, sampler=Sampler(), max_tokens=12)
             assert follow(decoder, prompt, logits, lambda _inner, a=ahead: a) == plain  # type: ignore[misc]
             texts, drafted = texts + 1, drafted + ahead.accepted
-    assert texts >= 300
+    assert texts > 3 * of_each_file
     assert drafted > texts / 4
 
 

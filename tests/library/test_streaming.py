@@ -21,10 +21,10 @@ def play(stop: TextStop, pieces: list[bytes]) -> tuple[str, FinishReason | None]
     return "".join([*shown, stop.close()]), stop.reason
 
 
-def splits(data: bytes, count: int = 20) -> list[list[bytes]]:
-    """The whole, byte by byte, cut once at every place, and `count` random ways."""
+def splits(data: bytes, count: int = 20, *, every: int = 1) -> list[list[bytes]]:
+    """The whole, byte by byte, cut once at every place or fewer, and `count` random ways."""
     ways = [[data], [bytes([byte]) for byte in data]]
-    ways += [[data[:place], data[place:]] for place in range(1, len(data))]
+    ways += [[data[:place], data[place:]] for place in range(1, len(data), every)]
     chance = random.Random(data)
     for _ in range(count):
         cuts = sorted(chance.sample(range(len(data) + 1), min(6, len(data))))
@@ -217,10 +217,10 @@ def test_copies_inside_a_line_wait_until_the_row_breaks() -> None:
 def test_a_loop_inside_repeated_lines_shows_nothing_that_was_held_back() -> None:
     line = "x = " + "very " * 12 + "\n"
     text = line * 3 + "# " + "very " * 40  # the third line waits until the fourth is complete
-    for pieces in splits(text.encode(), 5):
+    for pieces in splits(text.encode(), 5, every=7):
         assert play(TextStop(), pieces) == (line * 2, FinishReason.REPETITION)
     text = line + "# " + "very " * 40
-    for pieces in splits(text.encode(), 5):
+    for pieces in splits(text.encode(), 5, every=7):
         assert play(TextStop(), pieces) == (line + "#" + " very" * 7, FinishReason.REPETITION)
 
 

@@ -314,11 +314,11 @@ def test_a_corpus_that_is_too_large_is_packed_in_part(
     monkeypatch.setattr(export, "configuration", small_configuration)
     train.trainer(options(plan="trunk", minutes=math.inf, stop_after_minutes=0.01)).loop()
     noise = random.Random(1)
-    lines = [json.dumps({"text": noise.randbytes(2000).hex()}) + "\n" for _ in range(400)]
+    lines = [json.dumps({"text": noise.randbytes(800).hex()}) + "\n" for _ in range(400)]
     (home / "corpus" / "train.jsonl").write_text("".join(lines), "utf-8")
     with pytest.raises(SystemExit, match="do not fit"):
         gpu.pack("small", tmp_path / "packed", max_mib=0)
-    monkeypatch.setattr(gpu, "MIB", 2**19)
+    monkeypatch.setattr(gpu, "MIB", 2**18)
     report = gpu.pack("small", tmp_path / "packed", max_mib=1)
     assert 0 < report["files"] < 400 == report["files"] + report["files_left_out"]
-    assert (tmp_path / "packed").stat().st_size <= 2**19
+    assert (tmp_path / "packed").stat().st_size <= 2**18

@@ -1,5 +1,6 @@
 """What is written is well-formed UTF-8, whatever the model wants, and ends between characters."""
 
+import codecs
 import itertools
 import random
 from collections.abc import Sequence
@@ -28,6 +29,10 @@ ENDINGS = [
 
 def _well_formed(data: bytes) -> bool:
     """Whether some text begins with these bytes."""
+    try:  # soon refuses most of what no text begins with, but not the first bytes of a surrogate
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
     return any(_decodes(data + ending) for ending in ENDINGS)
 
 

@@ -17,6 +17,7 @@ from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
+from training import held_out
 from training.baselines import LineCopier, NgramWriter
 from training.evaluate import Cases, Measurer, token_ends
 from training.held_out import at_a_token, gaps, prompts_at_borders
@@ -115,16 +116,24 @@ REPORT = json.loads((FOLDER / "evaluation.json").read_text("utf-8"))
 def measurer() -> Measurer:
     folder = Path(__file__).with_name("own_code")
     texts = {name: (folder / f"{name}.txt").read_text("utf-8") for name in SAMPLED}
-    records = [{"package": "gpt_bigcode", "path": name, "text": texts[name]} for name in SAMPLED]
     tokenizer = CodeTokenizer.from_file(FOLDER / "tokenizer.json")
-    cases = Cases(
+    with pytest.MonkeyPatch.context() as changed:  # a model this small sees little further
+        changed.setattr(held_out, "PREFIX_CHARACTERS", 600)
+        changed.setattr(held_out, "SUFFIX_CHARACTERS", 300)
+        changed.setattr(held_out, "MAX_PROMPT_TOKENS", 300)
+        cases = drawn(texts, tokenizer)
+    return Measurer(FOLDER, cases)
+
+
+def drawn(texts: dict[str, str], tokenizer: CodeTokenizer) -> Cases:
+    records = [{"package": "gpt_bigcode", "path": name, "text": texts[name]} for name in SAMPLED]
+    return Cases(
         texts=[("gpt_bigcode", text) for text in (texts["threads"], texts["scores"])],
         long_texts=[texts["suffix_overlap"]],
-        prompts=prompts_at_borders(records, lambda text: len(tokenizer.encode(text)), 8, 3),
+        prompts=prompts_at_borders(records, lambda text: len(tokenizer.encode(text)), 5, 3),
         gaps=gaps(records, 3, 3),
         rests=gaps(records, 3, 4, cut=at_a_token(token_ends(tokenizer))),
     )
-    return Measurer(FOLDER, cases)
 
 
 def overlap(measured: dict[str, Any], reported: dict[str, Any]) -> bool:
@@ -139,7 +148,7 @@ def overlap(measured: dict[str, Any], reported: dict[str, Any]) -> bool:
 def test_a_small_sample_agrees_with_the_report(measurer: Measurer, tmp_path: Path) -> None:
     """The measures of the card on a few other files: each interval meets that of the report."""
     measured = measurer.model_report(Journal(tmp_path / "journal.jsonl"))
-    assert measured["completions"]["cases"] == 8
+    assert measured["completions"]["cases"] == 5
     assert overlap(measured["completions"], REPORT["completions_that_parse"])
     for order in ("psm", "spm"):
         assert measured["whole_lines"][order]["cases"] == 3

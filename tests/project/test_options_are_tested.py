@@ -7,7 +7,7 @@ fixtures, functions and constants that it names, together with the words of the 
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +71,25 @@ class _Folder:
         names, waiting = {name}, [name]
         while waiting:
             node = known.get(waiting.pop())
-            for part in ast.walk(node) if node is not None else ():
-                if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                    texts.add(part.value)
-                found = getattr(part, "id", None) or getattr(part, "arg", None)
-                if isinstance(found, str) and found not in names:
-                    names.add(found)
-                    waiting.append(found)
+            if node is not None:
+                spelled, named = _words(node)
+                texts |= spelled
+                waiting += named - names
+                names |= named
         return texts, names
+
+
+@cache
+def _words(node: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
+    """The texts and the names that a definition holds itself."""
+    texts, names = set(), set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            texts.add(part.value)
+        found = getattr(part, "id", None) or getattr(part, "arg", None)
+        if isinstance(found, str):
+            names.add(found)
+    return frozenset(texts), frozenset(names)
 
 
 def _definitions(file: Path) -> Iterator[tuple[str, ast.AST]]:

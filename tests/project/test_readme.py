@@ -1,12 +1,14 @@
 """The README is short and names what there is; samples are what the built-in model writes."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = (ROOT / "model" / "pocket_coder" / "SAMPLES.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 _MOST_LINES = 200
 _MOST_TREE_LINES = 30
@@ -57,31 +59,31 @@ def test_every_file_that_is_linked_is_there() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def _check_samples(script: Path) -> tuple[int, str]:
+def test_the_samples_are_what_the_model_writes() -> None:
     done = subprocess.run(
-        [sys.executable, str(script), "--check"],
+        [sys.executable, str(ROOT / "scripts" / "model_samples.py"), "--check"],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
-    assert done.stdout == ""
-    return done.returncode, done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert SAMPLES.count("$ bigcode complete ") == SAMPLES.count("$ bigcode infill ") == 3
+    assert SAMPLES.count("\n    ") > 30
 
 
-def test_the_samples_are_what_the_model_writes() -> None:
-    assert _check_samples(ROOT / "scripts" / "model_samples.py") == (0, "")
-    shown = (ROOT / "model" / "pocket_coder" / "SAMPLES.md").read_text("utf-8")
-    assert shown.count("$ bigcode complete ") == shown.count("$ bigcode infill ") == 3
-    assert shown.count("\n    ") > 30
+def test_a_sample_that_was_edited_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    import model_samples
 
-
-def test_a_sample_that_was_edited_is_found(tmp_path: Path) -> None:
-    (tmp_path / "scripts").mkdir()
-    script = tmp_path / "scripts" / "model_samples.py"
-    shutil.copy(ROOT / "scripts" / "model_samples.py", script)
-    card = tmp_path / "model" / "pocket_coder"
-    card.mkdir(parents=True)
-    shown = (ROOT / "model" / "pocket_coder" / "SAMPLES.md").read_text("utf-8")
-    (card / "SAMPLES.md").write_text(shown.replace("\n    «", "\n    «better ", 1), "utf-8")
-    assert _check_samples(script) == (1, "SAMPLES.md: run: python scripts/model_samples.py\n")
+    page = tmp_path / "SAMPLES.md"
+    monkeypatch.setattr(model_samples, "SAMPLES", page)
+    monkeypatch.setattr(model_samples, "samples", lambda _program: SAMPLES)
+    monkeypatch.setattr("sys.argv", ["model_samples.py", "--check"])
+    page.write_text(SAMPLES.replace("\n    «", "\n    «better ", 1), "utf-8")
+    assert model_samples.main() == 1
+    assert capsys.readouterr() == ("", "SAMPLES.md: run: python scripts/model_samples.py\n")
+    page.write_text(SAMPLES, "utf-8")
+    assert model_samples.main() == 0

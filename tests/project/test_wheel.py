@@ -29,10 +29,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clean_environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the wheel in it; its dependencies are seen from the one running this."""
     home = tmp_path_factory.mktemp("environment") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, timeout=300)
+    venv = [sys.executable, "-m", "venv", "--without-pip", str(home)]
+    subprocess.run(venv, check=True, timeout=300)
     site = next((home / "lib").glob("python*")) / "site-packages"
-    python = str(home / "bin" / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install"]
+    install = [*pip, "--quiet", "--no-compile", "--no-deps", "--no-index", str(wheel)]
     subprocess.run(install, check=True, timeout=300)
     here = next(Path(entry) for entry in sys.path if entry.endswith("site-packages"))
     (site / "dependencies.pth").write_text(f"{here}\n", "utf-8")
