@@ -123,7 +123,7 @@ def test_a_followed_document_gives_results_before_its_end(tokenizer: CodeTokeniz
 
     def pieces() -> Iterator[str]:
         nonlocal read
-        for _ in range(40):
+        for _ in range(8):
             read += 1
             yield "word " * 4000
 
@@ -134,7 +134,7 @@ def test_a_followed_document_gives_results_before_its_end(tokenizer: CodeTokeniz
     assert document.rows
     for _ in steps:
         pass
-    assert sum(map(len, document.rows)) == 40 * 20_000
+    assert sum(map(len, document.rows)) == 8 * 20_000
 
 
 def test_a_followed_document_raises_its_error_after_its_results(tokenizer: CodeTokenizer) -> None:

@@ -119,7 +119,7 @@ def test_a_trunk_goes_on_at_constant_rates_and_a_tenth_of_its_tokens_decays_it(h
     warm, full = PLANS["trunk"].warm_up_steps, PLANS["trunk"].matrix_rate
     assert trunk.step < warm
     assert trunk.recipe.rates(trunk.now)[0] == pytest.approx(full * (trunk.step + 1) / warm)
-    longer = options(plan="trunk", minutes=math.inf, stop_after_minutes=0.25)
+    longer = options(plan="trunk", minutes=math.inf, stop_after_minutes=0.12)
     trunk = train.trainer(longer)
     trunk.loop()
     assert trunk.now.share == 0.0
