@@ -83,6 +83,7 @@ class Counting:
     vocabulary_size = 100
     exact_steps = True
     guess_cost = 0.3
+    machine_epsilon = 2.0**-23
 
     def __init__(self, doubt: int = 1000, context_length: int = 64) -> None:
         self.doubt, self.context_length = doubt, context_length

@@ -22,6 +22,7 @@ class CountingDecoder:
     """Counts plain steps and what passes cost by `guess_cost`; its logits mean nothing."""
 
     context_length, vocabulary_size, exact_steps = 100_000, 1, True
+    machine_epsilon = 2.0**-23
 
     def __init__(self, guess_cost: float) -> None:
         self.guess_cost, self.spent = guess_cost, 0.0

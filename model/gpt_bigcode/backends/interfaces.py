@@ -115,6 +115,11 @@ class StepDecoder(Decoder, Protocol):
         """What one more token of `append` costs, in steps of `decode`; a constant, never timed."""
         ...
 
+    @property
+    def machine_epsilon(self) -> float:
+        """The relative spacing of the coarsest numbers between prompt and logits."""
+        ...
+
     def append(self, tokens: Sequence[int]) -> Logits:
         """Append T tokens to the only row. [T, V]: the logits after each of them."""
         ...
@@ -231,6 +236,11 @@ class StepDecoderWrapper(DecoderWrapper):
     def guess_cost(self) -> float:
         """See `StepDecoder`."""
         return self._decoder.guess_cost
+
+    @property
+    def machine_epsilon(self) -> float:
+        """See `StepDecoder`."""
+        return self._decoder.machine_epsilon
 
     def decode(self, tokens: Sequence[int]) -> Logits:
         """See `Decoder`."""

@@ -101,6 +101,11 @@ class NumpyDecoder:
         """What one more token of `append` costs, in steps of `decode`."""
         return _GUESS_COST
 
+    @property
+    def machine_epsilon(self) -> float:
+        """That of float32."""
+        return float(np.finfo(np.float32).eps)
+
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Floats:
         """Forget everything and prefill one row per prompt, equal ones once. [B, V]."""
         read: dict[tuple[int, ...], tuple[KVRow, Floats]] = {}

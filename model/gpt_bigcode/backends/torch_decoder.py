@@ -19,6 +19,7 @@ from gpt_bigcode.hardware import processor_name
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.modeling.kv_cache import KeyValueCache
 from gpt_bigcode.quantization.int8_kernel import MANY_ROWS
+from gpt_bigcode.quantization.linear import Int4Linear
 
 PREFILL_CHUNK_TOKENS = 512
 _SPARE_TOKENS = 256
@@ -79,6 +80,13 @@ class TorchDecoder:
         A step reads all weights once; on a processor the products of a few more rows add to that.
         """
         return _GUESS_COSTS["cuda" if self._device.type == "cuda" else "cpu"]
+
+    @cached_property
+    def machine_epsilon(self) -> float:
+        """That of the activations' type; int4 layers round theirs to bfloat16."""
+        layers = self._model.transformer.modules()
+        rounded = any(isinstance(layer, Int4Linear) for layer in layers)
+        return torch.finfo(torch.bfloat16 if rounded else self._dtype).eps
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:

@@ -30,7 +30,10 @@ _LEAST_GAIN = 1.05  # expected tokens in the time of a plain step; below, a draf
 _STAKE_PER_TOKEN = 0.025
 _DRAFT_COST = 0.15  # of a pass of the smaller model, in plain steps: a seventh of the size or less
 _NOISE_MARGIN = 16.0  # times the difference that was measured between the two ways to compute
-_LEAST_NOISE = 1e-6  # of the largest logit: one sample can be equal by luck
+# Of the largest logit, because one sample can be equal by luck: in bfloat16 it mostly is, until a
+# sum falls on the border between two numbers.
+_LEAST_NOISE = 1.6e-5
+_LEAST_ROUNDINGS = 2.0  # in units of the machine epsilon
 
 
 @dataclass(frozen=True)
@@ -244,6 +247,7 @@ class SpeculativeDecoder(DecoderWrapper):
         self._drafter = drafter or PromptLookup()
         self._acceptance = Acceptance()
         self._settles = sampler.greedy and not decoder.exact_steps
+        self._least_noise = max(_LEAST_NOISE, _LEAST_ROUNDINGS * decoder.machine_epsilon)
         self._budget = SpeculationBudget(
             guess_cost=decoder.guess_cost,
             draft_cost=_DRAFT_COST if drafter else 0.0,
@@ -373,6 +377,6 @@ class SpeculativeDecoder(DecoderWrapper):
         return self._plain(token)
 
     def _raise_noise(self, plain: Logits, other: Logits) -> None:
-        least = _LEAST_NOISE * float(np.abs(plain).max())
+        least = self._least_noise * float(np.abs(plain).max())
         measured = float(np.abs(plain - other).max())
-        self._noise = max(self._noise, _NOISE_MARGIN * max(measured, least))
+        self._noise = max(self._noise, _NOISE_MARGIN * measured, least)
