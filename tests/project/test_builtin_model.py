@@ -17,7 +17,7 @@ from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.modeling.heads import GPTBigCodeForCausalLM
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
-from training import held_out
+from training import evaluate, held_out
 from training.baselines import LineCopier, NgramWriter
 from training.evaluate import Cases, Measurer, token_ends
 from training.held_out import at_a_token, gaps, prompts_at_borders
@@ -145,8 +145,12 @@ def overlap(measured: dict[str, Any], reported: dict[str, Any]) -> bool:
     return bool(low <= reported_high and reported_low <= high)
 
 
-def test_a_small_sample_agrees_with_the_report(measurer: Measurer, tmp_path: Path) -> None:
+def test_a_small_sample_agrees_with_the_report(
+    measurer: Measurer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The measures of the card on a few other files: each interval meets that of the report."""
+    monkeypatch.setattr(evaluate, "COMPLETION_TOKENS", 50)
+    monkeypatch.setattr(evaluate, "_BLOCK_TOKENS", 128)
     measured = measurer.model_report(Journal(tmp_path / "journal.jsonl"))
     assert measured["completions"]["cases"] == 5
     assert overlap(measured["completions"], REPORT["completions_that_parse"])
