@@ -1,8 +1,8 @@
 """A Ray cluster on this machine, for as long as standard input is open.
 
 Arguments: the processors of each node. Prints one line of JSON: the address, and the process of
-the last node that its others end with. A line NAME=VALUE on standard input starts one more node,
-with that environment variable (none, if the line is empty), and its process is printed.
+the last node that its others end with. A line on standard input starts one more node of one
+processor, and its process is printed.
 """
 
 import contextlib
@@ -29,10 +29,7 @@ def main() -> None:
     nodes = [started(cluster, int(count)) for count in sys.argv[1:]]
     say({"address": cluster.address, "raylet": raylet_of(nodes[-1])})
     signal.alarm(0)
-    for line in sys.stdin:
-        name, _, value = line.strip().partition("=")
-        if name:
-            os.environ[name] = value
+    for _ in sys.stdin:
         say({"raylet": raylet_of(started(cluster, 1))})
     os.close(sys.stdin.fileno())
     signal.alarm(LIMIT_SECONDS)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from program import BIGCODE, TIMEOUT_SECONDS, Outcome, forked
+from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run
 
 NODES = Path(__file__).with_name("nodes.py")
 FULL = bool(os.environ.get("BIGCODE_FULL_TESTS"))
@@ -23,8 +23,8 @@ TEXTS: dict[str, list[str]] = {
     "none": [],
     "one": ["x = 1\n"],
     "short": [f"{n % 1000}\n" for n in range(200_000 if FULL else 1_100)],
-    "sub/b": [f"def f_{n}(x):\n    return x + {n}\n" * (n % 7 + 1) for n in range(900)],
-    "sub/c": [f"def g_{n}(x):\n    return x - {n}\n" * (n % 7 + 1) for n in range(900)],
+    "sub/b": [f"def f_{n}(x):\n    return x + {n}\n" * (n % 7 + 1) for n in range(1200)],
+    "sub/c": [f"def g_{n}(x):\n    return x - {n}\n" * (n % 7 + 1) for n in range(1200)],
 }
 """Rows of every size by the name of their file."""
 
@@ -45,13 +45,8 @@ def call(words: Sequence[str], home: Path, **options: Any) -> subprocess.Complet
 
 
 def call_without_ray(words: Sequence[str], home: Path) -> Outcome:
-    """A call that ends before Ray would start: a fork of a process that has imported all."""
-    usual = environment(home)
-    done = forked(words, usual, usual, {"cwd": home})
-    if done is None:
-        started = call(words, home)
-        return Outcome(started.returncode, started.stdout.encode(), started.stderr)
-    return Outcome(done.returncode, done.stdout, done.stderr.decode())
+    """A call that ends before Ray would start, so it need not import all by itself."""
+    return Run(home, environment(home))(*words[1:])
 
 
 @contextmanager
@@ -113,24 +108,13 @@ class Cluster:
     """
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
         self.pid = process.pid
-        found = self._answer()
+        assert process.stdout is not None
+        found = json.loads(process.stdout.readline())
         self.address, self._raylet = str(found["address"]), int(found["raylet"])
 
     def kill_last(self) -> None:
         os.kill(self._raylet, signal.SIGKILL)
-
-    def add(self, name: str, value: str) -> None:
-        """One more node, whose processes have this environment variable."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{name}={value}\n")
-        self._process.stdin.flush()
-        self._raylet = int(self._answer()["raylet"])
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        return dict(json.loads(self._process.stdout.readline()))
 
 
 @contextmanager

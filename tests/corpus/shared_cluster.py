@@ -84,7 +84,7 @@ def corpus_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pa.struct([("n", pa.int64()), ("tags", pa.list_(pa.string()))]),
         )
         table = pa.table({"content": pa.array(texts, pa.string()), "meta": meta})
-        group = 90 if name.startswith("sub/") else None
+        group = 120 if name.startswith("sub/") else None
         pq.write_table(table, folder / f"{name}.parquet", row_group_size=group)
     (folder / "same.parquet").write_bytes((folder / "one.parquet").read_bytes())
     return folder
