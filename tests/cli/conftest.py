@@ -1,7 +1,6 @@
 """Fixtures for tests that run the real program."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,12 +14,6 @@ sys.path.insert(0, str(Path(__file__).parent))  # program and scripted_models li
 from fake_hub import TOKEN, FakeHub, Repository, folder_files
 from program import Outcome, Run
 from scripted_models import encode, numbered_lines, write_checkpoint
-
-# A script that starts the tests in the background ignores these, and children inherit that.
-for _number in (signal.SIGINT, signal.SIGHUP):
-    if signal.getsignal(_number) is signal.SIG_IGN:
-        _usual = signal.default_int_handler if _number is signal.SIGINT else signal.SIG_DFL
-        signal.signal(_number, _usual)
 
 
 @pytest.fixture
@@ -111,7 +104,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def environment(run: Run, hub: FakeHub, certificates: Path) -> dict[str, str]:
     """What a process needs to find the hub; the token is always there, and never to be seen."""
-    hub_variables = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DOWNLOAD_TIMEOUT": "2"}
+    hub_variables = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DOWNLOAD_TIMEOUT": "60"}
     return {**run.environment, **hub_variables, "SSL_CERT_FILE": str(certificates)}
 
 

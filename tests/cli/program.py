@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -128,10 +129,12 @@ class Run:
         *arguments: str | bytes | Path,
         env: Mapping[str, str] | None = None,
         statements: str = "",
+        cwd: Path | None = None,
         **streams: Any,
     ) -> forked.Process:
         """Start it, as `subprocess.Popen` would."""
-        return forked.Process(self._call(arguments, env, statements, self.folder), **streams)
+        call = self._call(arguments, env, statements, cwd or self.folder)
+        return forked.Process(call, **streams)
 
     def _call(
         self,
@@ -142,6 +145,21 @@ class Run:
     ) -> forked.Call:
         words = [os.fsencode(word) for word in arguments]
         return forked.Call(words, {**self.environment, **(env or {})}, cwd, statements)
+
+
+def on_terminal(run: Run, *arguments: str | Path, stream: str, **variables: str) -> tuple[int, str]:
+    """Run it with one of its streams, stdout or stderr, at a terminal.
+
+    Returns:
+        The exit status, and what the terminal was shown, with plain line ends.
+    """
+    master, slave = pty.openpty()
+    others: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    env = {"TERM": "xterm", **variables}
+    with run.start(*arguments, env=env, **{**others, stream: slave}) as process:
+        os.close(slave)
+        shown = read_terminal(master).decode().replace("\r\n", "\n")
+        return process.wait(TIMEOUT_SECONDS), shown
 
 
 def read_terminal(master: int) -> bytes:

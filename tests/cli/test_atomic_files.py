@@ -89,7 +89,7 @@ def test_a_link_that_is_switched_meanwhile_mixes_no_files(tmp_path: Path) -> Non
     thread = Thread(target=switch)
     thread.start()
     try:
-        for _ in range(300):
+        for _ in range(100):
             for name in "AB":
                 (tmp_path / name).write_bytes(name.encode())
             target = _target(link)

@@ -11,11 +11,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from program import BIGCODE, Outcome, Run
+from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run, on_terminal
 from scripted_models import write_classifier
 
 ENDINGS = {"Python": b"p", "C": b"c", "größer": b"g"}
@@ -253,36 +254,12 @@ def test_every_engine_gives_the_same_labels(classify: Classify, run: Run) -> Non
     assert classify("a", "--device", "cuda:99").status == 3
 
 
-def _on_a_terminal(run: Run, *arguments: str, stream: str) -> tuple[int, bytes]:
-    """Exit status and what a terminal of 100 columns is shown."""
-    master, slave = pty.openpty()
-    with subprocess.Popen(
-        [BIGCODE, "classify", *arguments],
-        cwd=run.folder,
-        env={**run.environment, "TERM": "xterm"},
-        stdin=subprocess.DEVNULL,
-        stdout=slave if stream == "stdout" else subprocess.DEVNULL,
-        stderr=slave if stream == "stderr" else subprocess.DEVNULL,
-    ) as process:
-        os.close(slave)
-        said = b""
-        while True:
-            try:
-                said += (chunk := os.read(master, 4096))
-            except OSError:
-                chunk = b""
-            if not chunk:
-                break
-        os.close(master)
-    return process.returncode, said.replace(b"\r\n", b"\n")
-
-
 def test_a_terminal_gets_a_table_of_folders(run: Run, model: Path) -> None:
     _write(run, src__a="p", src__b="p", src__c="c", docs__x="g", top="c", src__deep__d="p")
     paths = ("src", "docs", "top")
-    status, said = _on_a_terminal(run, "-m", str(model), *paths, stream="stdout")
+    status, said = on_terminal(run, "classify", "-m", str(model), *paths, stream="stdout")
     assert status == 0
-    lines, _, table = said.decode().partition("\n\n")
+    lines, _, table = said.partition("\n\n")
     assert len(lines.splitlines()) == 6
     plain = re.sub(r"\x1b\[[0-9;]*m", "", table)
     assert [line.rstrip().split(maxsplit=2) for line in plain.splitlines()] == [
@@ -298,8 +275,8 @@ def test_a_terminal_gets_a_table_of_folders(run: Run, model: Path) -> None:
 
 def test_a_table_of_many_folders_is_short(run: Run, model: Path) -> None:
     _write(run, **{f"d{n % 3}__s{n}__f": "p" for n in range(60)})
-    _, said = _on_a_terminal(run, "-m", str(model), ".", stream="stdout")
-    table = said.decode().partition("\n\n")[2].splitlines()
+    _, said = on_terminal(run, "classify", "-m", str(model), ".", stream="stdout")
+    table = said.partition("\n\n")[2].splitlines()
     assert [line.split() for line in table[1:]] == [
         *(["d0", "20", "Python", "20"], ["d1", "20", "Python", "20"]),
         *(["d2", "20", "Python", "20"], ["total", "60", "Python", "60"]),
@@ -308,13 +285,12 @@ def test_a_table_of_many_folders_is_short(run: Run, model: Path) -> None:
 
 def test_long_work_shows_how_far_it_is(run: Run, model: Path) -> None:
     _write(run, a="word word " * 20_000)
-    status, said = _on_a_terminal(run, "-m", str(model), "a", stream="stderr")
+    status, said = on_terminal(run, "classify", "-m", str(model), "a", stream="stderr")
     assert status == 0
-    assert b"classifying: " in said
-    assert said.endswith(b"\r\x1b[K")
-    assert (
-        b"classifying: " not in _on_a_terminal(run, "-m", str(model), "-q", "a", stream="stderr")[1]
-    )
+    assert "classifying: " in said
+    assert said.endswith("\r\x1b[K")
+    call = ("classify", "-m", model, "-q", "a")
+    assert "classifying: " not in on_terminal(run, *call, stream="stderr")[1]
 
 
 def test_a_terminal_is_not_waited_for(run: Run, model: Path) -> None:
@@ -336,19 +312,12 @@ def test_head_ends_the_work(run: Run, model: Path) -> None:
 
 def test_ctrl_c_keeps_what_was_written(run: Run, model: Path) -> None:
     _write(run, a="p", b="word " * 1_000_000)
-    with subprocess.Popen(
-        [BIGCODE, "classify", "-m", str(model), "a", "b"],
-        cwd=run.folder,
-        env=dict(run.environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-    ) as process:
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with run.start("classify", "-m", model, "a", "b", stdin=subprocess.DEVNULL, **pipes) as process:
         assert process.stdout is not None
         first = process.stdout.read(16)
         process.send_signal(signal.SIGINT)
-        rest, stderr = process.communicate(timeout=30)
+        rest, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     assert (process.returncode, first + rest, stderr) == (130, b"a: Python 0.965\n", b"")
 
 

@@ -16,7 +16,7 @@ import pytest
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.io import atomic_files
 from infill_program import Infill
-from program import BIGCODE, Outcome, Run
+from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run
 from scripted_models import encode, write_checkpoint
 
 OLD, NEW = b"x = \ny = 2\n", b"x = 1\ny = 2\n"
@@ -110,7 +110,7 @@ def _started(run: Run, model: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The program at the moment when it has read the file and is about to write for seconds."""
     read, write = os.pipe()
     capacity = fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
-    place = ("--at=1:5", "--in-place", "--until=file", "--max-tokens=8000")
+    place = ("--at=1:5", "--in-place", "--until=file", "--max-tokens=2000")
     shared = (*place, "--context", f"/dev/fd/{read}")
     process = subprocess.Popen(
         [BIGCODE, "infill", "-m", model, *shared, "a.py"],
@@ -132,7 +132,7 @@ def test_a_file_that_somebody_saved_meanwhile_is_not_overwritten(
     path = infill.write(OLD)
     with _started(run, checkpoint) as process:
         path.write_bytes(b"saved\n")
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     assert (process.returncode, stdout) == (3, b"")
     assert stderr.decode() == (
         "bigcode: error[changed]: a.py: has changed since it was read: nothing was written\n"
@@ -150,7 +150,7 @@ def test_an_interruption_leaves_the_old_file(
         pass
     time.sleep(0.2)
     process.send_signal(number)
-    assert process.communicate(timeout=60) == (b"", b"")
+    assert process.communicate(timeout=TIMEOUT_SECONDS) == (b"", b"")
     expected = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
     assert process.returncode == expected
     assert (path.read_bytes(), _names(run)) == (OLD, ["a.py"])

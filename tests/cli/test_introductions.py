@@ -1,8 +1,6 @@
 """The one note that names the built-in model: to a person at a terminal, and to nobody else."""
 
 import os
-import pty
-import subprocess
 import time
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 
 from bigcode_cli.models.aliases import SHORT_NAMES
 from bigcode_cli.models.load import LARGER
-from program import BIGCODE, Run, read_terminal
+from program import Run, on_terminal
 
 COMMANDS = {
     "complete": ("pocket-coder", ("--max-tokens=1", "a.py")),
@@ -29,20 +27,10 @@ def folder(run: Run) -> Path:
 
 
 def on_a_terminal(run: Run, *arguments: str) -> str:
-    """What a terminal is shown of stderr; stdout is a pipe."""
-    master, slave = pty.openpty()
-    with subprocess.Popen(
-        [BIGCODE, *arguments],
-        cwd=run.folder,
-        env={**run.environment, "TERM": "xterm"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=slave,
-    ) as process:
-        os.close(slave)
-        said = read_terminal(master)
-    assert process.returncode == 0, said
-    return said.decode().replace("\r\n", "\n")
+    """What a terminal is shown of stderr."""
+    status, said = on_terminal(run, *arguments, stream="stderr")
+    assert status == 0, said
+    return said
 
 
 @pytest.mark.parametrize("command", COMMANDS)

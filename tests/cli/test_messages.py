@@ -7,30 +7,25 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from program import BIGCODE, Run, read_terminal
+from program import BIGCODE, TIMEOUT_SECONDS, Run, on_terminal, read_terminal
 from scripted_models import write_checkpoint
 
 
 def _on_terminal(run: Run, *arguments: str | Path, text: bytes) -> bytes:
     """What a terminal is shown of stdout."""
     master, slave = pty.openpty()
-    with subprocess.Popen(
-        [BIGCODE, *arguments],
-        cwd=run.folder,
-        env=dict(run.environment),
-        stdin=subprocess.PIPE,
-        stdout=slave,
-        stderr=subprocess.DEVNULL,
-    ) as child:
+    streams: Any = {"stdin": subprocess.PIPE, "stdout": slave, "stderr": subprocess.DEVNULL}
+    with run.start(*arguments, **streams) as child:
         os.close(slave)
         assert child.stdin is not None
         child.stdin.write(text)
         child.stdin.close()
         shown = read_terminal(master)
-    assert child.returncode == 0
+        assert child.wait(TIMEOUT_SECONDS) == 0
     return shown.replace(b"\r\n", b"\n")
 
 
@@ -51,19 +46,11 @@ def test_a_terminal_gets_a_whole_line_and_a_pipe_exact_bytes(
     ("env", "is_red"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
 )
 def test_an_error_is_red_on_a_terminal(env: dict[str, str], is_red: bool, run: Run) -> None:  # noqa: FBT001
-    master, slave = pty.openpty()
-    with subprocess.Popen(
-        [BIGCODE, "complete", "no-\x1b[2J-file"],
-        env={**run.environment, "TERM": "xterm", **env},
-        stdout=subprocess.DEVNULL,
-        stderr=slave,
-    ) as child:
-        os.close(slave)
-        said = read_terminal(master)
-    assert child.returncode == 3
-    assert said.startswith(b"\x1b[1;31mbigcode: error[input]\x1b[0m: no-^[[2J-file: ") == is_red
-    assert (b"\x1b" in said) == is_red
-    assert b"error[input]" in said
+    status, said = on_terminal(run, "complete", "no-\x1b[2J-file", stream="stderr", **env)
+    assert status == 3
+    assert said.startswith("\x1b[1;31mbigcode: error[input]\x1b[0m: no-^[[2J-file: ") == is_red
+    assert ("\x1b" in said) == is_red
+    assert "error[input]" in said
 
 
 def test_samples_that_must_be_alike_are_noted(run: Run, scripted: Callable[..., Path]) -> None:
@@ -103,14 +90,10 @@ def test_a_model_with_another_head_is_named_so(
 def test_a_time_budget_counts_from_the_start_of_the_process(run: Run, checkpoint: Path) -> None:
     """What was spent before the model began to read is spent; a first token is always written."""
     arguments = ("complete", "-m", checkpoint, "--time-budget=1", "--max-tokens=4000")
-    with subprocess.Popen(
-        [BIGCODE, *arguments, "--format=json"],
-        env=dict(run.environment),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as child:
-        time.sleep(2)
-        stdout, _ = child.communicate(b"x", timeout=60)
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with run.start(*arguments, "--format=json", **pipes) as child:
+        time.sleep(1.2)
+        stdout, _ = child.communicate(b"x", timeout=TIMEOUT_SECONDS)
     assert child.returncode == 0
     (choice,) = json.loads(stdout)["choices"]
     assert choice["finish_reason"] == "time"

@@ -8,6 +8,7 @@ import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_29_headers_that_drip(part: str, pull: Pull, hub: FakeHub, place: Path) 
 def test_37_locks_that_keep_nobody_out(environment: dict[str, str], run: Run) -> None:
     """Two at once, each of which believes to be alone: the work is done twice, and right."""
     unlocked = "import fcntl; fcntl.flock = lambda *_: None"
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     call = ("models", "pull", "-q", NAME)
     processes = [run.start(*call, env=environment, statements=unlocked, **pipes) for _ in range(2)]
     for process in processes:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,7 +153,7 @@ def test_36_ten_at_once_fetch_once(
     soon = "import bigcode_cli.hub.cache_writer as w; w._NOTE_AFTER_SECONDS = 0.1"
     patient = {**environment, "HF_HUB_DOWNLOAD_TIMEOUT": "300"}
     with (run.folder / "log").open("wb") as log:
-        pipes = {"stdout": subprocess.PIPE, "stderr": log}
+        pipes: Any = {"stdout": subprocess.PIPE, "stderr": log}
         call = ("models", "pull", NAME)
         processes = [run.start(*call, env=patient, statements=soon, **pipes) for _ in range(10)]
     deadline = time.monotonic() + TIMEOUT_SECONDS

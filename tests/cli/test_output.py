@@ -1,19 +1,22 @@
 """stdout is the result, byte for byte; a terminal is shown control characters, not given them."""
 
+import array
 import fcntl
 import json
 import os
 import pty
 import select
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bigcode_cli.framework.output import Notes, Result, safe, visible
-from program import BIGCODE, Run
+from program import BIGCODE, TIMEOUT_SECONDS, Run
 
 NASTY = "x = a[i][/b]  # [red]\x1b[31m\x07\x9b2J \u202e中😀é \r\n" + "y" * 120 + "\t \r."
 SHOWN = "x = a[i][/b]  # [red]^[[31m^G<U+009B>2J <U+202E>中😀é \r\n" + "y" * 120 + "\t ^M."
@@ -103,7 +106,7 @@ def _in_a_terminal(run: Run, *arguments: str) -> tuple[str, int]:
     )
     os.close(slave)
     shown = b""
-    while select.select([master], [], [], 60)[0]:
+    while select.select([master], [], [], TIMEOUT_SECONDS)[0]:
         try:
             data = os.read(master, 4096)
         except OSError:  # the other side has closed
@@ -111,7 +114,7 @@ def _in_a_terminal(run: Run, *arguments: str) -> tuple[str, int]:
         shown += data
     os.close(master)
     text = shown.decode().replace("\r\r\n", "\0").replace("\r\n", "\n").replace("\0", "\r\r\n")
-    return text, process.wait(60)
+    return text, process.wait(TIMEOUT_SECONDS)
 
 
 @pytest.mark.parametrize("command", ["complete -m MODEL --max-tokens 3", "--help", "--version"])
@@ -157,23 +160,22 @@ def test_pipes_that_do_not_block(run: Run, checkpoint: Path) -> None:
     for end in (read_in, write_out):
         os.set_blocking(end, False)
     fcntl.fcntl(write_out, fcntl.F_SETPIPE_SZ, 4096)
-    process = subprocess.Popen(
-        [BIGCODE, "complete", "--echo", "--max-tokens=1", "-m", checkpoint],
-        env=dict(run.environment),
-        stdin=read_in,
-        stdout=write_out,
-        stderr=subprocess.PIPE,
-    )
+    streams: Any = {"stdin": read_in, "stdout": write_out, "stderr": subprocess.PIPE}
+    process = run.start("complete", "--echo", "--max-tokens=1", "-m", checkpoint, **streams)
     os.close(read_in)
     os.close(write_out)
-    time.sleep(1)  # it finds its input empty
+    time.sleep(0.5)  # it finds its input empty
     text = b"x" * 50_000
     with os.fdopen(write_in, "wb") as stream:
         stream.write(text)
-    time.sleep(4)  # it finds its output full
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while array.array("i", fcntl.ioctl(read_out, termios.FIONREAD, bytes(4)))[0] < 4096:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)  # it finds its output full
     with os.fdopen(read_out, "rb") as stream:
         written = stream.read()
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     assert (process.returncode, written[:50_000] == text, len(written)) == (0, True, 50_001)
     assert stderr.startswith(b"bigcode: note: the text is too long")
 

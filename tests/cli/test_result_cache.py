@@ -13,7 +13,7 @@ from bigcode_cli.files import result_cache
 from bigcode_cli.files.result_cache import ResultCache, hash_text, model_scope
 from bigcode_cli.framework.options import ModelOptions
 from gpt_bigcode.hardware import Precision
-from program import BIGCODE, Outcome, Run
+from program import TIMEOUT_SECONDS, Outcome, Run
 from scripted_models import encode, numbered_lines, write_checkpoint
 
 TEXT = numbered_lines(8)
@@ -225,23 +225,15 @@ def test_standard_input_is_scored_every_time(score: Score) -> None:
 def test_many_processes_at_once(run: Run, model: Path) -> None:
     for number in range(12):
         (run.folder / f"{number}.py").write_text(f"{TEXT}# {number}\n", "utf-8")
-    command = [BIGCODE, "score", "-m", str(model), "--format", "json", "."]
-    started = [
-        subprocess.Popen(
-            command,
-            cwd=run.folder,
-            env=run.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(4)
-    ]
-    outputs = [process.communicate(timeout=60) for process in started]
+    command = ("score", "-m", model, "--format", "json", ".")
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    started = [run.start(*command, **pipes) for _ in range(4)]
+    outputs = [process.communicate(timeout=TIMEOUT_SECONDS) for process in started]
     assert {process.returncode for process in started} == {0}
     assert len(set(outputs)) == 1
     assert outputs[0][1] == b""
     assert len(_kept(run)) == 12
-    again = run(*command[1:], "-v")
+    again = run(*command, "-v")
     assert "12 of 12 files" in again.stderr
     assert again.stdout == outputs[0][0]
 

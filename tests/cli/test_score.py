@@ -6,14 +6,13 @@ import json
 import math
 import os
 import pty
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from program import BIGCODE, Outcome, Run, read_terminal
+from program import BIGCODE, Outcome, Run, on_terminal
 from scripted_models import numbered_lines
 
 VOCABULARY = 275
@@ -291,20 +290,11 @@ def test_head_ends_the_work(run: Run, uniform: Path) -> None:
 def test_progress_is_for_terminals_alone(run: Run, uniform: Path) -> None:
     run.write("a.py", "word word " * 10_000)
     for term, shown in (("xterm", True), ("dumb", False)):
-        master, slave = pty.openpty()
-        with subprocess.Popen(
-            [BIGCODE, "score", "-m", str(uniform), "a.py"],
-            cwd=run.folder,
-            env={**run.environment, "TERM": term},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=slave,
-        ) as process:
-            os.close(slave)
-            said = read_terminal(master)
-            assert process.wait() == 0
-        assert (b"scoring: " in said) is shown
-        assert said.endswith(b"\r\x1b[K") is shown
+        call = ("score", "-m", uniform, "a.py")
+        status, said = on_terminal(run, *call, stream="stderr", TERM=term)
+        assert status == 0
+        assert ("scoring: " in said) is shown
+        assert said.endswith("\r\x1b[K") is shown
 
 
 def test_nothing_heavy_before_the_model(run: Run) -> None:

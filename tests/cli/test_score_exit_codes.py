@@ -3,10 +3,11 @@
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from program import BIGCODE, Run
+from program import TIMEOUT_SECONDS, Run
 from scripted_models import encode, numbered_lines, write_checkpoint
 
 GOOD = numbered_lines(12)  # what the model expects
@@ -66,30 +67,20 @@ def test_h3_every_cause_has_its_exit_code(
 
 def test_h3_output_that_goes_nowhere(run: Run, model: Path, folder: Path) -> None:
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [BIGCODE, "score", "-m", model, "bad", GATE],
-            cwd=folder,
-            env=run.environment,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
-    assert done.returncode == 3
-    assert b"error[output]: stdout: " in done.stderr
+        streams: Any = {"stdout": full, "stderr": subprocess.PIPE}
+        process = run.start("score", "-m", model, "bad", GATE, cwd=folder, **streams)
+        _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 3
+    assert b"error[output]: stdout: " in stderr
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_h3_an_interrupted_run_is_no_finding(
     number: int, status: int, run: Run, model: Path, folder: Path
 ) -> None:
-    with subprocess.Popen(
-        [BIGCODE, "score", "-m", model, "--html=page.html", GATE, "bad", "-"],
-        cwd=folder,
-        env=run.environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+    pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    call = ("score", "-m", model, "--html=page.html", GATE, "bad", "-")
+    with run.start(*call, cwd=folder, **pipes) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stderr is not None
@@ -97,6 +88,6 @@ def test_h3_an_interrupted_run_is_no_finding(
         assert process.stdout.readline().startswith(b"bad: ")
         process.send_signal(number)
         process.stdin.close()
-        assert process.wait(timeout=60) == status
+        assert process.wait(TIMEOUT_SECONDS) == status
         assert b"Traceback" not in process.stderr.read()
     assert not (folder / "page.html").exists()

@@ -1,9 +1,6 @@
 """`bigcode score --heatmap`: what a terminal is sent, and what a pipe gets."""
 
-import os
-import pty
 import re
-import subprocess
 from collections.abc import Callable
 from math import log
 from pathlib import Path
@@ -12,7 +9,7 @@ import pytest
 
 from bigcode_cli.commands.score.views import shown_lines
 from gpt_bigcode.scoring.options import LineScore, Score, TokenScore
-from program import BIGCODE, Outcome, Run, read_terminal
+from program import Outcome, Run, on_terminal
 from scripted_models import encode, numbered_lines, write_checkpoint
 
 GOOD = numbered_lines(3)  # what the model expects
@@ -36,19 +33,11 @@ def heatmap(run: Run, model: Path) -> Heatmap:
 
 def _terminal(run: Run, model: Path, *arguments: str, **environment: str) -> str:
     """What the program sends to a terminal of 60 columns."""
-    master, slave = pty.openpty()
-    with subprocess.Popen(
-        [BIGCODE, "score", "-m", str(model), "--heatmap", *arguments],
-        cwd=run.folder,
-        env={**run.environment, "COLUMNS": "60", **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=slave,
-        stderr=subprocess.PIPE,
-    ) as process:
-        os.close(slave)
-        said = read_terminal(master)
-        assert process.wait() == 0
-    return said.decode().replace("\r\n", "\n")
+    variables = {"COLUMNS": "60", **environment}
+    call: tuple[str | Path, ...] = ("-m", model, "--heatmap", *arguments)
+    status, said = on_terminal(run, "score", *call, stream="stdout", **variables)
+    assert status == 0
+    return said
 
 
 def test_a_pipe_gets_digits_under_what_is_surprising(heatmap: Heatmap, run: Run) -> None:

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: what was written stays, the status tells, nothing else is said."""
 
+import re
 import signal
 import subprocess
 import time
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from program import BIGCODE, Run
+from program import BIGCODE, TIMEOUT_SECONDS, Run
 from scripted_models import numbered_lines
 
 Process = subprocess.Popen[bytes]
@@ -36,6 +37,17 @@ def _started(run: Run, *arguments: str | Path, **options: Any) -> Iterator[Proce
         process.communicate()
 
 
+def _await_handlers(process: Process) -> None:
+    """Wait until the program handles SIGTERM itself, which Python does not."""
+    state = Path(f"/proc/{process.pid}/status")
+    while True:
+        assert process.poll() is None
+        (caught,) = re.findall(r"SigCgt:\s*(\w+)", state.read_text("ascii"))
+        if int(caught, 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.02)
+
+
 def _generate(run: Run, checkpoint: Path, *more: str) -> tuple[str | Path, ...]:
     (run.folder / "a.py").write_text("#\n", "utf-8")
     return ("complete", "-m", checkpoint, "--max-tokens", "8000", *more, "a.py")
@@ -54,7 +66,7 @@ def test_what_was_streamed_stays(
         first = process.stdout.read(20)
         process.send_signal(number)
         sent = time.monotonic()
-        rest, stderr = process.communicate(timeout=60)
+        rest, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
         assert time.monotonic() - sent < 3
     assert (process.returncode, stderr) == (status, b"")
     assert numbered_lines(600)[2:].encode().startswith(first + rest)
@@ -68,7 +80,7 @@ def test_a_second_ctrl_c_ends_a_process_that_cannot_write(run: Run, checkpoint: 
         process.stdout.read(1)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
+        assert process.wait(timeout=TIMEOUT_SECONDS) == 130
 
 
 @pytest.mark.timing
@@ -83,7 +95,7 @@ def test_ctrl_c_while_it_starts(delay_seconds: float, run: Run, checkpoint: Path
         time.sleep(delay_seconds)
         process.send_signal(signal.SIGINT)
         sent = time.monotonic()
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
         assert time.monotonic() - sent < 10
     early = delay_seconds < 1 and process.returncode == -signal.SIGINT
     assert early or (process.returncode, stderr) == (130, b"")
@@ -91,9 +103,9 @@ def test_ctrl_c_while_it_starts(delay_seconds: float, run: Run, checkpoint: Path
 
 def test_ctrl_c_while_it_waits_for_its_input(run: Run, checkpoint: Path) -> None:
     with _started(run, "complete", "-m", checkpoint) as process:
-        time.sleep(1.5)
+        _await_handlers(process)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=10)
+        _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     assert (process.returncode, stderr) == (130, b"")
 
 
@@ -106,7 +118,7 @@ def test_an_ignored_ctrl_c_stays_ignored(run: Run, checkpoint: Path) -> None:
         assert process.stdout is not None
         first = process.stdout.read(1)
         process.send_signal(signal.SIGINT)
-        rest, stderr = process.communicate(timeout=60)
+        rest, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     assert (process.returncode, stderr) == (0, b"")
     assert len(first + rest) == 300
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from program import BIGCODE, Run, read_terminal
+from program import BIGCODE, TIMEOUT_SECONDS, Run, read_terminal
 
 HEAVY = {"torch", "numpy", "tokenizers", "safetensors", "huggingface_hub", "rich", "pydantic"}
 HEAVY |= {"pyarrow", "ray"}
@@ -68,7 +68,7 @@ def _on_terminal(run: Run, *arguments: str, **variables: str) -> str:
     child = subprocess.Popen([BIGCODE, *arguments], env=environment, stdout=slave, stderr=slave)
     os.close(slave)
     shown = read_terminal(master).decode()
-    assert child.wait(10) == 0
+    assert child.wait(TIMEOUT_SECONDS) == 0
     return shown
 
 

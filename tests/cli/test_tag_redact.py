@@ -14,7 +14,7 @@ import pytest
 from bigcode_cli.commands.tag.redact import redacted
 from gpt_bigcode.labeling.options import TagOptions
 from gpt_bigcode.labeling.results import Advance
-from program import BIGCODE, Outcome, Run
+from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run
 from scripted_taggers import write_tagger
 
 SECRET = re.compile(rb"[A-Z]+|[0-9@]+")
@@ -68,13 +68,8 @@ def test_g3_each_line_leaves_a_pipe_while_others_come(run: Run) -> None:
     ]
     whole = run("tag", "--redact", input="".join(lines).encode()).stdout.splitlines(keepends=True)
     assert all(line.count(b"<EMAIL>") == line.count(b"<IP_ADDRESS>") == 1 for line in whole)
-    with subprocess.Popen(
-        [BIGCODE, "tag", "--redact"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=dict(run.environment),
-        cwd=run.folder,
-    ) as process:
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with run.start("tag", "--redact", **pipes) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         sent = 0
@@ -92,13 +87,8 @@ def test_g3_each_line_leaves_a_pipe_while_others_come(run: Run) -> None:
 
 def test_a_pipe_that_rests_gives_its_complete_lines(run: Run, model: Path) -> None:
     """As `tail -f log | bigcode tag --redact` needs it."""
-    with subprocess.Popen(
-        [BIGCODE, "tag", "--redact", "-m", str(model), "-"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=dict(run.environment),
-        cwd=run.folder,
-    ) as process:
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with run.start("tag", "--redact", "-m", model, "-", **pipes) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         for number in range(3):
@@ -159,17 +149,12 @@ def test_a_reader_that_goes_ends_the_filter(model: Path, run: Run) -> None:
 
 def test_an_interrupt_leaves_nothing_unredacted(model: Path, run: Run) -> None:
     (run.folder / "long.txt").write_bytes(b"text AB and 1@2 so on\n" * 100_000)
-    process = subprocess.Popen(
-        [BIGCODE, "tag", "-m", str(model), "--redact", "long.txt"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=run.folder,
-        env=dict(run.environment),
-    )
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = run.start("tag", "-m", model, "--redact", "long.txt", **pipes)
     assert process.stdout is not None
     first = process.stdout.read(1)
     process.send_signal(signal.SIGINT)
-    written, complaint = process.communicate(timeout=30)
+    written, complaint = process.communicate(timeout=TIMEOUT_SECONDS)
     assert (process.returncode, complaint) == (130, b"")
     assert not SECRET.search((first + written).replace(b"<KEY>", b"").replace(b"<DIGITS>", b""))
 

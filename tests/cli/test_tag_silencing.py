@@ -72,13 +72,13 @@ def test_g6_other_comments_do_not(run: Run, tag: Any) -> None:
 
 
 def test_g6_a_comment_is_found_wherever_pieces_of_the_file_end(run: Run, tag: Any) -> None:
-    for shift in range(0, 24, 5):
+    for shift in (0, 10, 20):
         filler = "x" * 79 + "\n"
         text = filler * 819 + "y" * (16 - shift) + "ABCD # bigcode: allow\nABCD\n"
         run.write(f"{shift}.py", text)
     done = tag("--format", "json", ".")
-    assert done.json["summary"]["allowed"] == 5
-    assert [[s["start_line"] for s in e["spans"]] for e in done.json["files"]] == [[821]] * 5
+    assert done.json["summary"]["allowed"] == 3
+    assert [[s["start_line"] for s in e["spans"]] for e in done.json["files"]] == [[821]] * 3
 
 
 def test_g6_expressions_and_patterns_allow(run: Run, tag: Any) -> None:
