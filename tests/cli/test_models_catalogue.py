@@ -19,12 +19,17 @@ from safetensors.numpy import load_file, save_file
 
 from cached_models import COMMIT, add_to_cache
 from fake_hub import FakeHub, Handler, Repository
-from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run
+from program import TIMEOUT_SECONDS, Outcome, Run
 from scripted_models import encode, write_checkpoint
 
 WEIGHTS = "model.safetensors"
 SIXTEEN = bytes(16)
-LITTLE_MEMORY = ("prlimit", "--as=2000000000", BIGCODE)
+# A gigabyte more address space than the process has.
+LITTLE_MEMORY = """
+import resource
+has = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (has + (1 << 30), has + (1 << 30)))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +48,7 @@ def refused(run: Run, folder: Path) -> Callable[..., Outcome]:
     """The program refuses the folder with a slug, in little memory, and says a word."""
 
     def check(slug: str, word: str = "") -> Outcome:
-        done = run("complete", "-m", folder, input=b"x", program=LITTLE_MEMORY)
+        done = run("complete", "-m", folder, input=b"x", statements=LITTLE_MEMORY)
         assert (done.status, done.stdout) == (3, b""), done
         assert done.stderr.startswith(f"bigcode: error[{slug}]: "), done.stderr
         assert word in done.stderr
@@ -242,12 +247,8 @@ def test_22_weights_cut_short_while_they_are_used(
 ) -> None:
     """A small model is copied into memory, so that nothing of the file is needed any more."""
     folder = Path(shutil.copytree(checkpoint, tmp_path / "folder"))
-    process = subprocess.Popen(
-        [BIGCODE, "complete", "-m", folder, "--max-tokens", "1500"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        env=dict(run.environment),
-    )
+    streams: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+    process = run.start("complete", "-m", folder, "--max-tokens", "1500", **streams)
     assert process.stdout is not None
     first = process.stdout.read(1)
     os.truncate(folder / WEIGHTS, 100)

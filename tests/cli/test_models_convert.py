@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from safetensors.torch import load, load_file
 from cached_models import COMMIT, add_to_cache
 from fake_hub import FakeHub, Repository, folder_files
 from pickled_models import PICKLE, WEIGHTS, as_pickle, write_hostile
-from program import BIGCODE, Outcome, Run
+from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run
 from scripted_models import encode, write_checkpoint
 
 NAME = "acme/tiny"
@@ -263,16 +264,15 @@ def test_52_a_killed_conversion_leaves_nothing_half_done(
     """Killed at random times: there is no model, or a whole one; the process dies too."""
     add_to_cache(cache, NAME, pickled)
     moments = random.Random(5)
+    began = time.monotonic()
+    assert run("models", "convert", pickled, run.folder / "new").status == 0
+    longest = 1.2 * (time.monotonic() - began)
+    silent: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     for _ in range(4):
-        process = subprocess.Popen(
-            [BIGCODE, "models", "convert", NAME],
-            env=dict(run.environment),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(moments.uniform(0.3, 4.0))
+        process = run.start("models", "convert", NAME, **silent)
+        time.sleep(moments.uniform(0.0, longest))
         process.kill()
-        process.wait()
+        process.wait(TIMEOUT_SECONDS)
         for folder in models_in(converted):
             assert run("models", "verify", folder).status == 0
     assert run("models", "convert", NAME).status == 0
@@ -296,7 +296,7 @@ def test_35_an_interrupted_conversion(pickled: Path, run: Run, tmp_path: Path) -
         time.sleep(0.02)
     start = time.monotonic()
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     assert time.monotonic() - start < 2
     assert (process.returncode, stdout) == (130, b"")
     assert b"Traceback" not in stderr
