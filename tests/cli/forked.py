@@ -19,10 +19,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from zygote import NUMBER, READY
+from zygote import NUMBER, READY, TORCH
 
 _CHUNK_BYTES = 1 << 16
 _END_SECONDS = 60.0
+_NEEDS_TORCH = (b"--precision", b"--device", b"convert", b"--convert", b"BIGCODE_PRECISION")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Call:
     env: Mapping[str, str]
     cwd: Path | str
     statements: str = ""
+
+    def needs_torch(self) -> bool:
+        """Whether it will import PyTorch, as far as its words tell; a wrong answer costs time."""
+        words = [*self.arguments, *map(os.fsencode, self.env)]
+        return any(word.startswith(_NEEDS_TORCH) for word in words)
 
     def document(self) -> bytes:
         """What the zygote is sent."""
@@ -71,7 +77,7 @@ class Process:
             theirs.append(their_end)
             ours.append(our_end)
         try:
-            _zygote().ask(call, (*theirs, status))
+            _zygote(needs_torch=call.needs_torch()).ask(call, (*theirs, status))
         finally:
             for number in (status, *theirs):
                 os.close(number)
@@ -189,13 +195,13 @@ def _feed(stream: BinaryIO, data: memoryview) -> memoryview:
 class _Zygote:
     """The other end: asks for processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, more: Sequence[str]) -> None:
         self._lock = threading.Lock()
         self._channel, theirs = socket.socketpair()
         folder = str(Path(__file__).parent)
         script = (
             f"import sys; sys.path.insert(0, {folder!r}); "
-            f"from zygote import serve; serve({theirs.fileno()})"
+            f"from zygote import serve; serve({theirs.fileno()}, {[*more]})"
         )
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -241,7 +247,7 @@ def _umask() -> int:
 
 
 @cache
-def _zygote() -> _Zygote:
-    started = _Zygote()
+def _zygote(*, needs_torch: bool) -> _Zygote:
+    started = _Zygote(TORCH if needs_torch else ())
     atexit.register(started.stop)
     return started

@@ -34,6 +34,7 @@ VALUES: dict[str, dict[str, Row]] = {
             ('"full"', Window.FULL),
         ),
         "stride": (None, ("5", 5), ("6", 6), ("7", 7)),
+        "jobs": (8, ("5", 5), ("6", 6), ("7", 7)),
         "lines": SWITCH,
         "tokens": SWITCH,
         "max_bits_per_byte": (None, ("2.5", 2.5), ("3", 3.0), ("0", 0.0)),

@@ -3,6 +3,7 @@
 A call of the program costs its imports (PyTorch alone two seconds) before it does any work. The
 processes forked here are real: own pid, arguments, environment, folder and descriptors; only the
 interpreter's start is shared. Tests of start-up, imports and signals start the installed program.
+A fork copies the tables of all memory, so only calls that will use PyTorch have a parent with it.
 """
 
 import array
@@ -26,11 +27,15 @@ READY = b"ready"
 NUMBER = struct.Struct("!i")
 _DESCRIPTORS = 4  # the standard streams, and a pipe for the pid and the exit status
 _PIPE_BYTES = 1 << 16
+TORCH = (
+    "safetensors.torch",
+    "gpt_bigcode.backends.torch_decoder",
+    "gpt_bigcode.backends.torch_loading",
+)
 _MODULES = (
-    *("numpy", "tokenizers", "safetensors.torch", "typer", "torch", "filelock"),
+    *("numpy", "tokenizers", "typer", "filelock"),
     *("gpt_bigcode.completion.text_model", "gpt_bigcode.scoring.text_scorer"),
     *("gpt_bigcode.labeling.text_classifier", "gpt_bigcode.labeling.text_tagger"),
-    *("gpt_bigcode.backends.torch_decoder", "gpt_bigcode.backends.torch_loading"),
     *("gpt_bigcode.completion.fim", "gpt_bigcode.stopping.scope", "gpt_bigcode.stopping.suffix"),
     # What huggingface_hub and httpx2 import; huggingface_hub itself reads the environment then.
     *(
@@ -45,9 +50,9 @@ _MODULES = (
 _LEFT_OUT = ("bigcode_cli.__main__", "bigcode_cli.distributed", "bigcode_cli.commands.corpus")
 
 
-def serve(descriptor: int) -> None:
+def serve(descriptor: int, more: Sequence[str] = ()) -> None:
     """Import, then fork a process for each request until the other end of the socket closes."""
-    for name in (*_MODULES, *_modules_of_the_program()):
+    for name in (*_MODULES, *_modules_of_the_program(), *more):
         import_module(name)
     gc.collect()
     gc.freeze()
