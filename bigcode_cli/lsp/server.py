@@ -1,6 +1,7 @@
 """The language server: inline completion, completion, diagnostics and code actions."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from bigcode_cli.lsp.models import CancelledWorkError, Models, message_of
 COMPLETION_DELAY_SECONDS = 0.075
 DIAGNOSTICS_DELAY_SECONDS = 0.4
 _LONGEST_LABEL = 60
+_LONGEST_WORD = 200
+_LAST_WORD = re.compile(r"(?<!\w)\w*\Z")
 _MOST_CHARACTERS = 1_000_000
 
 
@@ -52,8 +55,9 @@ def build_server(models: Models, features: Features) -> LanguageServer:
     @server.feature(types.TEXT_DOCUMENT_COMPLETION)
     async def completion(params: types.CompletionParams) -> types.CompletionList:
         """Offer the same as an entry of a menu."""
+        word, place = completer.word(params)
         text = await completer.text(params)
-        items = [_item(text, params.position)] if text.strip() else []
+        items = [_item(word, place, text)] if text.strip() else []
         return types.CompletionList(is_incomplete=True, items=items)
 
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
@@ -84,16 +88,18 @@ def build_server(models: Models, features: Features) -> LanguageServer:
     return server
 
 
-def _item(text: str, position: types.Position) -> types.CompletionItem:
-    first = text.strip().split("\n", 1)[0]
+def _item(word: str, place: types.Range, text: str) -> types.CompletionItem:
+    """An entry of a menu; it begins with the word before the cursor, by which editors filter."""
+    first, *rest = (word + text).split("\n")
+    shown = first if text.split("\n", 1)[0].strip() else text
     return types.CompletionItem(
-        label=first[:_LONGEST_LABEL],
-        kind=types.CompletionItemKind.Snippet if "\n" in text else types.CompletionItemKind.Text,
+        label=shown.strip().split("\n", 1)[0][:_LONGEST_LABEL],
+        kind=types.CompletionItemKind.Snippet if rest else types.CompletionItemKind.Text,
         detail=SOURCE,
-        documentation=text if "\n" in text else None,
+        documentation=word + text if rest else None,
         insert_text_format=types.InsertTextFormat.PlainText,
-        text_edit=types.TextEdit(types.Range(position, position), text),
-        filter_text="",
+        text_edit=types.TextEdit(place, word + text),
+        filter_text=first,
         sort_text="~",
     )
 
@@ -149,6 +155,15 @@ class _Completer:
             return await self._newest.run(params.text_document.uri, work)
 
         return await _guarded(self._server, run) or ""
+
+    def word(self, params: types.CompletionParams) -> tuple[str, types.Range]:
+        """The word before the cursor, and where it is."""
+        workspace, end = self._server.workspace, params.position
+        document = workspace.get_text_document(params.text_document.uri)
+        before = document.source[: document.offset_at_position(end)]
+        (word,) = _LAST_WORD.findall(before[-_LONGEST_WORD:])
+        units = workspace.position_codec.client_num_units(word)
+        return word, types.Range(types.Position(end.line, end.character - units), end)
 
 
 class _Inspector:

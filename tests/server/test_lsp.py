@@ -136,8 +136,26 @@ def test_inline_completion_is_what_infill_writes(editor: Editor, server: Server)
     assert item["insertText"] == wanted
     menu = editor.ask("textDocument/completion", **at)
     assert menu["isIncomplete"] is True
-    assert menu["items"][0]["textEdit"]["newText"] == wanted
+    (entry,) = menu["items"]  # editors filter by the word before the cursor, so it is part of it
+    start = {"line": 5, "character": 15}
+    assert entry["textEdit"] == {"range": {"start": start, "end": at["position"]}} | {
+        "newText": "st" + wanted
+    }
+    assert entry["filterText"] == ("st" + wanted).split("\n")[0]
+    assert entry["label"].startswith("st")
     assert editor.close() == 0
+
+
+def test_a_menu_entry_after_characters_of_two_units(editor: Editor) -> None:
+    """The word that an entry replaces is where the editor counts it to be."""
+    line = 'größe = "😀😀"; ret'
+    editor.open("file:///u.py", f"def f():\n    {line}\n")
+    end = len(f"    {line}".encode("utf-16-le")) // 2
+    (entry,) = editor.ask("textDocument/completion", **_at("file:///u.py", 1, end))["items"]
+    place = entry["textEdit"]["range"]
+    assert place["end"] == {"line": 1, "character": end}
+    assert place["start"] == {"line": 1, "character": end - len("ret")}
+    assert entry["textEdit"]["newText"].startswith("ret")
 
 
 def test_positions_are_utf_16(editor: Editor) -> None:
@@ -229,7 +247,7 @@ def test_options(server: Server, folder: Path, loudness: str) -> None:
         (item,) = editor.ask("textDocument/completion", **at)["items"]
         sides = {"prefix": CODE[:-1], "suffix": "\n", "max_tokens": 2}
         wanted = server.ask("POST", "/bigcode/v1/infill", sides)[1]["choices"][0]["text"]
-        assert item["textEdit"]["newText"] == wanted
+        assert item["textEdit"]["newText"] == "st" + wanted
         assert editor.close() == 0
     finally:
         editor.end()
