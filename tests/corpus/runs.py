@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from amounts import amount
 from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run
 
 NODES = Path(__file__).with_name("nodes.py")
-FULL = bool(os.environ.get("BIGCODE_FULL_TESTS"))
 LONG_WORD = "a" * 1025 + " "  # two tokens, with the space before it
 TEXTS: dict[str, list[str]] = {
-    "large": ["y = 2\n", LONG_WORD * (50_000 if FULL else 4_200), "z = 3\n"],
+    "large": ["y = 2\n", LONG_WORD * amount(full=50_000, usual=4_200), "z = 3\n"],
     "none": [],
     "one": ["x = 1\n"],
-    "short": [f"{n % 1000}\n" for n in range(200_000 if FULL else 1_100)],
+    "short": [f"{n % 1000}\n" for n in range(amount(full=200_000, usual=1_100))],
     "sub/b": [f"def f_{n}(x):\n    return x + {n}\n" * (n % 7 + 1) for n in range(1200)],
     "sub/c": [f"def g_{n}(x):\n    return x - {n}\n" * (n % 7 + 1) for n in range(1200)],
 }

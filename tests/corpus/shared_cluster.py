@@ -96,14 +96,21 @@ def undisturbed(
     corpus_model: Path,
     ray_address: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """The folder of a run over `corpus_data` that nothing disturbed; its summary is beside it."""
-    with shared_folder(tmp_path_factory, "undisturbed") as folder:
-        out, summary = folder / "out", folder / "summary.json"
-        if not (folder / "passed").exists():
-            more = ("--address", ray_address, "--summary", str(summary))
-            done = call(command("score", corpus_data, out, corpus_model, *more), folder)
-            assert (done.returncode, done.stdout) == (0, "")
-            assert all(line.startswith("bigcode: ") for line in done.stderr.splitlines())
-            (folder / "passed").touch()
-    return out
+) -> Callable[[], Path]:
+    """A call gives the folder of a run over `corpus_data` that nothing disturbed.
+
+    Its summary is beside it. A test that calls late does not wait for the worker that computes it.
+    """
+
+    def found() -> Path:
+        with shared_folder(tmp_path_factory, "undisturbed") as folder:
+            out, summary = folder / "out", folder / "summary.json"
+            if not (folder / "passed").exists():
+                more = ("--address", ray_address, "--summary", str(summary))
+                done = call(command("score", corpus_data, out, corpus_model, *more), folder)
+                assert (done.returncode, done.stdout) == (0, "")
+                assert all(line.startswith("bigcode: ") for line in done.stderr.splitlines())
+                (folder / "passed").touch()
+        return out
+
+    return found

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
 
@@ -32,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # Ray starts several 
 
 
 def test_drivers_workers_and_nodes_that_end_change_nothing(
-    corpus_data: Path, corpus_model: Path, undisturbed: Path, tmp_path: Path
+    corpus_data: Path, corpus_model: Path, undisturbed: Callable[[], Path], tmp_path: Path
 ) -> None:
     """What each run leaves is not computed again, and the last one ends as if it were the first."""
     out = tmp_path / "out"
@@ -46,7 +47,7 @@ def test_drivers_workers_and_nodes_that_end_change_nothing(
             kill_a_worker_and_a_node(cluster, out, driver)
             said = driver.communicate(timeout=TIMEOUT_SECONDS)
         assert (driver.returncode, said) == (0, ("", ""))
-    expected = files_of(undisturbed)
+    expected = files_of(undisturbed())
     assert files_of(out) == {name: expected[f"sub/{name}"] for name in ("b.parquet", "c.parquet")}
     again = call_without_ray([*words, "--summary", str(tmp_path / "s.json")], tmp_path)
     assert (again.status, again.stderr) == (0, "")

@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,9 +27,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # Ray starts several 
 
 
 def test_rows_of_every_size_keep_their_columns_and_get_scores(
-    undisturbed: Path, corpus_model: Path
+    undisturbed: Callable[[], Path], corpus_model: Path
 ) -> None:
-    files = files_of(undisturbed)
+    out = undisturbed()
+    files = files_of(out)
     assert sorted(files) == sorted(f"{name}.parquet" for name in (*TEXTS, "same"))
     assert files["same.parquet"] == files["one.parquet"]
     scorer = TextScorer.load(corpus_model, device="cpu", precision="float32")
@@ -44,7 +46,7 @@ def test_rows_of_every_size_keep_their_columns_and_get_scores(
             score = scorer.score(text)
             assert row["tokens"] == score.tokens
             assert row["nll"] == pytest.approx(score.nll, rel=1e-5)
-    counts = json.loads((undisturbed.parent / "summary.json").read_text("utf-8"))
+    counts = json.loads((out.parent / "summary.json").read_text("utf-8"))
     total = sum(map(len, TEXTS.values())) + 1
     assert (counts["rows"], counts["written"], counts["failed"]) == (total, total, 0)
     assert sum(counts["bits"].values()) == total
@@ -134,7 +136,7 @@ def test_one_file_that_is_damaged_stops_no_other(
 
 
 def test_a_full_disk(
-    corpus_data: Path, corpus_model: Path, tmp_path: Path, undisturbed: Path
+    corpus_data: Path, corpus_model: Path, tmp_path: Path, undisturbed: Callable[[], Path]
 ) -> None:
     """One clear error, nothing half-written, and with room the same call goes on."""
     data = corpus_data / "sub" / "b.parquet"
@@ -158,7 +160,7 @@ def test_a_full_disk(
     assert not [name for name in left if ".tmp" in name or name.endswith("_SUCCESS")]
     assert (tmp_path / "kept" / "again").read_text() == "0\n"
     found = files_of(tmp_path / "kept" / "out")
-    assert found == {"b.parquet": files_of(undisturbed)["sub/b.parquet"]}
+    assert found == {"b.parquet": files_of(undisturbed())["sub/b.parquet"]}
 
 
 def test_without_the_extra_it_says_how_to_get_it(tmp_path: Path) -> None:
