@@ -1,4 +1,4 @@
-"""`bigcode lsp` with pytest-lsp's client, which plays several editors and checks every message."""
+"""`bigcode lsp` with pygls' client: types of the protocol on both sides, in every encoding."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,29 +7,46 @@ from typing import Any
 
 import pytest
 from lsprotocol import types
+from pygls.lsp.client import LanguageClient
 
 from program import BIGCODE
 from served import Server
 
-CODE = "import os\n\n\ndef first(path):\n    with open(path) as stream:\n        return st\n"
-PRIVATE = 'mail = "jane.doe@acme-widgets.com"\n'
-EDITORS = ("neovim@0.7", "neovim@0.11", "visual-studio-code@1.65", "emacs@29.1")
+CODE = "def first(path):\n    with open(path) as stream:\n        'ß😀'; return st\n"
+MAIL = "jane.doe@acme-widgets.com"
+PRIVATE = f'width = "ß😀"; mail = "{MAIL}"; more = "😀"\nx = 1\n'
+ENCODINGS = tuple(kind.value for kind in types.PositionEncodingKind)
 URI = "file:///a.py"
 Session = Callable[[Any], Awaitable[None]]
 
 
-def _play(server: Server, folder: Path, editor: str, session: Session) -> Any:
-    """Run a session of an editor; a message that its capabilities rule out is an error."""
-    from pytest_lsp import client_capabilities, make_test_lsp_client
+def _play(server: Server, folder: Path, session: Session, *, encoding: Any = None) -> Any:
+    """Run a session of an editor; what the server says without being asked is kept."""
 
     async def run() -> Any:
-        capabilities = client_capabilities(editor)
-        client: Any = make_test_lsp_client()
+        client: Any = LanguageClient("test", "1")
+        client.found, client.logged, client.told = {}, [], asyncio.Event()
+
+        def found(params: types.PublishDiagnosticsParams) -> None:
+            client.found[params.uri] = list(params.diagnostics)
+            client.told.set()
+
+        def logged(params: types.LogMessageParams) -> None:
+            client.logged.append(params.message)
+
+        client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(found)
+        client.feature(types.WINDOW_LOG_MESSAGE)(logged)
         await client.start_io(BIGCODE, "lsp", env=server.environment, cwd=str(folder))
         try:
-            await client.initialize_session(types.InitializeParams(capabilities))
+            wanted = None if encoding is None else [encoding]
+            general = types.GeneralClientCapabilities(position_encodings=wanted)
+            asked = types.InitializeParams(types.ClientCapabilities(general=general))
+            said = await client.initialize_async(asked)
+            assert said.capabilities.position_encoding == (encoding or "utf-16")
+            client.initialized(types.InitializedParams())
             await session(client)
-            await client.shutdown_session()
+            await client.shutdown_async(None)
+            client.exit(None)
         except BaseException:
             client._server.kill()  # `stop` would wait for it
             raise
@@ -40,74 +57,90 @@ def _play(server: Server, folder: Path, editor: str, session: Session) -> Any:
     return asyncio.run(asyncio.wait_for(run(), 120))
 
 
-async def _open(client: Any, text: str) -> None:
+async def _next_findings(client: Any) -> Any:
+    await client.told.wait()
+    client.told.clear()
+    return client.found[URI]
+
+
+def _open(client: Any, text: str) -> None:
     document = types.TextDocumentItem(URI, types.LanguageKind.Python, 1, text)
     client.text_document_did_open(types.DidOpenTextDocumentParams(document))
-    await client.wait_for_notification(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
 
 
 def _at(line: int, character: int) -> Any:
-    return {
-        "text_document": types.TextDocumentIdentifier(URI),
-        "position": types.Position(line, character),
-    }
+    document = types.TextDocumentIdentifier(URI)
+    return {"text_document": document, "position": types.Position(line, character)}
 
 
-@pytest.mark.parametrize("editor", EDITORS)
-def test_typing_and_completing(server: Server, folder: Path, editor: str) -> None:
+def _units(text: str, encoding: str) -> int:
+    """The length of a text as the protocol counts it."""
+    size = {"utf-8": 1, "utf-16": 2, "utf-32": 4}[encoding]
+    return len(text.encode(f"{encoding}-le" if size > 1 else encoding)) // size
+
+
+@pytest.mark.parametrize("encoding", [None, *ENCODINGS])
+def test_typing_and_completing(server: Server, folder: Path, encoding: Any) -> None:
     sides = {"prefix": CODE[:-1], "suffix": "\n", "max_tokens": 64}
     wanted = server.ask("POST", "/bigcode/v1/infill", sides)[1]["choices"][0]["text"]
+    *_, last = CODE.splitlines()
+    before = _units(last.removesuffix(" st"), encoding or "utf-16")
+    row = CODE.count("\n") - 1
 
     async def session(client: Any) -> None:
-        await _open(client, CODE.replace("return st", "return"))
-        change = types.TextDocumentContentChangePartial(
-            types.Range(types.Position(5, 14), types.Position(5, 14)), " st"
-        )
+        _open(client, CODE.replace(" st\n", "\n"))
+        here = types.Position(row, before)
+        change = types.TextDocumentContentChangePartial(types.Range(here, here), " st")
         document = types.VersionedTextDocumentIdentifier(2, URI)
-        changes = types.DidChangeTextDocumentParams(document, [change])
-        client.text_document_did_change(changes)
-        menu = await client.text_document_completion_async(types.CompletionParams(**_at(5, 17)))
+        client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
+        at = _at(row, before + len(" st"))
+        menu = await client.text_document_completion_async(types.CompletionParams(**at))
         (entry,) = menu.items
         assert entry.text_edit.new_text == "st" + wanted
+        assert entry.text_edit.range.start.character == before + 1
         automatic = types.InlineCompletionContext(types.InlineCompletionTriggerKind.Automatic)
-        ghost = await client.text_document_inline_completion_async(
-            types.InlineCompletionParams(automatic, **_at(5, 17))
-        )
+        asked = types.InlineCompletionParams(automatic, **at)
+        ghost = await client.text_document_inline_completion_async(asked)
         assert [item.insert_text for item in ghost.items] == [wanted]
 
-    assert _play(server, folder, editor, session).log_messages == []
+    assert _play(server, folder, session, encoding=encoding).logged == []
 
 
-@pytest.mark.parametrize("editor", EDITORS)
-def test_a_warning_and_its_actions(server: Server, folder: Path, editor: str) -> None:
+@pytest.mark.parametrize("encoding", [None, *ENCODINGS])
+def test_a_warning_and_its_actions(server: Server, folder: Path, encoding: Any) -> None:
+    line = PRIVATE.splitlines()[0]
+    before, after = (_units(part, encoding or "utf-16") for part in line.split(MAIL))
+
     async def session(client: Any) -> None:
-        await _open(client, PRIVATE + CODE)
-        (warning,) = client.diagnostics[URI]
-        start, end = warning.range.start, warning.range.end
-        assert PRIVATE[start.character : end.character] == "jane.doe@acme-widgets.com"
+        _open(client, PRIVATE)
+        (warning,) = await _next_findings(client)
+        length = _units(line, encoding or "utf-16")
+        assert warning.range == types.Range(
+            types.Position(0, before), types.Position(0, length - after)
+        )
         asked = types.CodeActionParams(
             types.TextDocumentIdentifier(URI), warning.range, types.CodeActionContext([warning])
         )
         allow, redact = await client.text_document_code_action_async(asked)
         (edit,) = allow.edit.changes[URI]
-        assert edit.new_text == "  # bigcode: allow"
+        assert (edit.new_text, edit.range.start.character) == ("  # bigcode: allow", length)
         (edit,) = redact.edit.changes[URI]
         assert (edit.new_text, edit.range) == ("<EMAIL>", warning.range)
         document = types.TextDocumentIdentifier(URI)
         client.text_document_did_close(types.DidCloseTextDocumentParams(document))
-        await client.wait_for_notification(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
-        assert not client.diagnostics[URI]
+        assert await _next_findings(client) == []
 
-    assert _play(server, folder, editor, session).log_messages == []
+    assert _play(server, folder, session, encoding=encoding).logged == []
 
 
 def test_the_newest_request_counts(server: Server, folder: Path) -> None:
     async def session(client: Any) -> None:
-        await _open(client, CODE)
-        wanted = types.CompletionParams(**_at(5, 17))
+        _open(client, CODE)
+        *before, last = CODE.splitlines()
+        wanted = types.CompletionParams(**_at(len(before), _units(last, "utf-16")))
         requests = [client.text_document_completion_async(wanted) for _ in range(3)]
         menus = await asyncio.gather(*requests)
         assert [bool(menu.items) for menu in menus] == [False, False, True]
 
-    _play(server, folder, EDITORS[1], session)
-    server.await_idle(20)
+    _play(server, folder, session)
+    server.await_idle()
