@@ -25,6 +25,7 @@ print("\\n" + json.dumps([status, [name for name in {HEAVY} if name in sys.modul
         ("complete", "a.py", "--max-tokens", "2", "--format", "json"),
         ("infill", "a.py", "--at", "1:9", "--max-tokens", "2"),
         ("score", "a.py", "--no-cache"),
+        ("classify", "a.py", "--no-cache"),
         ("tag", "a.py"),
         ("ps",),
     ],

@@ -28,7 +28,7 @@ from gpt_bigcode.errors import (
     UnreadableFileError,
     UnsafeCheckpointError,
 )
-from gpt_bigcode.reading import open_checked, read_checked
+from gpt_bigcode.reading import open_checked, parse_json, read_checked
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -135,7 +135,7 @@ def find_tensors(
         CheckpointError: a damaged file.
         CheckpointMismatchError: tensors missing, unexpected or misshapen; they are named.
     """
-    stored = dict(_stored_tensors(folder))
+    stored = dict(_stored_tensors(folder, _checked_shapes))
     wanted = tensor_shapes(config, task)
     if task is Task.TRUNK:
         for name in [name for name in stored if name.startswith(_HEADS)]:
@@ -162,7 +162,7 @@ def stored_names(folder: Path) -> frozenset[str]:
     Raises:
         CheckpointMissingError, UnsafeCheckpointError, CheckpointError: see `find_tensors`.
     """
-    return frozenset(name for name, _ in _stored_tensors(folder))
+    return frozenset(name for name, _ in _stored_tensors(folder, _claimed_shapes))
 
 
 def tensor_shapes(config: GPTBigCodeConfig, task: Task) -> dict[str, tuple[int, ...]]:
@@ -261,13 +261,20 @@ def _regular(path: Path) -> Path:
     return path
 
 
-def _stored_tensors(folder: Path) -> Iterator[tuple[str, StoredTensor]]:
-    """The tensors of all files under full names, without the mask buffers."""
+def _stored_tensors(
+    folder: Path, read: Callable[[Path], dict[str, tuple[int, ...]]]
+) -> Iterator[tuple[str, StoredTensor]]:
+    """The tensors of all files under full names, without the mask buffers.
+
+    Args:
+        folder: the checkpoint.
+        read: gives the names and shapes of one file.
+    """
     if not folder.is_dir():
         raise CheckpointMissingError(f"{folder}: no such directory")
     seen: dict[str, Path] = {}
     for path in weight_files(folder):
-        for name, shape in _header(path).items():
+        for name, shape in read(path).items():
             if MASK_BUFFER.search(name):
                 continue
             full = name if name.startswith((PREFIX, *_HEADS)) else PREFIX + name
@@ -279,8 +286,24 @@ def _stored_tensors(folder: Path) -> Iterator[tuple[str, StoredTensor]]:
             yield full, StoredTensor(path, name, shape)
 
 
-def _header(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of one file."""
+def _claimed_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes by the header alone; what is wrong with it, safetensors explains.
+
+    That a process with no other use for NumPy does without: `safe_open` imports it.
+    """
+    with open_checked(path) as stream:
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+        header = stream.read(min(length, _MAX_HEADER_BYTES))
+    try:
+        entries = parse_json(header)
+        entries.pop("__metadata__", None)
+        return {name: tuple(entry["shape"]) for name, entry in entries.items()}
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return _checked_shapes(path)
+
+
+def _checked_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of one file, whose every offset is in order."""
     try:
         _sniff(path)
         with safe_open(path, framework="np") as stream:
