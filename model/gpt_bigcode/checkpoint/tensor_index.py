@@ -298,7 +298,7 @@ def _claimed_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         entries = parse_json(header)
         entries.pop("__metadata__", None)
         return {name: tuple(entry["shape"]) for name, entry in entries.items()}
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+    except (ValueError, TypeError, LookupError, AttributeError):
         return _checked_shapes(path)
 
 
