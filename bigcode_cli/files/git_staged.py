@@ -1,5 +1,6 @@
 """Reads staged files through git; changes nothing, and runs no program of the repository."""
 
+import errno
 import os
 import re
 import subprocess
@@ -126,7 +127,8 @@ def staged_sources(paths: Sequence[str]) -> list[Source]:
     """List staged files with added lines; only those lines are judged.
 
     Args:
-        paths: only these files and what is in these folders; none: everything.
+        paths: only these files and what is in these folders; none: everything. One that is neither
+            here nor in git's index or HEAD is listed too, and cannot be read.
 
     Raises:
         Failure: `git`: not a repository, or git failed; `unmerged`: a merge is not finished.
@@ -142,7 +144,20 @@ def staged_sources(paths: Sequence[str]) -> list[Source]:
             added, replaced = zip(*changed, strict=True)
             past = replace(_blob_source(file.path, file.before), added=replaced)
             sources.append(replace(_blob_source(file.path, file.blob), added=added, past=past))
-    return sources
+    missing = [path for path in paths if not _is_known(path)]
+    return [*sources, *(Source(path=path, open=_open_nothing) for path in missing)]
+
+
+def _is_known(path: str) -> bool:
+    """Whether a name is that of something, also of what git is about to delete."""
+    if os.path.lexists(path):  # any bytes
+        return True
+    listings = (("ls-files", "--cached"), ("diff", "--cached", "--name-only"))
+    return any(run_git(*listing, "--", path) for listing in listings)
+
+
+def _open_nothing() -> BinaryIO:
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _blob_source(path: str, blob: str) -> Source:

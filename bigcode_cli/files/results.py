@@ -11,7 +11,7 @@ from bigcode_cli.files.sources import SKIPPED, Source
 from bigcode_cli.framework import output
 from bigcode_cli.framework.errors import ExitStatus, Failure, trace
 from bigcode_cli.framework.options import TableFormat
-from bigcode_cli.framework.output import Notes, Result, can_redraw
+from bigcode_cli.framework.output import Notes, Result, can_redraw, plural
 from gpt_bigcode.errors import GPTBigCodeError
 
 if TYPE_CHECKING:
@@ -258,11 +258,6 @@ class Totals:
             "skipped": self.counts["skipped"],
             "errors": self.counts["error"],
         }
-
-
-def plural(count: int, word: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def open_progress(texts: Sequence[Source], work: str, *, quiet: bool) -> "Progress | None":

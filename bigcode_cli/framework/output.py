@@ -250,3 +250,8 @@ def shown_count(count: float) -> str:
             return f"{count:.3g}{unit}"
         count /= _KILO
     return f"{count:.3g}B"
+
+
+def plural(count: int, word: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -16,7 +16,7 @@ import pytest
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.io import atomic_files
 from infill_program import Infill
-from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run
+from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run, on_terminal
 from scripted_models import encode, write_checkpoint
 
 OLD, NEW = b"x = \ny = 2\n", b"x = 1\ny = 2\n"
@@ -171,6 +171,18 @@ def test_no_change_is_no_write(
     after = path.stat()
     assert path.read_bytes() == data
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_person_is_told_what_was_written(infill: Infill, run: Run, model: Path) -> None:
+    """At a terminal, or with -v; an editor that mixes stderr into its buffer is not."""
+    call = ("infill", "-m", model, "--at=1:5", "--in-place", "a.py")
+    told = "bigcode: note: a.py: written, 1 character on 1 line\n"
+    infill.write(OLD)
+    assert on_terminal(run, *call, stream="stderr") == (0, told)
+    infill.write(OLD)
+    assert run(*call).stderr == ""
+    infill.write(OLD)
+    assert told in run(*call, "-v").stderr
 
 
 def test_a_marker_goes_only_with_an_answer(infill: Infill, run: Run, model: Path) -> None:

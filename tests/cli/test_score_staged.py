@@ -87,6 +87,13 @@ def test_h1_only_added_lines_are_judged_and_in_the_context_of_the_file(
     assert staged().status == 1
 
 
+def test_a_name_that_is_none_fails(staged: Any, repository: Repository) -> None:
+    repository.stage("a.py", GOOD)
+    done = staged("a.py", "nowhere.py")
+    assert (done.status, _files(done)) == (3, ["a.py", "nowhere.py"])
+    assert "bigcode: error[input]: nowhere.py: No such file or directory\n" in done.stderr
+
+
 def test_h1_a_file_that_is_staged_in_part(staged: Any, repository: Repository) -> None:
     repository.stage("a.py", GOOD)
     repository.commit()

@@ -118,6 +118,21 @@ def test_h3_a_hook_stops_the_commit(run: Run, model: Path, repository: Repositor
     repository.commit()
 
 
+def test_a_name_that_is_none_fails_and_one_of_a_deleted_file_does_not(
+    staged: Any, repository: Repository
+) -> None:
+    """A misspelled name in a hook would else let everything pass."""
+    for name in ("a.py", "gone.py"):
+        repository.stage(name, GOOD)
+    repository.commit()
+    repository.git("rm", "--quiet", "gone.py")
+    assert staged("a.py", "gone.py").status == 0
+    repository.stage("b.py", BAD)
+    done = staged("b.py", "nowhere.py")
+    assert (done.status, _found(done)) == (3, [("b.py", 1)])
+    assert "bigcode: error[input]: nowhere.py: No such file or directory\n" in done.stderr
+
+
 def test_h3_nothing_staged_needs_no_model(run: Run, repository: Repository, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = run("tag", "-m", tmp_path / "empty", "--staged", env=ENVIRONMENT)

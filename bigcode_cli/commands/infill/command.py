@@ -17,7 +17,7 @@ from bigcode_cli.framework.options import (
     ReportOptions,
     ServerOptions,
 )
-from bigcode_cli.framework.output import Notes
+from bigcode_cli.framework.output import Notes, plural
 from bigcode_cli.io import text_input
 from bigcode_cli.io.atomic_files import Target, atomic_write, in_place_target
 from bigcode_cli.models.load import (
@@ -108,7 +108,10 @@ def _change(
     """Write the answer into the file; an empty one changes nothing, a marker included."""
     if choice.text:
         done = "written" if atomic_write(target, gap.filled(choice.text)) else "unchanged"
-        notes.detail(f"{target.name}: {done}")
+        if notes.verbose or notes.has_listener:
+            lines = plural(choice.text.count("\n") + 1, "line")
+            size = f"{plural(len(choice.text), 'character')} on {lines}"
+            notes.note(f"{target.name}: {done}, {size}")
         return ExitStatus.DONE
     floor = options.min_confidence
     if floor is None or choice.confidence >= floor:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bigcode_cli.commands.score.options import DEFAULT_MAX_RISE, GateOptions
-from bigcode_cli.files.results import Judgement, Verdict, plural
+from bigcode_cli.files.results import Judgement, Verdict
 from bigcode_cli.framework.errors import UsageFailure
+from bigcode_cli.framework.output import plural
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.score.baseline import ScoreBaseline

@@ -6,9 +6,9 @@ from math import log
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.commands.score.options import ScoringOptions, ViewOptions
-from bigcode_cli.files.results import Entry, Report, plural
+from bigcode_cli.files.results import Entry, Report
 from bigcode_cli.framework.options import TableFormat
-from bigcode_cli.framework.output import safe
+from bigcode_cli.framework.output import plural, safe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

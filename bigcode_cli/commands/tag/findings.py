@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.files.results import Entry, plural
-from bigcode_cli.framework.output import safe
+from bigcode_cli.files.results import Entry
+from bigcode_cli.framework.output import plural, safe
 
 if TYPE_CHECKING:
     from gpt_bigcode.labeling.results import Span

@@ -23,13 +23,12 @@ from bigcode_cli.files.results import (
     Totals,
     byte_counter,
     open_progress,
-    plural,
     report_all,
 )
 from bigcode_cli.files.sources import MAX_BYTES, KeptSource, Source, document_of, keep_text
 from bigcode_cli.framework import output
 from bigcode_cli.framework.errors import Failure
-from bigcode_cli.framework.output import Notes
+from bigcode_cli.framework.output import Notes, plural
 from bigcode_cli.io.atomic_files import atomic_write, in_place_target
 from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK
 from gpt_bigcode.errors import GPTBigCodeError
