@@ -31,7 +31,9 @@ def test_the_second_call_starts_warm(run: Run, folder: Path, command: str) -> No
     assert cold.stdout == first.stdout == second.stdout != b""
     found = WARM.search(second.stderr)
     assert found is not None
-    assert int(found[1]) % 256 == 0
+    # Whole blocks; what is left after them too, where it takes long to compute.
+    (whole,) = re.findall(r"prompt: (\d+) tokens", second.stderr)
+    assert int(found[1]) % 256 == 0 or found[1] == whole
     assert not WARM.search(first.stderr + cold.stderr)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for path in folder.iterdir():

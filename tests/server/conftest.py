@@ -65,6 +65,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def runtime() -> Iterator[Path]:
+    """A private folder whose name is short enough for a socket, wherever pytest's folders are."""
+    with tempfile.TemporaryDirectory(prefix="bc") as name:
+        yield Path(name)
+
+
+@pytest.fixture
 def warm(server: Server, folder: Path) -> Run:
     """The program, where a server runs."""
     return server.run(folder)

@@ -126,6 +126,17 @@ class Server:
         finally:
             connection.close()
 
+    def logged(self, text: str) -> int:
+        """How often the log has a text."""
+        return self.log.read_text("utf-8").count(text)
+
+    def await_log(self, text: str, before: int) -> None:
+        """Wait until the log has a text once more: the line of a request follows its answer."""
+        deadline = monotonic() + TIMEOUT_SECONDS
+        while self.logged(text) <= before:
+            assert monotonic() < deadline, self.log.read_text("utf-8")
+            sleep(0.01)
+
     def await_idle(self) -> None:
         """Wait until nothing computes or waits any more."""
         self._await(lambda active, waiting: not active and not waiting)

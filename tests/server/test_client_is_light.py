@@ -33,8 +33,8 @@ print("\\n" + json.dumps([status, [name for name in {HEAVY} if name in sys.modul
 )
 def test_nothing_heavy_is_imported(server: Server, folder: Path, call: tuple[str, ...]) -> None:
     (folder / "a.py").write_text("def f(x):\n    return x\n", "utf-8")
-    before = server.log.read_text("utf-8").count("/bigcode/v1/")
+    before = server.logged("/bigcode/v1/")
     run = Run(folder, server.environment)
     done = run(*call, program=(sys.executable, "-c", PROGRAM))
     assert json.loads(done.stdout.splitlines()[-1]) == [0, []], done
-    assert server.log.read_text("utf-8").count("/bigcode/v1/") > before
+    server.await_log("/bigcode/v1/", before)

@@ -70,11 +70,9 @@ def test_105_a_killed_server_blocks_nobody(start: Start) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_105_what_is_no_socket_is_never_removed(
-    server: Server, folder: Path, tmp_path: Path, kind: str
+    server: Server, folder: Path, runtime: Path, kind: str
 ) -> None:
-    runtime = tmp_path / "r"
-    (runtime / "bigcode").mkdir(mode=0o700, parents=True)
-    runtime.chmod(0o700)
+    (runtime / "bigcode").mkdir(mode=0o700)
     way = runtime / "bigcode" / "serve.sock"
     (folder / "important").write_text("text", "utf-8")
     if kind == "file":
@@ -86,11 +84,11 @@ def test_105_what_is_no_socket_is_never_removed(
     assert way.read_text("utf-8") == "text"
 
 
-def test_114_a_model_that_cannot_be_loaded_ends_the_start(server: Server, folder: Path) -> None:
+def test_114_a_model_that_cannot_be_loaded_ends_the_start(
+    server: Server, folder: Path, runtime: Path
+) -> None:
     (folder / "broken").mkdir()
     (folder / "broken" / "config.json").write_text("{}", "utf-8")
-    runtime = folder / "r"
-    runtime.mkdir(mode=0o700)
     done = server.run(folder)("serve", "-m", "./broken", env={"XDG_RUNTIME_DIR": str(runtime)})
     assert done.status == 3
     assert not list((runtime / "bigcode").glob("*.sock"))
@@ -141,11 +139,9 @@ def test_k5_another_version_is_not_used(server: Server, folder: Path) -> None:
 
 @pytest.mark.parametrize("reply", ["silence", "end", "garbage", "other version"])
 def test_k5_a_server_that_cannot_be_used_costs_one_note(
-    server: Server, folder: Path, tmp_path: Path, reply: str
+    server: Server, folder: Path, runtime: Path, reply: str
 ) -> None:
-    runtime = tmp_path / "r"
-    (runtime / "bigcode").mkdir(mode=0o700, parents=True)
-    runtime.chmod(0o700)
+    (runtime / "bigcode").mkdir(mode=0o700)
     (folder / "a.py").write_text("def f(x):\n", "utf-8")
     run = Run(folder, {**server.environment, "XDG_RUNTIME_DIR": str(runtime)})
     soon = (
@@ -210,9 +206,7 @@ def test_ps_and_stop(start: Start, folder: Path) -> None:
     assert run("stop").status == 0
 
 
-def test_in_the_background(server: Server, folder: Path, tmp_path: Path) -> None:
-    runtime = tmp_path / "r"
-    runtime.mkdir(mode=0o700)
+def test_in_the_background(server: Server, folder: Path, runtime: Path) -> None:
     environment = {"XDG_RUNTIME_DIR": str(runtime)}
     run = server.run(folder)
     started = run("serve", "--background", env=environment)
@@ -226,14 +220,12 @@ def test_in_the_background(server: Server, folder: Path, tmp_path: Path) -> None
 
 
 def test_auto_starts_a_server_for_a_model_that_is_not_built_in(
-    server: Server, folder: Path, tmp_path: Path
+    server: Server, folder: Path, runtime: Path
 ) -> None:
     from bigcode_cli.models.resolve import find_model
 
     (folder / "model").symlink_to(find_model(None).directory)
     (folder / "a.py").write_text("def f(x):\n", "utf-8")
-    runtime = tmp_path / "r"
-    runtime.mkdir(mode=0o700)
     environment = {"XDG_RUNTIME_DIR": str(runtime), "BIGCODE_SERVER": "auto"}
     environment |= {"BIGCODE_KEEP_ALIVE": "2"}
     run = Run(folder, {**server.environment, **environment})

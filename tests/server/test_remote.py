@@ -33,10 +33,10 @@ def code(folder: Path) -> str:
 def test_greedy_texts_are_those_of_this_machine(
     server: Server, cold: Run, code: str, call: tuple[str, ...]
 ) -> None:
-    before = server.log.read_text("utf-8").count("/v1/completions")
+    before = server.logged("/v1/completions")
     remote = cold(call[0], code, *call[1:], "--server", f"{server.url}/v1")
     local = cold(call[0], code, *call[1:])
-    assert server.log.read_text("utf-8").count("/v1/completions") > before
+    server.await_log("/v1/completions", before)
     assert (remote.status, remote.stderr) == (0, "")
     if "json" not in call:
         assert remote.stdout == local.stdout

@@ -82,7 +82,7 @@ def test_our_own_server_with_less_room_than_jobs(
     assert {path: one["nll"] for path, one in remote.by_path.items()} == pytest.approx(
         nll, rel=1e-4
     )
-    assert " 503 " in server.log.read_text("utf-8")
+    server.await_log(" 503 ", 0)
 
 
 def test_a_file_that_the_engine_refuses_stops_no_other(cold: Run, files: tuple[str, ...]) -> None:
