@@ -19,9 +19,9 @@ from bigcode_cli.distributed.cluster import (
 )
 from bigcode_cli.distributed.inputs import open_filesystem
 from bigcode_cli.distributed.output import Output
-from bigcode_cli.distributed.plan import BlockStats, Plan, Result, Task
+from bigcode_cli.distributed.plan import BlockStats, Counts, Plan, Result, Task
 from bigcode_cli.distributed.tracker import Tracker
-from bigcode_cli.distributed.worker import BlockComputer, Counts, Listener
+from bigcode_cli.distributed.worker import BlockComputer, Listener
 from bigcode_cli.framework.errors import Failure
 from gpt_bigcode.errors import GPTBigCodeError
 

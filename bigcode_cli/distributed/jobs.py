@@ -1,7 +1,7 @@
 """The per-document work of a worker: the library's own calls, and columns for their results."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -15,7 +15,7 @@ from bigcode_cli.commands.tag.redact import placeholder
 from bigcode_cli.distributed.plan import BlockStats, JobKind, Plan
 from bigcode_cli.files.encodings import AnyDecoder
 from bigcode_cli.files.sources import decode_any
-from gpt_bigcode.completion.options import CompletionOptions, InfillOptions
+from gpt_bigcode.completion.options import Completion, CompletionOptions, InfillOptions
 from gpt_bigcode.completion.text_model import TextModel
 from gpt_bigcode.errors import GPTBigCodeError
 from gpt_bigcode.hardware import Job, LoadingPolicy
@@ -101,7 +101,8 @@ def load(plan: Plan, folder: Path) -> Documents:
     if plan.job is JobKind.SCORE:
         scorer = TextScorer.load(folder, **common)
         scorer.scorer = _bounded(scorer.scorer, model.batch_tokens)
-        return partial(_score, scorer, _score_options(plan))
+        mode, stride = WindowMode(plan.options["window"]), plan.options["stride"]
+        return partial(_score, scorer, ScoreOptions(mode=mode, stride=stride))
     if plan.job is JobKind.CLASSIFY:
         classifier = TextClassifier.load(folder, **common)
         classifier.labeler = _bounded(classifier.labeler, model.batch_tokens)
@@ -109,7 +110,8 @@ def load(plan: Plan, folder: Path) -> Documents:
     if plan.job is JobKind.TAG:
         tagger = TextTagger.load(folder, **common)
         tagger.labeler = _bounded(tagger.labeler, model.batch_tokens)
-        options = TagOptions(**_tag_fields(plan.options))
+        labels = plan.options.get("labels")
+        options = TagOptions(labels=frozenset(labels) if labels else None)
         return partial(_tag, tagger, options, redact=plan.redact)
     text_model = TextModel.load(folder, **common)
     return partial(_generate, text_model, plan)
@@ -133,11 +135,6 @@ def pieces(text: str) -> Iterator[str]:
     """A text in pieces of bounded size, as the windows of a long one need it."""
     for start in range(0, len(text), _PIECE_CHARACTERS):
         yield text[start : start + _PIECE_CHARACTERS]
-
-
-def _score_options(plan: Plan) -> ScoreOptions:
-    values = dict(plan.options)
-    return ScoreOptions(mode=WindowMode(values["window"]), stride=values["stride"])
 
 
 def _score(
@@ -175,11 +172,6 @@ def _classify(
         stats.bytes += outcome.bytes
         stats.labels[label or "none"] = stats.labels.get(label or "none", 0) + 1
         yield {"label": label, "score": outcome.score if label else outcome.number}
-
-
-def _tag_fields(options: dict[str, Any]) -> dict[str, Any]:
-    labels = options.get("labels")
-    return {"labels": frozenset(labels)} if labels else {}
 
 
 def _tag(
@@ -231,13 +223,17 @@ def _generate(
     model: TextModel, plan: Plan, documents: Iterable[Document], stats: BlockStats
 ) -> Iterator[Row | Exception]:
     values = {**plan.options, "stop": tuple(plan.options.get("stop", ()))}
-    call: Callable[[Document], Any]
     if plan.job is JobKind.INFILL:
         infill = InfillOptions(**values)
-        call = lambda one: model.infill(one.text, one.suffix, infill)  # noqa: E731  # one line each, side by side
+
+        def call(one: Document) -> Completion:
+            return model.infill(one.text, one.suffix, infill)
     else:
         complete = CompletionOptions(**values)
-        call = lambda one: model.complete(one.text, complete)  # noqa: E731
+
+        def call(one: Document) -> Completion:
+            return model.complete(one.text, complete)
+
     for document in documents:
         try:
             completion = call(document)

@@ -5,7 +5,9 @@ import json
 import os
 import posixpath
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -49,9 +51,9 @@ class Output:
             Failure: it is of another run, or holds other files.
         """
         names = [self.name_of(file) for file in files]
-        if len({*names}) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise Failure("input", f"two files of the data would be written to {twice}")
+        name, count = max(Counter(names).items(), key=itemgetter(1), default=("", 0))
+        if count > 1:
+            raise Failure("input", f"two files of the data would be written to {name}")
         found = self._fs.get_file_info(self._path(_MANIFEST))
         if found.type == pafs.FileType.File:
             return self._compare(self._read_json(self._path(_MANIFEST)), plan, files)

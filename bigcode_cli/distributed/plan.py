@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from hashlib import blake2b
 from typing import Any
 
 BATCH_ROWS = 256
@@ -13,6 +12,9 @@ BATCH_BYTES = 4 << 20
 _BLOCK_ROWS = 1024
 _BLOCK_BYTES = 2 << 20
 _MANY_BLOCKS = 100_000
+
+Counts = tuple[int, int, int]
+"""Rows, tokens and failed rows: what progress shows."""
 
 
 class JobKind(StrEnum):
@@ -140,6 +142,8 @@ class InputFile:
     @property
     def key(self) -> str:
         """A short name for the parts of its output."""
+        from hashlib import blake2b  # opens OpenSSL, which help pages need not wait for
+
         return blake2b(self.name.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 

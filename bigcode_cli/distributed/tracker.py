@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from bigcode_cli.distributed.plan import Counts
+
 FATAL_DEATHS = 3
-"""So many workers may die on a row before it is marked and left out."""
+"""A row that this many workers died on is marked and left out."""
 _FAILED_LOADS = 3
 
 
@@ -42,7 +44,7 @@ class _Block:
     alone: dict[int, int] = field(default_factory=dict)
     together: int = 0
     left_out: set[int] = field(default_factory=set)
-    counts: tuple[int, int, int] = (0, 0, 0)
+    counts: Counts = (0, 0, 0)
 
 
 class Tracker:
@@ -88,7 +90,7 @@ class Tracker:
         block = self._blocks[name]
         block.row, block.probed = row, row is None
 
-    def advance(self, name: str, counts: tuple[int, int, int]) -> None:
+    def advance(self, name: str, counts: Counts) -> None:
         """Rows, tokens and failed rows of a block so far."""
         if name in self._blocks:
             self._blocks[name].counts = counts
@@ -97,7 +99,7 @@ class Tracker:
         """A block is done."""
         self._blocks.pop(name, None)
 
-    def progress(self) -> tuple[int, int, int]:
+    def progress(self) -> Counts:
         """Rows, tokens and failed rows of the blocks that are being computed."""
         rows = tokens = failed = 0
         for block in self._blocks.values():

@@ -15,7 +15,7 @@ from bigcode_cli.distributed import where
 from bigcode_cli.distributed.blocks import BlockReader, Rows
 from bigcode_cli.distributed.jobs import FIELDS, STATUS_FIELDS, Document, Documents, Row, load
 from bigcode_cli.distributed.output import Output
-from bigcode_cli.distributed.plan import Block, BlockStats, InputFile, JobKind, Plan
+from bigcode_cli.distributed.plan import Block, BlockStats, Counts, InputFile, JobKind, Plan
 from bigcode_cli.distributed.tracker import FATAL_DEATHS, Attempt
 from bigcode_cli.framework.errors import Failure
 from gpt_bigcode.errors import GPTBigCodeError, MemoryLimitError, NonFiniteError
@@ -24,8 +24,6 @@ _MAX_TEXT_BYTES = 1 << 30
 _REPORT_SECONDS = 0.5
 _ROW_ERRORS = (GPTBigCodeError, ValueError, OverflowError)
 _MODEL_ERRORS = (MemoryLimitError, NonFiniteError)
-
-Counts = tuple[int, int, int]
 
 
 def _nothing(_: Any) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
@@ -19,10 +19,8 @@ from bigcode_cli.commands.corpus.options import (
     Redact,
     SuffixColumn,
 )
+from bigcode_cli.distributed.plan import JobKind, ModelPlan, Plan
 from bigcode_cli.framework.errors import ExitStatus, Failure, UsageFailure
-
-if TYPE_CHECKING:
-    from bigcode_cli.distributed.plan import ModelPlan
 
 
 def score(data: Data, *, where_to: DataOptions, cluster: ClusterOptions) -> None:
@@ -30,7 +28,7 @@ def score(data: Data, *, where_to: DataOptions, cluster: ClusterOptions) -> None
     from bigcode_cli.models.resolve import BUILT_IN
 
     options = {"window": "strided", "stride": None}
-    wanted = _Wanted(job="score", built_in=BUILT_IN, options=options)
+    wanted = _Wanted(job=JobKind.SCORE, built_in=BUILT_IN, options=options)
     _run(wanted, data, where_to, cluster)
 
 
@@ -38,7 +36,7 @@ def classify(data: Data, *, where_to: DataOptions, cluster: ClusterOptions) -> N
     """Label every document: adds label and score."""
     from bigcode_cli.models.resolve import BUILT_IN_CLASSIFIER
 
-    wanted = _Wanted(job="classify", built_in=BUILT_IN_CLASSIFIER)
+    wanted = _Wanted(job=JobKind.CLASSIFY, built_in=BUILT_IN_CLASSIFIER)
     _run(wanted, data, where_to, cluster)
 
 
@@ -54,8 +52,8 @@ def tag(
     from bigcode_cli.models.resolve import BUILT_IN_TAGGER
 
     chosen = [name.strip() for name in (labels or "").split(",") if name.strip()]
-    options = {"labels": chosen} if chosen else {}
-    wanted = _Wanted(job="tag", built_in=BUILT_IN_TAGGER, options=options, redact=redact)
+    options = {"labels": chosen}
+    wanted = _Wanted(job=JobKind.TAG, built_in=BUILT_IN_TAGGER, options=options, redact=redact)
     _run(wanted, data, where_to, cluster)
 
 
@@ -69,7 +67,7 @@ def complete(
     """Complete every prompt: adds completion, finish_reason and completion_tokens."""
     from bigcode_cli.models.resolve import BUILT_IN
 
-    wanted = _Wanted(job="complete", built_in=BUILT_IN, options=_generation(generation))
+    wanted = _Wanted(job=JobKind.COMPLETE, built_in=BUILT_IN, options=_generation(generation))
     _run(wanted, data, where_to, cluster)
 
 
@@ -85,7 +83,9 @@ def infill(
     from bigcode_cli.models.resolve import BUILT_IN
 
     options = _generation(generation)
-    wanted = _Wanted(job="infill", built_in=BUILT_IN, options=options, suffix_column=suffix_column)
+    wanted = _Wanted(
+        job=JobKind.INFILL, built_in=BUILT_IN, options=options, suffix_column=suffix_column
+    )
     _run(wanted, data, where_to, cluster)
 
 
@@ -111,13 +111,14 @@ class _Wanted:
     """What one of the commands asks for.
 
     Attributes:
+        job: what is done.
         built_in: the model if none is named.
         options: of the library, as plain data.
         redact: see `Plan`.
         suffix_column: see `Plan`.
     """
 
-    job: str
+    job: JobKind
     built_in: str
     options: Mapping[str, Any] = field(default_factory=dict)
     redact: bool = False
@@ -129,7 +130,6 @@ def _run(wanted: _Wanted, data: str, where_to: DataOptions, cluster: ClusterOpti
     from bigcode_cli.commands.corpus.progress import RowProgress
     from bigcode_cli.commands.corpus.run import CorpusRun, summary_target, write_summary
     from bigcode_cli.distributed.cluster import Resources, versions
-    from bigcode_cli.distributed.plan import DataFormat, JobKind, Plan
     from bigcode_cli.distributed.where import parse
     from bigcode_cli.framework.output import Notes
 
@@ -140,14 +140,14 @@ def _run(wanted: _Wanted, data: str, where_to: DataOptions, cluster: ClusterOpti
     if cluster.device.startswith("cuda") and not cluster.gpus_per_worker:
         raise UsageFailure(f"--device {cluster.device} needs --gpus-per-worker")
     plan = Plan(
-        job=JobKind(wanted.job),
+        job=wanted.job,
         model=_model_plan(cluster, wanted.built_in),
         text_column=where_to.text_column,
         suffix_column=wanted.suffix_column,
         limit=where_to.limit,
         redact=wanted.redact,
         where=where_to.where,
-        output_format=DataFormat(where_to.format.value),
+        output_format=where_to.format,
         options=dict(wanted.options),
         versions=versions(),
     )
@@ -169,9 +169,8 @@ def _run(wanted: _Wanted, data: str, where_to: DataOptions, cluster: ClusterOpti
         raise typer.Exit(ExitStatus.FAILED)
 
 
-def _model_plan(cluster: ClusterOptions, built_in: str) -> "ModelPlan":
+def _model_plan(cluster: ClusterOptions, built_in: str) -> ModelPlan:
     from bigcode_cli.distributed.cluster import content_hash
-    from bigcode_cli.distributed.plan import ModelPlan
     from bigcode_cli.models.resolve import find_model
 
     found = find_model(cluster.model, built_in=built_in)

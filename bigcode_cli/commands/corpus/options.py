@@ -1,10 +1,10 @@
 """The arguments and options of `bigcode corpus`."""
 
 from dataclasses import dataclass, fields, make_dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias, get_type_hints
 
+from bigcode_cli.distributed.plan import DataFormat
 from bigcode_cli.framework import option_types
 from bigcode_cli.framework.option_types import (
     argument,
@@ -26,13 +26,6 @@ from gpt_bigcode.hardware import Precision
 
 DATA_PANEL = "Data"
 CLUSTER = "Workers"
-
-
-class OutputKind(StrEnum):
-    """How the output is written."""
-
-    PARQUET = "parquet"
-    JSONL = "jsonl"
 
 
 Data: TypeAlias = Annotated[
@@ -115,9 +108,9 @@ class DataOptions:
         whole("Only the first N rows.", 1, panel=DATA_PANEL, command_line_only=True),
     ] = None
     format: Annotated[
-        OutputKind,
-        choice("File format of the results.", OutputKind, panel=DATA_PANEL, command_line_only=True),
-    ] = OutputKind.PARQUET
+        DataFormat,
+        choice("File format of the results.", DataFormat, panel=DATA_PANEL, command_line_only=True),
+    ] = DataFormat.PARQUET
     summary: Annotated[
         Path | None,
         words(

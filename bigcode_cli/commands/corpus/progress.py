@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from time import monotonic
 
+from bigcode_cli.distributed.plan import Counts
 from bigcode_cli.framework.output import can_redraw
 
 _SECONDS_ON_A_TERMINAL = 0.5
 _SECONDS_ELSEWHERE = 30.0
 _MINUTE, _HOUR = 60, 3600
-
-Counts = tuple[int, int, int]
 
 
 class RowProgress:

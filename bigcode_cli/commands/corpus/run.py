@@ -150,9 +150,7 @@ class CorpusRun:
             schema = one.schema.serialize().to_pybytes()
             for block in one.blocks:
                 if block.number in one.missing:
-                    block_of_file = block if not one.file.members else replace(block, start=0)
-                    file = _members_of(one.file, block)
-                    yield Task(file=file, block=block_of_file, schema=schema)
+                    yield _task(one.file, block, schema)
 
     def _compute(
         self, tasks: Sequence[Task], pending: dict[str, _Pending], progress: RowProgress
@@ -187,11 +185,12 @@ class CorpusRun:
         return Failure("input", first + more)
 
 
-def _members_of(file: InputFile, block: Block) -> InputFile:
-    """The file with the names of this block alone: a long list need not go to every worker."""
-    if not file.members:
-        return file
-    return replace(file, members=file.members[block.start : block.start + block.rows])
+def _task(file: InputFile, block: Block, schema: bytes) -> Task:
+    """A block to compute; of a list of source files, only its own: the list may be long."""
+    if file.members:
+        file = replace(file, members=file.members[block.start : block.start + block.rows])
+        block = replace(block, start=0)
+    return Task(file=file, block=block, schema=schema)
 
 
 def write_summary(path: Path, plan: Plan, total: BlockStats, seconds: float) -> None:
