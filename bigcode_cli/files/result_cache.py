@@ -150,6 +150,10 @@ class CachedResults(Generic[Value]):
 
     A text is named by the hash of its bytes, and by the lines that are judged if not all are. One
     that cannot be read twice, such as a pipe, is always computed.
+
+    Attributes:
+        found: how many results were in the cache.
+        counts_reading: whether what is read counts as processed; False: `compute` counts itself.
     """
 
     def __init__(
@@ -171,6 +175,7 @@ class CachedResults(Generic[Value]):
             advance: told how many bytes were processed.
         """
         self.found = 0
+        self.counts_reading = True
         self._texts = texts
         self._cache, self._form = cache, form
         self._compute = compute
@@ -195,7 +200,8 @@ class CachedResults(Generic[Value]):
     def _unknown(self, start: int) -> Iterator[Iterable[str]]:
         for place in range(start, len(self._texts)):
             if self._look_up(place) is None:
-                yield document_of(self._texts[place], self._read(place, self._advance))
+                advance = self._advance if self.counts_reading else _nothing
+                yield document_of(self._texts[place], self._read(place, advance))
 
     def _read(self, place: int, advance: Callable[[int], None]) -> Iterator[str]:
         digest, size = hash_text(), 0

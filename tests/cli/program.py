@@ -147,7 +147,9 @@ class Run:
         return forked.Call(words, {**self.environment, **(env or {})}, cwd, statements)
 
 
-def on_terminal(run: Run, *arguments: str | Path, stream: str, **variables: str) -> tuple[int, str]:
+def on_terminal(
+    run: Run, *arguments: str | Path, stream: str, statements: str = "", **variables: str
+) -> tuple[int, str]:
     """Run it with one of its streams, stdout or stderr, at a terminal.
 
     Returns:
@@ -156,7 +158,8 @@ def on_terminal(run: Run, *arguments: str | Path, stream: str, **variables: str)
     master, slave = pty.openpty()
     others: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     env = {"TERM": "xterm", **variables}
-    with run.start(*arguments, env=env, **{**others, stream: slave}) as process:
+    streams = {**others, stream: slave}
+    with run.start(*arguments, env=env, statements=statements, **streams) as process:
         os.close(slave)
         shown = read_terminal(master).decode().replace("\r\n", "\n")
         return process.wait(TIMEOUT_SECONDS), shown

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pty
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -295,6 +296,21 @@ def test_progress_is_for_terminals_alone(run: Run, uniform: Path) -> None:
         assert status == 0
         assert ("scoring: " in said) is shown
         assert said.endswith("\r\x1b[K") is shown
+
+
+def test_progress_counts_what_was_scored(run: Run, uniform: Path) -> None:
+    """A file is read at once, and scored for a long time."""
+    run.write("a.py", "word word " * 2000)
+    eager = (
+        "import bigcode_cli.files.progress as progress",
+        "progress._FIRST_AFTER_SECONDS = progress._EVERY_SECONDS = 0.0",
+    )
+    call = ("score", "-m", uniform, "a.py")
+    _, said = on_terminal(run, *call, stream="stderr", statements="\n".join(eager))
+    shares = [int(share) for share in re.findall(r"(\d+) %", said)]
+    assert shares == sorted(shares)
+    assert len(set(shares)) > 3
+    assert shares[-1] == 100
 
 
 def test_nothing_heavy_before_the_model(run: Run) -> None:

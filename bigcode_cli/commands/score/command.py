@@ -1,7 +1,6 @@
 """`bigcode score`: how predictable files are to a model."""
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,17 +73,15 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
         found=found,
         model=model,
         page=page,
-        counts_answers=remote,
     )
     if gates.max_rise is not None and not limits.compare:
         notes.note("--max-rise: nothing is compared without --baseline FILE or --staged")
 
-    def load(answered: Callable[[int], None]) -> "TextScorer":
+    def load() -> "TextScorer":
         if remote:
-            from bigcode_cli.server.client.remote_scorer import Parallel, RemoteTextScorer
+            from bigcode_cli.server.client.remote_scorer import RemoteTextScorer
 
-            parallel = Parallel(scoring.jobs, answered)
-            return RemoteTextScorer(str(choice), found, notes, parallel)
+            return RemoteTextScorer(str(choice), found, notes, scoring.jobs)
         here = partial(load_text_scorer, found, model, notes)
         served = ServedModel(found, model, choice)
         return judging_model("score", served, notes, here)  # type: ignore[no-any-return]

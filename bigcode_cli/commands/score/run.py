@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from gpt_bigcode.scoring.text_scorer import TextScorer
 
 
-Load = Callable[[Callable[[int], None]], "TextScorer"]
-"""Loads a model; one elsewhere is told how to count the bytes that it has answered for."""
+Load = Callable[[], "TextScorer"]
 _SHARED_BYTES, _SHARED_TOKENS = 300_000, 60_000  # more do not fit into an entry of the cache
 _NO_ID = -1  # of a token whose value was kept: no view but --tokens shows ids
 
@@ -51,7 +50,6 @@ class ScoreRun:
         found: the model.
         model: how it runs.
         page: the page that results are also written to.
-        counts_answers: texts are done when a remote engine has answered, not when they were read.
     """
 
     options: ScoringOptions
@@ -61,7 +59,6 @@ class ScoreRun:
     found: Found
     model: KeptModelOptions
     page: "Page | None" = None
-    counts_answers: bool = False
 
     def execute(self, texts: Sequence[Source], load: "Load") -> "ScoreTotals":
         """Score the texts and write the report.
@@ -142,13 +139,15 @@ class ScoreRun:
         enabled = not self.table.no_cache and not self.options.tokens
         cache = ResultCache.open(scope, enabled=enabled)
         advance = byte_counter(progress)
-        read = byte_counter(None if self.counts_answers else progress)
 
         def compute(documents: Iterable[Iterable[str]]) -> Iterator["Score | Exception"]:
             from gpt_bigcode.scoring.options import ScoreOptions
+            from gpt_bigcode.scoring.text_scorer import TextScorer
             from gpt_bigcode.windowing.score_windows import WindowMode
 
-            model = load(advance)
+            model = load()
+            if isinstance(model, TextScorer):  # all is read before the first value comes
+                model.on_scored, outcomes.counts_reading = advance, False
             now = model_scope(self.found.directory, self.model)
             cache.writable = scope == {**scope, **now}  # unless the model was replaced meanwhile
             mode = WindowMode(self.options.window.value)
@@ -156,7 +155,8 @@ class ScoreRun:
             return model.score_many(documents, options)
 
         form = StoredForm(_pack, partial(_unpack, whole=self._shows_texts), _is_whole)
-        return CachedResults(texts, cache, form, compute, read)
+        outcomes = CachedResults(texts, cache, form, compute, advance)
+        return outcomes
 
     def _entry(
         self, text: Source, outcome: "Score | Exception", past: "Score | None", *, alone: bool

@@ -1,6 +1,6 @@
 """Scores from a remote engine: several requests at once, by its values of prompts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,19 +15,6 @@ from gpt_bigcode.windowing.document_stream import WindowTokens
 
 
 @dataclass(frozen=True)
-class Parallel:
-    """Requests that are sent at once.
-
-    Attributes:
-        jobs: how many.
-        answered: told how many bytes of text an answer was about.
-    """
-
-    jobs: int
-    answered: Callable[[int], None]
-
-
-@dataclass(frozen=True)
 class _Limits:
     """What `TextScorer` asks of a scorer before it has something to compute."""
 
@@ -38,11 +25,18 @@ class _Limits:
 class RemoteTextScorer(TextScorer):
     """A `TextScorer` whose weights are elsewhere."""
 
-    def __init__(self, url: str, found: Found, notes: Notes, parallel: Parallel) -> None:
-        """Read the tokenizer; errors as for `RemoteTextModel`."""
+    def __init__(self, url: str, found: Found, notes: Notes, jobs: int) -> None:
+        """Read the tokenizer; errors as for `RemoteTextModel`.
+
+        Args:
+            url: of the engine.
+            found: the model, of which the tokenizer is used.
+            notes: told which model is asked for.
+            jobs: how many requests are sent at once.
+        """
         config, tokenizer = read_model(found.directory)
         context = config.n_positions - 1  # one is left for the token that servers always write
-        limits = _Limits(context, context * parallel.jobs)
+        limits = _Limits(context, context * jobs)
         super().__init__(
             limits,  # type: ignore[arg-type]  # `compute` does not need the rest of a `Scorer`
             tokenizer,
@@ -50,7 +44,7 @@ class RemoteTextScorer(TextScorer):
             revision=found.revision,
             start_id=tokenizer.start_id(config),
         )
-        self._engine, self._parallel = Engine(url), parallel
+        self._engine, self._jobs = Engine(url), jobs
         self._served = self._engine.model_name(found.name)
         notes.detail(f"asking {url} for {self._served}")
 
@@ -62,13 +56,12 @@ class RemoteTextScorer(TextScorer):
         Raises:
             Failure: the server does not answer, or gives no values of prompts.
         """
-        pool = ThreadPoolExecutor(self._parallel.jobs)
+        pool = ThreadPoolExecutor(self._jobs)
         found: list[LogProbabilities | Exception] = []
         try:
             for tokens, values in zip(windows, pool.map(self._ask, windows), strict=True):
                 found.append(values)
-                used = self.tokenizer.decode_bytes(tokens.ids[tokens.used])
-                self._parallel.answered(len(used))
+                self.count(tokens)
         except BaseException:
             self._engine.close()
             raise

@@ -1,6 +1,6 @@
 """TextScorer: how surprising a text is to a model, as a whole, by line and by token."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from typing import Self, Unpack
 
@@ -13,7 +13,11 @@ from gpt_bigcode.windowing.score_windows import ScoreWindows
 
 
 class TextScorer:
-    """A model that tells how surprising texts are."""
+    """A model that tells how surprising texts are.
+
+    Attributes:
+        on_scored: told the bytes of text of every window that has its values; None: nobody.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,7 @@ class TextScorer:
         self.revision = revision
         self.start_id = tokenizer.end_of_text_id if start_id is None else start_id
         self.load_seconds = load_seconds
+        self.on_scored: Callable[[int], None] | None = None
 
     @classmethod
     def load(cls, model: str | PathLike[str], **options: Unpack[LoadOptions]) -> Self:
@@ -106,9 +111,17 @@ class TextScorer:
 
     def compute(self, windows: Sequence[WindowTokens]) -> Sequence[LogProbabilities | Exception]:
         """The values of windows; a scorer elsewhere may refuse one (see `DocumentStream`)."""
-        return self.scorer.log_probabilities(
+        found = self.scorer.log_probabilities(
             [ScoredRow(tokens.ids, tokens.used.start) for tokens in windows]
         )
+        for tokens in windows:
+            self.count(tokens)
+        return found
+
+    def count(self, tokens: WindowTokens) -> None:
+        """Tell `on_scored` that a window has its values."""
+        if self.on_scored is not None:
+            self.on_scored(len(self.tokenizer.decode_bytes(tokens.ids[tokens.used])))
 
 
 class ScoreAccumulator:
