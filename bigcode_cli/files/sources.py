@@ -71,7 +71,8 @@ def find_texts(
         if STANDARD_INPUT in names:
             raise UsageFailure("--staged: reads git's index, not standard input")
         return staged_sources(names)
-    refuse_terminal_for(names, command)
+    if not names or STANDARD_INPUT in names:
+        refuse_terminal(missing="PATH", hint=f"bigcode {command} PATH, or pipe the text in")
     if not names:
         return [file_source(STANDARD_INPUT)]
     if len(names) == 1 and not os.path.isdir(names[0]):  # noqa: PTH112  # any bytes
@@ -79,16 +80,6 @@ def find_texts(
     from bigcode_cli.files.walk import find_sources
 
     return list(find_sources(paths, hidden=hidden, ignore=ignore, note=notes.note))
-
-
-def refuse_terminal_for(names: Sequence[str], command: str) -> None:
-    """Refuse to read a text from a terminal, where these names ask for standard input.
-
-    Raises:
-        UsageFailure: standard input is a terminal.
-    """
-    if not names or STANDARD_INPUT in names:
-        refuse_terminal(missing="PATH", hint=f"bigcode {command} PATH, or pipe the text in")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from pygls.workspace import PositionCodec
 
 from bigcode_cli.commands.tag.redact import placeholder
 from bigcode_cli.commands.tag.suppressions import Comments
+from gpt_bigcode.line_ends import without_line_end
 
 SOURCE = "bigcode"
 SECRET = "secret"  # noqa: S105  # the kind of a diagnostic
@@ -60,7 +61,7 @@ def surprises(
     found = []
     for score in judged[:_SURPRISING_LINES]:
         number = score.line - 1
-        width = len(lines[number].rstrip("\r\n")) if number < len(lines) else 0
+        width = len(without_line_end(lines[number])) if number < len(lines) else 0
         whole = types.Range(types.Position(number, 0), types.Position(number, width))
         found.append(
             types.Diagnostic(
@@ -93,7 +94,7 @@ def actions(
         if diagnostic.source != SOURCE or not isinstance(data, dict) or data.get("kind") != SECRET:
             continue
         number = diagnostic.range.end.line
-        line = lines[number].rstrip("\r\n") if number < len(lines) else ""
+        line = without_line_end(lines[number]) if number < len(lines) else ""
         end = types.Position(number, codec.client_num_units(line))
         comment = f"  {comment_mark(language, uri)} bigcode: allow"
         redaction = placeholder(str(data["label"]))

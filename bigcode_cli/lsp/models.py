@@ -9,7 +9,7 @@ from typing import Any
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.options import ComputeOptions
 from bigcode_cli.framework.output import Notes
-from bigcode_cli.models.resolve import BUILT_IN_TAGGER, Found, find_model
+from bigcode_cli.models.resolve import Found, find_model
 from bigcode_cli.server.client.judging import WarmScorer, WarmTagger
 from bigcode_cli.server.client.warm import warm_model
 from bigcode_cli.server.client.writing import WarmTextModel
@@ -92,9 +92,7 @@ class Models:
         return warm_model(kind, served, self.notes, partial(self._load, found, task))
 
     def _find(self, task: Task) -> Found:
-        if task is Task.TAG:
-            return find_model(None, built_in=BUILT_IN_TAGGER)
-        return find_model(self.name)
+        return find_model(None if task is Task.TAG else self.name, command=task.command)
 
     def _load(self, found: Found, task: Task) -> Any:
         with self._lock:

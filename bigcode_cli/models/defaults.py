@@ -2,23 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from bigcode_cli.io import config_file
 from bigcode_cli.models.aliases import full_name
 from bigcode_cli.models.describe import describe
 from bigcode_cli.models.resolve import (
-    BUILT_IN,
-    BUILT_IN_CLASSIFIER,
+    BUILT_IN_OF,
     BUILT_IN_PACKAGES,
-    BUILT_IN_TAGGER,
     find_model,
     setting_of,
-)
-
-_BUILT_IN = (
-    (("complete", "infill", "score"), BUILT_IN),
-    (("classify",), BUILT_IN_CLASSIFIER),
-    (("tag",), BUILT_IN_TAGGER),
 )
 
 
@@ -43,7 +36,8 @@ def default_models() -> Iterator[DefaultModel]:
     Raises:
         SettingsError: config.toml cannot be used.
     """
-    for tasks, built_in in _BUILT_IN:
+    for built_in, grouped in groupby(BUILT_IN_OF, BUILT_IN_OF.__getitem__):
+        tasks = tuple(grouped)
         setting = setting_of(tasks)
         model = config_file.read_setting(setting) or built_in
         yield DefaultModel(setting=setting, tasks=tasks, model=model)

@@ -33,6 +33,17 @@ BUILT_IN_PACKAGES: Mapping[str, str] = MappingProxyType(
 )
 """The package of each built-in model; an installation may lack some."""
 
+BUILT_IN_OF: Mapping[str, str] = MappingProxyType(
+    {
+        "complete": BUILT_IN,
+        "infill": BUILT_IN,
+        "score": BUILT_IN,
+        "classify": BUILT_IN_CLASSIFIER,
+        "tag": BUILT_IN_TAGGER,
+    }
+)
+"""Command -> its model where none is named; also of such a job of the server or of `corpus`."""
+
 _SETTINGS = MappingProxyType({"classify": "classify-model", "tag": "tag-model"})
 
 
@@ -58,7 +69,7 @@ def setting_of(tasks: Sequence[str]) -> str:
     return next((_SETTINGS[task] for task in tasks if task in _SETTINGS), "model")
 
 
-def find_model(name: str | None, *, option: str = "--model", built_in: str = BUILT_IN) -> Found:
+def find_model(name: str | None, *, option: str = "--model", command: str = "complete") -> Found:
     """Find a model by the value of --model; None is the command's built-in model.
 
     A value that starts like a path (`/`, `./`, `../`, `~`) is a folder. Any other is a built-in
@@ -68,13 +79,13 @@ def find_model(name: str | None, *, option: str = "--model", built_in: str = BUI
     Args:
         name: the value.
         option: where the value came from, for error lines.
-        built_in: the command's built-in model.
+        command: a key of `BUILT_IN_OF`.
 
     Raises:
         UsageFailure: it is not a valid name.
         Failure: `model-missing`, `model-corrupt`.
     """
-    return usable(find_source(name, option=option, built_in=built_in), name)
+    return usable(find_source(name, option=option, command=command), name)
 
 
 def usable(found: Found, name: str | None = None) -> Found:
@@ -97,7 +108,7 @@ def usable(found: Found, name: str | None = None) -> Found:
     return replace(found, directory=folder)
 
 
-def find_source(name: str | None, *, option: str = "--model", built_in: str = BUILT_IN) -> Found:
+def find_source(name: str | None, *, option: str = "--model", command: str = "complete") -> Found:
     """Find a model, even one that must be converted before use.
 
     Raises:
@@ -105,7 +116,7 @@ def find_source(name: str | None, *, option: str = "--model", built_in: str = BU
         Failure: `model-missing`, `model-corrupt`.
     """
     if name is None or name in BUILT_IN_PACKAGES:
-        return _built_in(name or built_in)
+        return _built_in(name or BUILT_IN_OF[command])
     if "\0" in name or not name:
         raise UsageFailure(f"{option}: {name!r} is not a name")
     if name in (".", "..") or name.startswith(("/", "./", "../", "~")):

@@ -9,11 +9,10 @@ from time import monotonic
 from typing import Any
 
 from bigcode_cli.framework.errors import Failure
-from bigcode_cli.models.resolve import Found
+from bigcode_cli.models.resolve import BUILT_IN_OF, Found
 from bigcode_cli.server.engine.decoder import Reuse, ServedDecoder
 from bigcode_cli.server.engine.thread import CancelledRequestError, Ticket
 from bigcode_cli.server.library import (
-    BUILT_IN_OF,
     Compute,
     Generate,
     Judge,
@@ -205,7 +204,7 @@ class Jobs:
 
     def default_name(self, task: Task) -> str:
         """The name of the model that answers requests without one."""
-        return self.models[0] if self.models and task in _WRITING else BUILT_IN_OF[task]
+        return self.models[0] if self.models and task in _WRITING else BUILT_IN_OF[task.command]
 
     def writing(
         self, wanted: Generate, choice: ModelChoice, caller: Caller, *, reuse: Reuse

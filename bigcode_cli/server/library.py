@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli.framework.options import KeptModelOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models import load
-from bigcode_cli.models.resolve import (
-    BUILT_IN,
-    BUILT_IN_CLASSIFIER,
-    BUILT_IN_TAGGER,
-    Found,
-    find_model,
-)
+from bigcode_cli.models.resolve import Found, find_model
 from bigcode_cli.server.dialects.markers import special_parts, split_gap
 from bigcode_cli.server.engine.prefix_tree import PrefixTree
 from bigcode_cli.server.engine.tails import Tails
@@ -41,13 +35,10 @@ class Task(StrEnum):
     CLASSIFY = "classify"
     TAG = "tag"
 
-
-BUILT_IN_OF = {
-    Task.GENERATE: BUILT_IN,
-    Task.SCORE: BUILT_IN,
-    Task.CLASSIFY: BUILT_IN_CLASSIFIER,
-    Task.TAG: BUILT_IN_TAGGER,
-}
+    @property
+    def command(self) -> str:
+        """A command that has the same built-in model."""
+        return "complete" if self is Task.GENERATE else self.value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +56,7 @@ def find(name: str | None, task: Task) -> Found:
     Raises:
         Failure: it is not found or cannot be used.
     """
-    return find_model(name, option="model", built_in=BUILT_IN_OF[task])
+    return find_model(name, option="model", command=task.command)
 
 
 def load_model(found: Found, task: Task, compute: Compute) -> Any:

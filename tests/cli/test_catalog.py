@@ -146,9 +146,9 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert caught.value.slug == "model-missing"
 
 
-@pytest.mark.parametrize("name", ["pocket-coder", "pocket-languages", "pocket-secrets"])
+@pytest.mark.parametrize(("command", "name"), resolve.BUILT_IN_OF.items())
 def test_the_built_in_models_are_package_data(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "built_in_for_a_test"
     package.mkdir()
@@ -156,10 +156,10 @@ def test_the_built_in_models_are_package_data(
     monkeypatch.setattr(resolve, "BUILT_IN_PACKAGES", {name: package.name})
     for value in (None, name):
         with pytest.raises(Failure, match=f"{name}: the built-in model is missing"):
-            find_model(value, built_in=name)
+            find_model(value, command=command)
     (package / "config.json").touch()
     for value in (None, name):
-        assert find_model(value, built_in=name) == Found(name=name, directory=package)
+        assert find_model(value, command=command) == Found(name=name, directory=package)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from bigcode_cli.framework.errors import ExitStatus
 from bigcode_cli.framework.options import ComputeOptions, InputPaths, KeepingOptions, ServerOptions
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import introduce, load_text_classifier, set_numpy_threads
-from bigcode_cli.models.resolve import BUILT_IN_CLASSIFIER, find_model
+from bigcode_cli.models.resolve import find_model
 from bigcode_cli.server.paths import ServedModel, judging_model
 
 
@@ -39,7 +39,7 @@ def classify(  # noqa: PLR0913  # one dataclass for each group of options
     skipped, unless given alone.
     """
     set_numpy_threads(1)  # the threads take one row each
-    found = find_model(classify_model, built_in=BUILT_IN_CLASSIFIER)
+    found = find_model(classify_model, command="classify")
     notes = Notes(quiet=table.quiet, verbose=table.verbose)
     texts = find_texts(paths or [], notes, command="classify", ignore=not table.no_ignore)
     if not texts:

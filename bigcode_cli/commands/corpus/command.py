@@ -25,18 +25,14 @@ from bigcode_cli.framework.errors import ExitStatus, Failure, UsageFailure
 
 def score(data: Data, *, where_to: DataOptions, cluster: ClusterOptions) -> None:
     """Score every document: adds nll, bits_per_byte, perplexity and tokens."""
-    from bigcode_cli.models.resolve import BUILT_IN
-
     options = {"window": "strided", "stride": None}
-    wanted = _Wanted(job=JobKind.SCORE, built_in=BUILT_IN, options=options)
+    wanted = _Wanted(job=JobKind.SCORE, options=options)
     _run(wanted, data, where_to, cluster)
 
 
 def classify(data: Data, *, where_to: DataOptions, cluster: ClusterOptions) -> None:
     """Label every document: adds label and score."""
-    from bigcode_cli.models.resolve import BUILT_IN_CLASSIFIER
-
-    wanted = _Wanted(job=JobKind.CLASSIFY, built_in=BUILT_IN_CLASSIFIER)
+    wanted = _Wanted(job=JobKind.CLASSIFY)
     _run(wanted, data, where_to, cluster)
 
 
@@ -49,11 +45,9 @@ def tag(
     labels: Labels = None,
 ) -> None:
     """Find personal data and secrets in every document: adds spans, or redacts the text."""
-    from bigcode_cli.models.resolve import BUILT_IN_TAGGER
-
     chosen = [name.strip() for name in (labels or "").split(",") if name.strip()]
     options = {"labels": chosen}
-    wanted = _Wanted(job=JobKind.TAG, built_in=BUILT_IN_TAGGER, options=options, redact=redact)
+    wanted = _Wanted(job=JobKind.TAG, options=options, redact=redact)
     _run(wanted, data, where_to, cluster)
 
 
@@ -65,9 +59,7 @@ def complete(
     generation: BatchGenerationOptions,
 ) -> None:
     """Complete every prompt: adds completion, finish_reason and completion_tokens."""
-    from bigcode_cli.models.resolve import BUILT_IN
-
-    wanted = _Wanted(job=JobKind.COMPLETE, built_in=BUILT_IN, options=_generation(generation))
+    wanted = _Wanted(job=JobKind.COMPLETE, options=_generation(generation))
     _run(wanted, data, where_to, cluster)
 
 
@@ -80,12 +72,8 @@ def infill(
     suffix_column: SuffixColumn = "suffix",
 ) -> None:
     """Fill every gap between two columns: adds completion, finish_reason and completion_tokens."""
-    from bigcode_cli.models.resolve import BUILT_IN
-
     options = _generation(generation)
-    wanted = _Wanted(
-        job=JobKind.INFILL, built_in=BUILT_IN, options=options, suffix_column=suffix_column
-    )
+    wanted = _Wanted(job=JobKind.INFILL, options=options, suffix_column=suffix_column)
     _run(wanted, data, where_to, cluster)
 
 
@@ -112,14 +100,12 @@ class _Wanted:
 
     Attributes:
         job: what is done.
-        built_in: the model if none is named.
         options: of the library, as plain data.
         redact: see `Plan`.
         suffix_column: see `Plan`.
     """
 
     job: JobKind
-    built_in: str
     options: Mapping[str, Any] = field(default_factory=dict)
     redact: bool = False
     suffix_column: str | None = None
@@ -141,7 +127,7 @@ def _run(wanted: _Wanted, data: str, where_to: DataOptions, cluster: ClusterOpti
         raise UsageFailure(f"--device {cluster.device} needs --gpus-per-worker")
     plan = Plan(
         job=wanted.job,
-        model=_model_plan(cluster, wanted.built_in),
+        model=_model_plan(cluster, wanted.job),
         text_column=where_to.text_column,
         suffix_column=wanted.suffix_column,
         limit=where_to.limit,
@@ -169,11 +155,11 @@ def _run(wanted: _Wanted, data: str, where_to: DataOptions, cluster: ClusterOpti
         raise typer.Exit(ExitStatus.FAILED)
 
 
-def _model_plan(cluster: ClusterOptions, built_in: str) -> ModelPlan:
+def _model_plan(cluster: ClusterOptions, job: str) -> ModelPlan:
     from bigcode_cli.distributed.cluster import content_hash
     from bigcode_cli.models.resolve import find_model
 
-    found = find_model(cluster.model, built_in=built_in)
+    found = find_model(cluster.model, command=job)
     return ModelPlan(
         name=found.name,
         folder=os.fspath(Path(found.directory).resolve()),

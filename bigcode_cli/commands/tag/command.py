@@ -17,7 +17,7 @@ from bigcode_cli.commands.tag.options import (
     TagTableOptions,
 )
 from bigcode_cli.commands.tag.scrub_errors import scrub_errors
-from bigcode_cli.files.sources import Source, file_source, find_texts, refuse_terminal_for
+from bigcode_cli.files.sources import Source, find_texts
 from bigcode_cli.framework.errors import ExitStatus, Failure, UsageFailure
 from bigcode_cli.framework.options import InputPaths, ServerOptions, Staged
 from bigcode_cli.framework.output import Notes
@@ -57,12 +57,12 @@ def tag(  # noqa: PLR0913  # one dataclass for each group of options
     set_numpy_threads(1)  # the threads take one row each
     with scrub_errors():
         run = _run(finding, silencing, table, staged=staged)
-        found = find_model(model.tag_model, built_in=BUILT_IN_TAGGER)
+        found = find_model(model.tag_model, command="tag")
         served = ServedModel(found, model, server.server)
         here = partial(_load, found, model, run.notes)
         load = partial(judging_model, "tag", served, run.notes, here)
         if redaction.redact and not redaction.in_place:
-            text = file_source(str(paths[0]) if paths else STANDARD_INPUT)
+            (text,) = find_texts(paths or [], run.notes, command="tag")
             # A server answers at the end of the text, for which a pipe does not wait.
             waits = text.repeatable or server.server is not None
             run.filter(text, load if waits else here)
@@ -101,8 +101,6 @@ def _refuse_contradictions(
         raise UsageFailure("--in-place: needs a PATH; standard input cannot be written")
     if redaction.redact and not redaction.in_place:
         _check_filter(paths, table)
-    if not staged:
-        refuse_terminal_for([str(path) for path in paths], "tag")
 
 
 def _check_filter(paths: Sequence[Path], table: TagTableOptions) -> None:
