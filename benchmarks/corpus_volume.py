@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -22,15 +21,17 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "corpus"))
+
+from nodes import Cluster, two_nodes, workers_of
+
 BIGCODE = str(Path(sys.executable).with_name("bigcode"))
-NODES = Path(__file__).parents[1] / "tests" / "corpus" / "nodes.py"
 JOBS = {"score": ["score"], "classify": ["classify"], "tag": ["tag", "--redact"]}
 TEXT_TYPES = (".py", ".pyi", ".js", ".ts", ".c", ".h", ".css", ".md", ".rst", ".json", ".txt")
 _LARGEST_TEXT = 1 << 20
@@ -168,48 +169,6 @@ def write_tokenizer(path: Path) -> int:
     return int(tokenizer.get_vocab_size())
 
 
-class Cluster:
-    """Two nodes on this machine; see `nodes.py`.
-
-    Attributes:
-        address: of the cluster.
-        raylet: the process of the second node that its others end with.
-    """
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-        found = self._next()
-        self.address, self.raylet = str(found["address"]), int(found["raylet"])
-
-    def replace_second(self) -> None:
-        """Kill the second node, and start another one."""
-        os.kill(self.raylet, signal.SIGKILL)
-        if self._process.stdin is not None:
-            self._process.stdin.write("\n")
-            self._process.stdin.flush()
-        self.raylet = int(self._next()["raylet"])
-
-    def _next(self) -> dict[str, Any]:
-        return dict(json.loads("" if (out := self._process.stdout) is None else out.readline()))
-
-
-@contextmanager
-def two_nodes() -> Iterator[Cluster]:
-    """A cluster for as long as it is needed."""
-    with subprocess.Popen(
-        [sys.executable, str(NODES), "1", "1"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        try:
-            yield Cluster(process)
-        finally:
-            if process.stdin is not None:
-                process.stdin.close()
-
-
 def run_job(
     cluster: Cluster, work: Path, job: str, model: list[str], *, kill_seconds: float | None
 ) -> dict[str, Any]:
@@ -277,13 +236,14 @@ class Watcher:
     def _watch(self, driver: "subprocess.Popen[bytes]", ended: threading.Event) -> None:
         killed = time.monotonic()
         while not ended.wait(_SECONDS_PER_SAMPLE):
-            workers = list(self._workers())
-            for worker, size in workers:
-                self._sizes.setdefault(worker, []).append(size)
+            workers = workers_of(os.getpid())
+            for worker in workers:
+                if size := resident_bytes(worker):
+                    self._sizes.setdefault(worker, []).append(size)
             due = self._kill_seconds is not None and time.monotonic() - killed > self._kill_seconds
             if due and workers:
                 killed = time.monotonic()
-                self._kill(driver, random.Random(sum(self.kills.values())).choice(workers)[0])  # noqa: S311
+                self._kill(driver, random.Random(sum(self.kills.values())).choice(workers))  # noqa: S311
 
     def _kill(self, driver: "subprocess.Popen[bytes]", worker: int) -> None:
         """Two workers, the second node, the driver, and two workers more."""
@@ -293,23 +253,20 @@ class Watcher:
             os.kill(worker, signal.SIGKILL)
         elif number == _NODE:
             self.kills["node"] += 1
-            self._cluster.replace_second()
+            self._cluster.kill_last()
+            self._cluster.add()
         elif number == _DRIVER:
             self.kills["driver"] += 1
             driver.kill()
 
-    def _workers(self) -> Iterator[tuple[int, int]]:
-        """Processes of actors that compute below this program, and their resident bytes."""
-        shown = subprocess.run(
-            ["ps", "-eo", "pid,ppid,rss,args"], capture_output=True, text=True, check=True
-        )
-        rows = [line.split(None, 3) for line in shown.stdout.splitlines()[1:]]
-        below = {os.getpid()}
-        for _ in range(6):
-            below |= {int(row[0]) for row in rows if int(row[1]) in below}
-        for pid, _, size, arguments in rows:
-            if int(pid) in below and re.match(r"ray::.*MapWorker", arguments):
-                yield int(pid), int(size) << 10
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process; 0 if it has just ended."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

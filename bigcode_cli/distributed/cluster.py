@@ -1,4 +1,4 @@
-"""Starts or joins Ray, keeps its voice down, and checks that every node can do the work."""
+"""Starts or joins Ray, keeps it quiet, and checks that every node can do the work."""
 
 import importlib.metadata
 import logging

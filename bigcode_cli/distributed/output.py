@@ -203,7 +203,7 @@ class Output:
             raise Failure("output-folder", f"{self._path(_MANIFEST)} is damaged") from None
         if old_plan != _plain(plan):
             what = _difference(old_plan, _plain(plan))
-            message = f"{self._root} is of another run: plan differ in {what}"
+            message = f"{self._root} is of another run: its plan differs in {what}"
             raise Failure("output-folder", message, hint=hint)
         new = {str(entry[0]): entry for entry in _listing(files)}
         for name in sorted(old.keys() | new.keys()):

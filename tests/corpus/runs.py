@@ -1,12 +1,8 @@
-"""Calls of `bigcode corpus` as processes, what they wrote, and the processes that work for them."""
+"""Calls of `bigcode corpus` as processes, and what they wrote."""
 
-import contextlib
 import json
 import os
-import re
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +12,6 @@ from typing import Any
 from amounts import amount
 from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run
 
-NODES = Path(__file__).with_name("nodes.py")
 LONG_WORD = "a" * 1025 + " "  # two tokens, with the space before it
 TEXTS: dict[str, list[str]] = {
     "large": ["y = 2\n", LONG_WORD * amount(full=50_000, usual=4_200), "z = 3\n"],
@@ -70,61 +65,11 @@ def files_of(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*.parquet")}
 
 
-def processes_below(pid: int) -> dict[int, str]:
-    """The processes that one started, and what they are called."""
-    parents, names = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has just ended
-            # After the name, which may hold anything: state, parent.
-            parents[int(folder.name)] = int(
-                (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            )
-            names[int(folder.name)] = (folder / "cmdline").read_bytes().decode(errors="replace")
-    below = {pid}
-    while more := {child for child, parent in parents.items() if parent in below} - below:
-        below |= more
-    return {number: names[number] for number in below - {pid} if names.get(number)}
-
-
-def workers_of(pid: int) -> list[int]:
-    """The processes of Ray's actors that compute, below one process."""
-    found = processes_below(pid).items()
-    return [number for number, name in found if re.match(r"ray::.*MapWorker", name)]
-
-
 def wait_for(condition: Callable[[], object]) -> None:
     end = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.03)
-
-
-class Cluster:
-    """Nodes on this machine, for as long as a process runs; see `nodes.py`.
-
-    Attributes:
-        address: what `--address` takes.
-        pid: the process that started the nodes.
-    """
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.pid = process.pid
-        assert process.stdout is not None
-        found = json.loads(process.stdout.readline())
-        self.address, self._raylet = str(found["address"]), int(found["raylet"])
-
-    def kill_last(self) -> None:
-        os.kill(self._raylet, signal.SIGKILL)
-
-
-@contextmanager
-def two_nodes(home: Path) -> Iterator[Cluster]:
-    words = [sys.executable, str(NODES), "1", "1"]
-    with running(words, home, stderr=subprocess.DEVNULL) as process:
-        yield Cluster(process)
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait(TIMEOUT_SECONDS)
 
 
 def model_of_runs(folder: Path) -> Path:

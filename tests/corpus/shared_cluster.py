@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from runs import NODES, TEXTS, call, command, environment, model_of_runs, wait_for
+import nodes
+from runs import TEXTS, call, command, environment, model_of_runs, wait_for
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             # No `Popen`, which would want to see the end of a process that others still need.
             os.posix_spawn(
                 sys.executable,
-                [sys.executable, str(NODES), "1"],
+                [sys.executable, nodes.__file__, "1"],
                 environment(folder),
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, reader, 0),

@@ -12,20 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nodes import Cluster, processes_below, two_nodes, workers_of
 from program import TIMEOUT_SECONDS
 from runs import (
     TEXTS,
-    Cluster,
     call,
     call_without_ray,
     command,
     environment,
     files_of,
-    processes_below,
     running,
-    two_nodes,
     wait_for,
-    workers_of,
 )
 
 pytest_plugins = ("shared_cluster",)
@@ -39,7 +36,7 @@ def test_drivers_workers_and_nodes_that_end_change_nothing(
     out = tmp_path / "out"
     words = command("score", corpus_data / "sub", out, corpus_model)
     end_a_driver(words, out, signal.SIGINT, 130)
-    with two_nodes(tmp_path) as cluster:
+    with two_nodes(environment(tmp_path)) as cluster:
         joined = [*words, "--address", cluster.address]
         end_a_driver(joined, out, signal.SIGTERM, 143)
         end_a_driver(joined, out, signal.SIGKILL, -9)
@@ -56,7 +53,8 @@ def test_drivers_workers_and_nodes_that_end_change_nothing(
     for option, what in ((["--where", "tokens > 5"], "where"), (["--limit", "9"], "limit")):
         other = call_without_ray([*words, *option], tmp_path)
         assert other.status == 3
-        assert f"is of another run: plan differ in {what} (None, now {option[1]})" in other.stderr
+        expected_error = f"is of another run: its plan differs in {what} (None, now {option[1]})"
+        assert expected_error in other.stderr
 
 
 def parts_of(out: Path) -> dict[Path, int]:
