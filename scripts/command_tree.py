@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from bigcode_cli.app import app
-from bigcode_cli.framework.help_page import row_of
+from bigcode_cli.framework.help_page import help_entry
 from bigcode_cli.models.resolve import find_model
 
 PROGRAM = "bigcode"
@@ -115,7 +115,7 @@ def _labels(command: str, flag: str) -> tuple[str, ...]:
 
 
 def _option(entry: Any, path: tuple[str, ...]) -> Option:
-    row = row_of(entry)
+    row = help_entry(entry)
     labels = _labels(path[-1] if path else "", entry.opts[0])
     words = row.value.split("|") if "|" in row.value and row.value[0].islower() else []
     return Option(

@@ -23,7 +23,7 @@ from gpt_bigcode.labeling.languages import UNKNOWN
 from gpt_bigcode.labeling.options import TagOptions
 from gpt_bigcode.labeling.text_classifier import TextClassifier
 from gpt_bigcode.labeling.text_tagger import TextTagger
-from gpt_bigcode.scoring.options import ScoreOptions
+from gpt_bigcode.scoring.results import ScoreOptions
 from gpt_bigcode.scoring.text_scorer import TextScorer
 from gpt_bigcode.windowing.score_windows import WindowMode
 

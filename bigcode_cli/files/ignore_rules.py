@@ -11,10 +11,9 @@ from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 
-from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK_UTF8
 from gpt_bigcode.errors import UnreadableFileError
-from gpt_bigcode.line_ends import without_line_end
 from gpt_bigcode.reading import read_checked
+from gpt_bigcode.text_form import without_line_end, without_mark
 
 MAX_BYTES = 1 << 19
 """A longer rule file is ignored, so that more is searched rather than less."""
@@ -99,7 +98,7 @@ def read_rules(path: str | Path, *, follow_links: bool = False) -> IgnoreRules:
 
 def split_lines(data: bytes) -> list[bytes]:
     """Split into lines as git does: at LF, without a CR before it."""
-    return [without_line_end(line) for line in data.removeprefix(BYTE_ORDER_MARK_UTF8).split(b"\n")]
+    return [without_line_end(line) for line in without_mark(data).split(b"\n")]
 
 
 def _parse(line: bytes) -> _Rule | None:

@@ -1,6 +1,7 @@
 """What `score`, `classify` and `tag` share: verdicts, errors, entries of files, reports, totals."""
 
 import base64
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Judgement:
+class GateResult:
     """The verdict on a file, and a sentence for every gate that it failed."""
 
     verdict: Verdict
@@ -118,12 +119,12 @@ class Entry:
     Attributes:
         path: its name, as the system spells it.
         fault: why it has no result.
-        judgement: the outcome of the gates.
+        gate_result: the outcome of the gates.
     """
 
     path: str
     fault: FileError | None = None
-    judgement: Judgement | None = None
+    gate_result: GateResult | None = None
 
     @property
     def status(self) -> str:
@@ -133,7 +134,7 @@ class Entry:
     @property
     def failed(self) -> bool:
         """Whether the file failed a gate."""
-        return self.judgement is not None and self.judgement.verdict is Verdict.FAIL
+        return self.gate_result is not None and self.gate_result.verdict is Verdict.FAIL
 
     def to_dict(self) -> dict[str, Any]:
         """Path and status, and the reason if there is no result."""
@@ -147,7 +148,7 @@ class Entry:
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 
-class Report(Generic[AnyEntry]):
+class Report(ABC, Generic[AnyEntry]):
     """Writes entries as they arrive, or all at the end for `json`; commands fill in the rest."""
 
     def __init__(self, format_: str, columns: Sequence[str]) -> None:
@@ -168,14 +169,15 @@ class Report(Generic[AnyEntry]):
         """The JSON object of a file."""
         return entry.to_dict()
 
+    @abstractmethod
     def rows(self, entry: AnyEntry) -> Iterable[dict[str, Any]]:
         """The rows of a file in the CSV, by column."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write_text(self, entry: AnyEntry) -> None:
         """Write the lines of a file for people."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write_end(self, summary: dict[str, Any]) -> None:
         """Write the summary for people."""
 

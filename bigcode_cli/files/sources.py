@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from bigcode_cli.framework.errors import Failure, UsageFailure
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.io.standard_input import STANDARD_INPUT, open_standard_input, refuse_terminal
-from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK_UTF8
 from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.reading import open_checked
+from gpt_bigcode.text_form import BYTE_ORDER_MARK_UTF8
 
 if TYPE_CHECKING:
     from bigcode_cli.files.encodings import AnyDecoder

@@ -20,7 +20,7 @@ _MOST_VALUE_COLUMNS = 26
 
 
 @dataclass(frozen=True)
-class Row:
+class HelpEntry:
     """One line of a panel.
 
     Attributes:
@@ -49,7 +49,7 @@ class HelpPage:
     usage: str
     paragraphs: tuple[str, ...]
     examples: tuple[str, ...]
-    panels: dict[str, list[Row]]
+    panels: dict[str, list[HelpEntry]]
     closing: tuple[str, ...]
 
     def plain(self, columns: int) -> str:
@@ -113,16 +113,16 @@ def help_text(command: Any, context: Any, stream: TextIO) -> str:
     return page.styled(columns) if _shows_panels(stream) else page.plain(columns)
 
 
-def row_of(parameter: Any) -> Row:
+def help_entry(parameter: Any) -> HelpEntry:
     """Describe an argument or an option, with its default and its range."""
     if parameter.param_type_name == "argument":
-        return Row(_argument_name(parameter), "", parameter.help or "")
+        return HelpEntry(_argument_name(parameter), "", parameter.help or "")
     # Typer keeps the names of --help in a set: sort them, short ones first.
     names = sorted([*parameter.opts, *parameter.secondary_opts], key=lambda name: name[:2] == "--")
     value = "" if parameter.is_flag else str(parameter.metavar or parameter.name.upper())
     limits = "; ".join(_limits(parameter))
     text = " ".join((parameter.help or "").split())
-    return Row(", ".join(names), value, f"{text}  [{limits}]" if limits else text)
+    return HelpEntry(", ".join(names), value, f"{text}  [{limits}]" if limits else text)
 
 
 def usage_pieces(command: Any, context: Any) -> list[str]:
@@ -151,21 +151,21 @@ def _limits(parameter: Any) -> Iterator[str]:
         yield str(parse.span)
 
 
-def _panels(command: Any, context: Any) -> dict[str, list[Row]]:
+def _panels(command: Any, context: Any) -> dict[str, list[HelpEntry]]:
     """Sort a command's parameters into panels: arguments, commands, then options by appearance."""
-    panels: dict[str, list[Row]] = {_ARGUMENTS: [], COMMANDS: []}
+    panels: dict[str, list[HelpEntry]] = {_ARGUMENTS: [], COMMANDS: []}
     for name, summary in getattr(command, "summaries", {}).items():
-        panels[COMMANDS].append(Row(name, "", _paragraphs(summary)[0]))
+        panels[COMMANDS].append(HelpEntry(name, "", _paragraphs(summary)[0]))
     for parameter in command.get_params(context):
         if getattr(parameter, "hidden", False):
             continue
         if parameter.param_type_name == "argument":
-            panels[_ARGUMENTS].append(row_of(parameter))
+            panels[_ARGUMENTS].append(help_entry(parameter))
             continue
         title = getattr(parameter, "rich_help_panel", None)
         if title is None:  # --help and --version
             title = GENERAL if GENERAL in panels else _OPTIONS
-        panels.setdefault(title, []).append(row_of(parameter))
+        panels.setdefault(title, []).append(help_entry(parameter))
     panels[GENERAL] = panels.pop(GENERAL, [])
     return {title: rows for title, rows in panels.items() if rows}
 
@@ -186,7 +186,7 @@ def _filled(text: str, columns: int, *, indent: int = 0, hanging: int = 0) -> st
     )
 
 
-def _plain_rows(rows: list[Row], columns: int) -> Iterator[str]:
+def _plain_rows(rows: list[HelpEntry], columns: int) -> Iterator[str]:
     names = [f"{row.name} {row.value}".rstrip() for row in rows]
     width = max((len(name) for name in names if len(name) <= _MOST_NAME_COLUMNS), default=0)
     for name, row in zip(names, rows, strict=True):
@@ -195,7 +195,7 @@ def _plain_rows(rows: list[Row], columns: int) -> Iterator[str]:
         yield f"  {name.ljust(width)}  {text.lstrip()}" if beside else f"  {name}\n{text}"
 
 
-def _panel(title: str, rows: list[Row]) -> Any:
+def _panel(title: str, rows: list[HelpEntry]) -> Any:
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text

@@ -17,9 +17,9 @@ from bigcode_cli.io.standard_input import (
     open_standard_input,
     refuse_terminal,
 )
-from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK_UTF8
 from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.reading import open_checked
+from gpt_bigcode.text_form import mark_size
 
 TAIL_BYTES = 16 * 2**20
 """How much of the end of a text is kept; 2,000 bytes for each token of an 8,192-token context."""
@@ -143,9 +143,7 @@ class _TailReader:
 
     def decode(self, data: bytes, cut: int) -> str:
         """Decode everything from `cut` on, without a byte order mark at the start of the file."""
-        first = 0
-        if not self.start + cut:
-            first = len(data) - len(data.removeprefix(BYTE_ORDER_MARK_UTF8))
+        first = 0 if self.start + cut else mark_size(data)
         try:
             return data[cut + first :].decode("utf-8")
         except UnicodeDecodeError as error:

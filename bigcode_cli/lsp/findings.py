@@ -9,7 +9,7 @@ from pygls.workspace import PositionCodec
 
 from bigcode_cli.commands.tag.redact import placeholder
 from bigcode_cli.commands.tag.suppressions import Comments
-from gpt_bigcode.line_ends import without_line_end
+from gpt_bigcode.text_form import without_line_end
 
 SOURCE = "bigcode"
 SECRET = "secret"  # noqa: S105  # the kind of a diagnostic

@@ -79,7 +79,7 @@ class Models:
 
     def score(self, text: str) -> list[Any]:
         """The values of all lines."""
-        from gpt_bigcode.scoring.options import ScoreOptions
+        from gpt_bigcode.scoring.results import ScoreOptions
 
         model = self._model(Task.SCORE, WarmScorer)
         outcome = next(iter(model.score_many([[text]], ScoreOptions(lines=True))))

@@ -287,7 +287,7 @@ def judge_many(
     """
     documents = [text.document() for text in texts]
     if task is Task.SCORE:
-        from gpt_bigcode.scoring.options import ScoreOptions
+        from gpt_bigcode.scoring.results import ScoreOptions
         from gpt_bigcode.windowing.score_windows import WindowMode
 
         mode = WindowMode(options.pop("window", "strided"))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         GPTBigCodeForTokenClassification,
     )
     from gpt_bigcode.modeling.transformer import GPTBigCodeModel
-    from gpt_bigcode.scoring.options import ScoreOptions
+    from gpt_bigcode.scoring.results import ScoreOptions
     from gpt_bigcode.scoring.text_scorer import TextScorer
 
 __all__ = [

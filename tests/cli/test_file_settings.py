@@ -8,7 +8,7 @@ import typer
 
 from bigcode_cli.app import app
 from bigcode_cli.app import options as all_options
-from bigcode_cli.commands.score.options import Window
+from bigcode_cli.commands.score.options import Windowing
 from bigcode_cli.commands.tag.options import TagFormat
 from bigcode_cli.framework.options import TableFormat
 from bigcode_cli.framework.settings import Settings, environment_name
@@ -28,10 +28,10 @@ VALUES: dict[str, dict[str, Row]] = {
     "score": {
         "staged": SWITCH,
         "window": (
-            Window.STRIDED,
-            ("full", Window.FULL),
-            ("disjoint", Window.DISJOINT),
-            ('"full"', Window.FULL),
+            Windowing.STRIDED,
+            ("full", Windowing.FULL),
+            ("disjoint", Windowing.DISJOINT),
+            ('"full"', Windowing.FULL),
         ),
         "stride": (None, ("5", 5), ("6", 6), ("7", 7)),
         "jobs": (8, ("5", 5), ("6", 6), ("7", 7)),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bigcode_cli.commands.score.views import shown_lines
-from gpt_bigcode.scoring.options import LineScore, Score, TokenScore
+from gpt_bigcode.scoring.results import LineScore, Score, TokenScore
 from program import Outcome, Run, on_terminal
 from scripted_models import encode, numbered_lines, write_checkpoint
 

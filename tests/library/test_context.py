@@ -9,7 +9,7 @@ from gpt_bigcode.completion.context_files import relative_path
 from gpt_bigcode.completion.options import CompletionOptions, ContextFile
 from gpt_bigcode.completion.prompt import ModelSpace, Prompt
 from gpt_bigcode.errors import ContextError, InputError
-from gpt_bigcode.line_ends import has_crlf
+from gpt_bigcode.text_form import has_crlf
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 FILENAME = 5

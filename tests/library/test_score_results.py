@@ -6,7 +6,7 @@ import pytest
 
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.backends.numpy_heads import NumpyScorer
-from gpt_bigcode.scoring.options import Score, ScoreOptions, TokenScores
+from gpt_bigcode.scoring.results import Score, ScoreOptions, TokenScores
 from gpt_bigcode.scoring.text_scorer import TextScorer
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from gpt_bigcode.windowing.document_stream import Excerpt

@@ -18,7 +18,7 @@ from gpt_bigcode.backends.numpy_tensors import Floats
 from gpt_bigcode.backends.torch_heads import TorchScorer
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.errors import ContextError, InputError, NonFiniteError, OptionError
-from gpt_bigcode.scoring.options import NllStats, Score, ScoreOptions
+from gpt_bigcode.scoring.results import NllStats, Score, ScoreOptions
 from gpt_bigcode.scoring.text_scorer import TextScorer
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from gpt_bigcode.windowing.document_stream import PIECE_CHARACTERS, cut_at_white_space

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.commands.bench.run import Choice, Measured
+from bigcode_cli.commands.bench.run import AutoSelection, Measured
 from bigcode_cli.framework.options import OutputFormat
 from bigcode_cli.framework.output import (
     Result,
@@ -40,7 +40,7 @@ class Card:
     device: str
     threads: int
     bandwidth_bytes_per_second: float | None
-    auto: Choice
+    auto: AutoSelection
     precisions: tuple[Measured, ...]
 
     def write(self, output_format: OutputFormat) -> None:

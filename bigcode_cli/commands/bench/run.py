@@ -55,7 +55,7 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class AutoSelection:
     """What `auto` chooses, and why."""
 
     precision: str
@@ -88,7 +88,7 @@ class Bench:
 
         return not torch.cuda.is_available()
 
-    def threads(self, choice: Choice) -> int:
+    def threads(self, choice: AutoSelection) -> int:
         """Return the number of threads: NumPy uses one unless told otherwise."""
         from gpt_bigcode.hardware import choose_threads
 
@@ -96,12 +96,12 @@ class Bench:
             return self.model.threads or 1
         return choose_threads(self.model.threads)
 
-    def choice(self) -> Choice:
+    def choice(self) -> AutoSelection:
         """Load the model as `auto` does."""
         decoder = self._open("auto")
         engine, precision = _describe(decoder)
         reason = _REASONS["numpy" if engine == "numpy" else precision]
-        return Choice(precision=precision, engine=engine, reason=reason)
+        return AutoSelection(precision=precision, engine=engine, reason=reason)
 
     def refusal(self, precision: str) -> str | None:
         """Return why a precision is not tried; None if it is."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bigcode_cli.commands.classify.options import LabelGateOptions
-from bigcode_cli.files.results import Judgement, Verdict
+from bigcode_cli.files.results import GateResult, Verdict
 from bigcode_cli.framework.errors import UsageFailure
 from gpt_bigcode.labeling.languages import UNKNOWN, aliases
 
@@ -57,7 +57,7 @@ class LabelGates:
         expected = tuple(_spelled(one, name, model) for one in self.expected)
         return replace(self, expected=expected, threshold=model.threshold)
 
-    def judge(self, result: "Classification") -> Judgement | None:
+    def judge(self, result: "Classification") -> GateResult | None:
         """Judge a file; None if there are no gates."""
         if not self.expected and self.min_score is None:
             return None
@@ -73,7 +73,7 @@ class LabelGates:
         score = max((right or predicted).values(), default=None)
         if score is not None and self.min_score is not None and score < self.min_score:
             findings.append(f"score {score:.3f} is below {self.min_score:g}")
-        return Judgement(Verdict.FAIL if findings else Verdict.PASS, tuple(findings))
+        return GateResult(Verdict.FAIL if findings else Verdict.PASS, tuple(findings))
 
 
 def is_certain(result: "LabelScores", certain_from: float) -> bool:

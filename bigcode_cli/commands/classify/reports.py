@@ -37,7 +37,7 @@ class LabelEntry(Entry):
     @property
     def verdict(self) -> str | None:
         """Whether the file passed the gates, if there are any."""
-        return None if self.judgement is None else self.judgement.verdict.value
+        return None if self.gate_result is None else self.gate_result.verdict.value
 
     @property
     def label(self) -> str:
@@ -81,8 +81,8 @@ class LabelReport(Report[LabelEntry]):
                 | self._values(window, entry.certain_from)
                 for window in result.window_labels
             ]
-        if entry.judgement is not None:
-            values |= {"verdict": entry.verdict, "findings": list(entry.judgement.findings)}
+        if entry.gate_result is not None:
+            values |= {"verdict": entry.verdict, "findings": list(entry.gate_result.findings)}
         return values
 
     def _values(self, part: "LabelScores", certain_from: float) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class LabelReport(Report[LabelEntry]):
         for window in entry.result.window_labels:
             text = self._text(window, entry.certain_from)
             self.result.write(f"{path}: {_place(window)}: {text}\n")
-        findings = "" if entry.judgement is None else "; ".join(("", *entry.judgement.findings))
+        findings = "" if entry.gate_result is None else "; ".join(("", *entry.gate_result.findings))
         text = self._text(entry.result, entry.certain_from)
         self.result.write(f"{path}: {text}{safe(findings)}\n")
         self._folders.add(entry.path, entry.label)

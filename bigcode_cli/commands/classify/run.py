@@ -101,9 +101,9 @@ class ClassifyRun:
                 yield LabelEntry(path=text.path, fault=fault)
                 continue
             result = weighed_by_name(outcome, text.path) if self.options.names else outcome
-            judgement, certain = gates.judge(result), gates.certain_from
+            gate_result, certain = gates.judge(result), gates.certain_from
             yield LabelEntry(
-                path=text.path, result=result, judgement=judgement, certain_from=certain
+                path=text.path, result=result, gate_result=gate_result, certain_from=certain
             )
         if outcomes.found:
             self.notes.detail(f"{outcomes.found} of {len(texts)} files had been classified before")

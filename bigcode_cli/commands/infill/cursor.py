@@ -11,8 +11,7 @@ from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.io import text_input
 from bigcode_cli.io.atomic_files import Target
 from bigcode_cli.io.text_input import InputText
-from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK_UTF8
-from gpt_bigcode.line_ends import splits_crlf, without_line_end
+from gpt_bigcode.text_form import mark_size, splits_crlf, without_line_end, without_mark
 
 _ENCODINGS = {
     ColumnUnit.CHARACTER: "utf-32-le",
@@ -48,7 +47,7 @@ class Place:
     @property
     def prefix(self) -> str:
         """The text before the gap, without a byte order mark."""
-        return self.before.removeprefix(BYTE_ORDER_MARK_UTF8).decode()
+        return without_mark(self.before).decode()
 
     @property
     def suffix(self) -> str:
@@ -106,7 +105,7 @@ def find_place(file: Path | None, options: PlaceOptions, target: Target | None =
     """
     if options.prefix_file is not None:
         first, second = _read(options.prefix_file), _read(options.suffix_file)
-        after = second.data.removeprefix(BYTE_ORDER_MARK_UTF8)
+        after = without_mark(second.data)
         return Place(source=first, data=None, before=first.data, after=after)
     source = _read(file, target)
     if options.marker is not None:
@@ -139,8 +138,8 @@ def _find_marker(source: InputText, marker: bytes) -> tuple[int, int]:
 
 def _check_offset(source: InputText, offset: int) -> int:
     data = source.data
-    if not offset and data.startswith(BYTE_ORDER_MARK_UTF8):
-        return len(BYTE_ORDER_MARK_UTF8)
+    if not offset:
+        return mark_size(data)
     if offset > len(data):
         size = f"{len(data)} bytes long"
         raise UsageFailure(f"--offset: {offset} is not in {source.name}, which is {size}")
@@ -176,7 +175,7 @@ def _find_position(source: InputText, at: str, unit: ColumnUnit) -> int:
 def _find_line(source: InputText, line: int, at: str) -> tuple[int, int]:
     """Return where a line starts and ends; its line break, LF or CRLF, is not a part of it."""
     data = source.data
-    start = len(data) - len(data.removeprefix(BYTE_ORDER_MARK_UTF8))
+    start = mark_size(data)
     for number in range(1, line):
         start = data.find(b"\n", start) + 1
         if not start:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bigcode_cli.commands.score.gates import Gates
-from bigcode_cli.commands.score.options import GateOptions, ScoringOptions, ViewOptions, Window
+from bigcode_cli.commands.score.options import GateOptions, ScoringOptions, ViewOptions, Windowing
 from bigcode_cli.commands.score.run import ScoreRun
 from bigcode_cli.files.sources import Source, find_texts
 from bigcode_cli.framework.errors import ExitStatus, UsageFailure
@@ -117,7 +117,7 @@ def _is_same(path: str, page: Path) -> bool:
 
 
 def _refuse_contradictions(scoring: ScoringOptions, table: ViewOptions) -> None:
-    if scoring.stride is not None and scoring.window is not Window.STRIDED:
+    if scoring.stride is not None and scoring.window is not Windowing.STRIDED:
         raise UsageFailure(f"--stride: does not go with --window {scoring.window}")
     if table.format is TableFormat.CSV and scoring.lines and scoring.tokens:
         raise UsageFailure("--format csv: one table has either --lines or --tokens")

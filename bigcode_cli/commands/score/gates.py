@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bigcode_cli.commands.score.options import DEFAULT_MAX_RISE, GateOptions
-from bigcode_cli.files.results import Judgement, Verdict
+from bigcode_cli.files.results import GateResult, Verdict
 from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.framework.output import plural
 
 if TYPE_CHECKING:
     from bigcode_cli.commands.score.baseline import ScoreBaseline
-    from gpt_bigcode.scoring.options import NllStats
+    from gpt_bigcode.scoring.results import NllStats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,9 @@ class Gates:
         enough = past is not None and past.tokens >= self.min_tokens  # fewer tokens mean nothing
         return past.bits_per_byte if past is not None and enough else None
 
-    def judge(self, judged: "NllStats", whole: "NllStats", known: float | None) -> Judgement | None:
+    def judge(
+        self, judged: "NllStats", whole: "NllStats", known: float | None
+    ) -> GateResult | None:
         """Judge a file; None if there are no gates.
 
         Args:
@@ -96,12 +98,12 @@ class Gates:
         if self.max_bits_per_byte is None and not self.compare:
             return None
         if judged.tokens < self.min_tokens:
-            return Judgement(Verdict.TOO_SHORT)
+            return GateResult(Verdict.TOO_SHORT)
         findings = tuple(self._findings(judged, whole, known))
         if findings:
-            return Judgement(Verdict.FAIL, findings)
+            return GateResult(Verdict.FAIL, findings)
         unknown = known is None and self.max_bits_per_byte is None
-        return Judgement(Verdict.NOT_COMPARED if unknown else Verdict.PASS)
+        return GateResult(Verdict.NOT_COMPARED if unknown else Verdict.PASS)
 
     def unknown_files(self, count: int, files: int) -> str:
         """Describe files that were not compared.

@@ -15,7 +15,7 @@ from bigcode_cli.commands.score.views import LEVEL_BITS, Run, ShownLine, shown_l
 from bigcode_cli.framework.output import Result, has_colours, safe
 
 if TYPE_CHECKING:
-    from gpt_bigcode.scoring.options import Score
+    from gpt_bigcode.scoring.results import Score
 
 # Styles of the levels 1 to 4, readable on dark and light backgrounds: the upper two set their own.
 # Underlines tell levels apart where hues do not.

@@ -79,9 +79,9 @@ class _File:
     def verdict(self) -> str:
         if self.entry.fault is not None:
             return f"{self.entry.status}: {self.entry.fault.reason}"
-        if self.entry.judgement is None:
+        if self.entry.gate_result is None:
             return "scored"
-        return self.entry.judgement.verdict.value.replace("-", " ")
+        return self.entry.gate_result.verdict.value.replace("-", " ")
 
     @property
     def said(self) -> str:

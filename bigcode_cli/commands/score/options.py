@@ -15,7 +15,7 @@ DEFAULT_MAX_RISE = 0.05
 _MOST_BITS = 1000.0
 
 
-class Window(StrEnum):
+class Windowing(StrEnum):
     """How a file that is longer than the model's context is cut."""
 
     STRIDED = "strided"
@@ -109,14 +109,14 @@ class ScoringOptions:
     lines: Annotated[bool, switch("Also report every line.", "--lines", panel=VIEWS)] = False
     tokens: Annotated[bool, switch("Also report every token.", "--tokens", panel=VIEWS)] = False
     window: Annotated[
-        Window,
+        Windowing,
         choice(
             "How to split a file longer than the context: overlapping windows, adjacent windows (as"
             " lm-eval does), or not at all.",
-            Window,
+            Windowing,
             panel=SCORING,
         ),
-    ] = Window.STRIDED
+    ] = Windowing.STRIDED
     jobs: Annotated[
         int,
         whole("Requests to send at once to a remote engine (--server URL).", 1, 128, panel=SCORING),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bigcode_cli.commands.score.html_page import Page
     from bigcode_cli.commands.score.views import ShownLine
-    from gpt_bigcode.scoring.options import LineScore, NllStats, Score, TokenScore
+    from gpt_bigcode.scoring.results import LineScore, NllStats, Score, TokenScore
 
 FILE_COLUMNS = (
     *("path", "status", "reason", "tokens", "bytes", "nll", "bits_per_byte", "perplexity"),
@@ -63,9 +63,9 @@ class ScoreEntry(Entry):
             values["added"] = nll_values(self.added)
         if self.known is not None:
             values["baseline_bits_per_byte"] = self.known
-        if self.judgement is not None:
-            values["verdict"] = self.judgement.verdict.value
-            values["findings"] = list(self.judgement.findings)
+        if self.gate_result is not None:
+            values["verdict"] = self.gate_result.verdict.value
+            values["findings"] = list(self.gate_result.findings)
         return values
 
 
@@ -195,7 +195,7 @@ def _is_blank(data: bytes, line: "LineScore") -> bool:
 def describe(entry: ScoreEntry) -> str:
     """Describe the result of a scored file."""
     what = "" if entry.added is None else "added lines: "
-    findings = () if entry.judgement is None else entry.judgement.findings
+    findings = () if entry.gate_result is None else entry.gate_result.findings
     return "; ".join([f"{what}{numbers(nll_values(entry.judged))}", *findings])
 
 

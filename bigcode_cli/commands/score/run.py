@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.commands.score.gates import Gates
-from bigcode_cli.commands.score.options import ScoringOptions, ViewOptions, Window
+from bigcode_cli.commands.score.options import ScoringOptions, ViewOptions, Windowing
 from bigcode_cli.commands.score.reports import ScoreEntry, ScoreReport, nll_values
 from bigcode_cli.files.result_cache import CachedResults, ResultCache, StoredForm, model_scope
 from bigcode_cli.files.results import (
@@ -29,7 +29,7 @@ from bigcode_cli.models.resolve import Found
 if TYPE_CHECKING:
     from bigcode_cli.commands.score.html_page import Page
     from bigcode_cli.files.progress import Progress
-    from gpt_bigcode.scoring.options import NllStats, Score
+    from gpt_bigcode.scoring.results import NllStats, Score
     from gpt_bigcode.scoring.text_scorer import TextScorer
 
 
@@ -141,7 +141,7 @@ class ScoreRun:
         advance = byte_counter(progress)
 
         def compute(documents: Iterable[Iterable[str]]) -> Iterator["Score | Exception"]:
-            from gpt_bigcode.scoring.options import ScoreOptions
+            from gpt_bigcode.scoring.results import ScoreOptions
             from gpt_bigcode.scoring.text_scorer import TextScorer
             from gpt_bigcode.windowing.score_windows import WindowMode
 
@@ -163,7 +163,7 @@ class ScoreRun:
     ) -> ScoreEntry:
         if isinstance(outcome, Exception):
             return ScoreEntry(path=text.path, fault=FileError.of(text, outcome, alone=alone))
-        from gpt_bigcode.scoring.options import NllStats, TokenScores
+        from gpt_bigcode.scoring.results import NllStats, TokenScores
 
         added, shown = None, outcome
         if text.added is not None:
@@ -176,9 +176,9 @@ class ScoreRun:
                 replace(outcome, lines=lines, token_scores=tokens),
             )
         known = self.gates.known(text.path, past)
-        judgement = self.gates.judge(outcome if added is None else added, outcome, known)
+        gate_result = self.gates.judge(outcome if added is None else added, outcome, known)
         return ScoreEntry(
-            path=text.path, score=shown, added=added, known=known, judgement=judgement
+            path=text.path, score=shown, added=added, known=known, gate_result=gate_result
         )
 
     def _origin(self) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class ScoreRun:
             "model": self.found.name,
             "revision": self.found.revision,
             "window": self.options.window.value,
-            "stride": plan.step if self.options.window is Window.STRIDED else None,
+            "stride": plan.step if self.options.window is Windowing.STRIDED else None,
             "context_length": context,
             "directory": _directory(),
         }
@@ -237,7 +237,7 @@ def _unpack(values: dict[str, Any], *, whole: bool) -> "Score":
     Raises:
         LookupError: the values of its tokens are needed, and were too many to cache.
     """
-    from gpt_bigcode.scoring.options import LineScore, Score, TokenScores
+    from gpt_bigcode.scoring.results import LineScore, Score, TokenScores
 
     names = ("tokens", "bytes", "nll", "start", "end")
     lines = tuple(

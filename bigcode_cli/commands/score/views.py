@@ -7,11 +7,10 @@ from math import log
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK, BYTE_ORDER_MARK_UTF8
-from gpt_bigcode.line_ends import without_line_end
+from gpt_bigcode.text_form import mark_size, without_line_end, without_mark
 
 if TYPE_CHECKING:
-    from gpt_bigcode.scoring.options import LineScore, Score, TokenScore
+    from gpt_bigcode.scoring.results import LineScore, Score, TokenScore
 
 LEVEL_BITS = (3, 6, 9, 12)
 """The least bits of levels 1 to 4: a probability of 1 in 8, 64, 512 and 4,096."""
@@ -79,9 +78,9 @@ def shown_lines(text: str, score: "Score") -> Iterator[ShownLine]:
         while first < len(tokens) and tokens[first].end <= line.start:
             first += 1
         content = data[line.start : line.end].decode()
-        mark = len(BYTE_ORDER_MARK_UTF8) if content.startswith(BYTE_ORDER_MARK) else 0
-        content = without_line_end(content.removeprefix(BYTE_ORDER_MARK))
-        values = _values(content, line.start + mark, tokens, first)
+        start = line.start + mark_size(content)
+        content = without_line_end(without_mark(content))
+        values = _values(content, start, tokens, first)
         telling = line.bytes >= _TELLING_BYTES and line.tokens >= _TELLING_TOKENS
         yield ShownLine(line, tuple(_runs(content, values)), telling)
 

@@ -39,6 +39,9 @@ class TagReport(Report[TagEntry]):
         """See `Report`."""
         return [{"path": entry.path} | finding.to_dict() for finding in entry.findings]
 
+    def write_end(self, summary: dict[str, Any]) -> None:
+        """Write nothing: the findings are all there is to read."""
+
     def write_text(self, entry: TagEntry) -> None:
         """See `Report`."""
         path = safe(entry.path)

@@ -30,9 +30,8 @@ from bigcode_cli.framework import output
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes, plural
 from bigcode_cli.io.atomic_files import atomic_write, in_place_target
-from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK
 from gpt_bigcode.errors import GPTBigCodeError
-from gpt_bigcode.line_ends import without_line_end
+from gpt_bigcode.text_form import without_line_end, without_mark
 
 if TYPE_CHECKING:
     from bigcode_cli.files.progress import Progress
@@ -219,7 +218,7 @@ class TagRun:
             else:
                 spans.append(span)
         held = text.take() if isinstance(text, KeptSource) else ""
-        lines = held.removeprefix(BYTE_ORDER_MARK).split("\n") if spans else []
+        lines = without_mark(held).split("\n") if spans else []
         return TagEntry(
             path=text.path,
             windows=tagging.windows,

@@ -10,7 +10,7 @@ from bigcode_cli.server.client.warm import Warm
 if TYPE_CHECKING:
     from gpt_bigcode.labeling.options import TagOptions
     from gpt_bigcode.labeling.results import Advance, Classification, Tagging
-    from gpt_bigcode.scoring.options import Score, ScoreOptions
+    from gpt_bigcode.scoring.results import Score, ScoreOptions
 
 _GROUP_CHARACTERS = 1 << 21
 """Texts are sent in groups of this size: even with every character escaped a body has room."""
@@ -207,7 +207,7 @@ KINDS = {kind.job: kind for kind in (WarmScorer, WarmClassifier, WarmTagger)}
 
 
 def _score(found: dict[str, Any], _text: str) -> "Score":
-    from gpt_bigcode.scoring.options import LineScore, Score, TokenScore, TokenScores
+    from gpt_bigcode.scoring.results import LineScore, Score, TokenScore, TokenScores
 
     return Score(
         tokens=found["tokens"],

@@ -3,9 +3,8 @@
 from itertools import chain
 from pathlib import PurePosixPath, PureWindowsPath
 
-from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK
 from gpt_bigcode.completion.options import CompletionOptions
-from gpt_bigcode.line_ends import to_lf
+from gpt_bigcode.text_form import to_lf, without_mark
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 _SLASHES = frozenset(
@@ -31,7 +30,7 @@ def lay_out_files(
     parts: list[list[int]] = []
     for file in reversed(options.context_files):
         header = _header(tokenizer, file.path)
-        body = to_lf(file.text.removeprefix(BYTE_ORDER_MARK)).rstrip("\n")
+        body = to_lf(without_mark(file.text)).rstrip("\n")
         ids, missing = tokenizer.encode_head(body + "\n", max(left - len(header), 0))
         dropped += missing
         if ids:

@@ -14,12 +14,11 @@ A checkpoint that is better in one of the orders says so in config.json:
 
 from dataclasses import dataclass
 
-from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK
 from gpt_bigcode.completion.options import InfillOptions, InfillOrder
 from gpt_bigcode.completion.prompt import ModelSpace, Prompt, before_text, lay_out_context
 from gpt_bigcode.errors import ContextError
-from gpt_bigcode.line_ends import has_crlf, to_lf
 from gpt_bigcode.stopping.text_stop import Scope
+from gpt_bigcode.text_form import has_crlf, to_lf, without_mark
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer, InfillTokens
 
 SENTINELS = 3
@@ -72,7 +71,7 @@ def build_infill_prompt(
         InputError: text that the tokenizer cannot hold.
     """
     sentinels = tokenizer.require_infill()
-    prefix = gap.prefix.removeprefix(BYTE_ORDER_MARK)
+    prefix = without_mark(gap.prefix)
     suffix = gap.suffix
     crlf = has_crlf(prefix + suffix)
     if crlf:
@@ -82,11 +81,9 @@ def build_infill_prompt(
     if room < 0:
         raise ContextError(f"a context of {space.context_length} tokens is too small for infilling")
     before, after, dropped = _share(tokenizer, Gap(prefix=prefix, suffix=suffix), room)
-    if any(dropped) and not options.truncate:
-        raise ContextError(
-            f"the text has {len(before) + len(after) + sum(dropped)} tokens, the model has room "
-            f"for {room} beside {space.context_length - whole} new ones"
-        )
+    if any(dropped):
+        tokens = len(before) + len(after) + sum(dropped)
+        space.require_truncation(options, "the text", tokens, room)
     left = 0 if any(dropped) else min(whole // 2, room - len(before) - len(after))
     files, dropped_files = lay_out_context(tokenizer, options, left)
     heal = options.heal and order is InfillOrder.SPM and bool(before)

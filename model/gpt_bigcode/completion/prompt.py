@@ -7,10 +7,9 @@ beginning did not fit has none, as the windows of training that begin inside a d
 
 from dataclasses import dataclass
 
-from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK
 from gpt_bigcode.completion.options import CompletionOptions
 from gpt_bigcode.errors import ContextError
-from gpt_bigcode.line_ends import has_crlf, to_lf
+from gpt_bigcode.text_form import has_crlf, to_lf, without_mark
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 
@@ -32,6 +31,20 @@ class ModelSpace:
         Room is kept for the new tokens, but at most half of the context.
         """
         return self.context_length - min(options.max_tokens, self.context_length // 2)
+
+    def require_truncation(
+        self, options: CompletionOptions, what: str, tokens: int, room: int
+    ) -> None:
+        """Check that a text of too many tokens may be cut: `--no-truncate` refuses it.
+
+        Raises:
+            ContextError: it may not.
+        """
+        if not options.truncate:
+            new = self.context_length - self.room(options)
+            raise ContextError(
+                f"{what} has {tokens} tokens, the model has room for {room} beside {new} new ones"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +85,14 @@ def build_prompt(
         ContextError: the prompt does not fit and may not be truncated.
         InputError: text that the tokenizer cannot hold.
     """
-    text = text.removeprefix(BYTE_ORDER_MARK)
+    text = without_mark(text)
     crlf = has_crlf(text)
     if crlf:
         text = to_lf(text)
     most = space.room(options)
     ids, dropped = tokenizer.encode_tail(text, most - 1)
-    if dropped and not options.truncate:
-        raise ContextError(
-            f"the prompt has {len(ids) + dropped} tokens, the model has room for {most - 1} "
-            f"beside {space.context_length - most} new ones"
-        )
+    if dropped:
+        space.require_truncation(options, "the prompt", len(ids) + dropped, most - 1)
     room = 0 if dropped else min(most // 2, most - 1 - len(ids))
     context, dropped_context = lay_out_context(tokenizer, options, room)
     start = [] if dropped and ids else [space.start_id]

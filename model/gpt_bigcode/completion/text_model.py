@@ -21,9 +21,9 @@ from gpt_bigcode.errors import DraftMismatchError, InfillUnsupportedError, Optio
 from gpt_bigcode.generation.loop import GeneratedToken, Generation, Rule, Sampler
 from gpt_bigcode.generation.speculative import look_ahead
 from gpt_bigcode.generation.token_masks import FirstToken, Healing, LoopRule, Utf8Rule, Utf8Tokens
-from gpt_bigcode.line_ends import NewlineRestorer, to_lf
 from gpt_bigcode.loading import LoadOptions, end_token_ids, load_parts, open_decoder
 from gpt_bigcode.stopping.text_stop import FinishReason, Scope, TextStop
+from gpt_bigcode.text_form import NewlineRestorer, to_lf
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 if TYPE_CHECKING:

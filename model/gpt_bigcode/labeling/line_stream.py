@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from gpt_bigcode.byte_order_mark import without_mark
 from gpt_bigcode.errors import InputError
 from gpt_bigcode.labeling.line_reader import LineLabels, LineReader
 from gpt_bigcode.labeling.options import TagOptions
@@ -18,6 +17,7 @@ from gpt_bigcode.labeling.rules.numbers import NUMBER_LABELS
 from gpt_bigcode.labeling.rules.pem_blocks import Block, PemBlocks
 from gpt_bigcode.labeling.rules.secret_shapes import KEY
 from gpt_bigcode.labeling.shapes import WIDEST_LINE, Line
+from gpt_bigcode.text_form import pieces_without_mark
 from gpt_bigcode.windowing.document_stream import PAUSE, Excerpt
 
 _CHARACTERS_AT_ONCE = 1 << 16
@@ -167,7 +167,7 @@ class _Document:
         def begin(mark_bytes: int) -> None:
             self._offset = cutter.byte = mark_bytes
 
-        for piece in without_mark(pieces, begin):
+        for piece in pieces_without_mark(pieces, begin):
             for line in cutter.add(piece):
                 yield from blocks.add(line)
             if piece is PAUSE:

@@ -6,7 +6,7 @@ from typing import Self, Unpack
 
 from gpt_bigcode.backends.interfaces import LogProbabilities, ScoredRow, Scorer
 from gpt_bigcode.loading import LoadOptions, load_parts, open_scorer
-from gpt_bigcode.scoring.options import LineScore, Score, ScoreOptions, TokenScores
+from gpt_bigcode.scoring.results import LineScore, Score, ScoreOptions, TokenScores
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from gpt_bigcode.windowing.document_stream import DocumentStream, WindowTokens
 from gpt_bigcode.windowing.score_windows import ScoreWindows

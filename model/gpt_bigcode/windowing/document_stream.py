@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from gpt_bigcode.byte_order_mark import without_mark
+from gpt_bigcode.text_form import pieces_without_mark
 
 if TYPE_CHECKING:
     from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
@@ -297,7 +297,7 @@ class _Document(Generic[Result, Value]):
 
     def _portions(self, pieces: Iterable[str]) -> Iterator[list[int] | None]:
         """Ids as they come; none at a pause, None at the end."""
-        text = without_mark(pieces, self._accumulator.begin)
+        text = pieces_without_mark(pieces, self._accumulator.begin)
         yield from encode_pieces(self._tokenizer, text)
         yield None
 

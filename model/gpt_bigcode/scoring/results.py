@@ -1,6 +1,6 @@
-"""What callers ask of scoring (`ScoreOptions`) and what they get back (`Score`).
+"""What scoring returns: bits per byte and perplexity of texts, lines and tokens.
 
-Imports nothing heavy.
+`ScoreOptions` says what of it is wanted. Imports nothing heavy.
 """
 
 from array import array

@@ -4,8 +4,18 @@ from itertools import pairwise
 
 import pytest
 
-from gpt_bigcode.byte_order_mark import BYTE_ORDER_MARK, BYTE_ORDER_MARK_UTF8, without_mark
-from gpt_bigcode.line_ends import NewlineRestorer, has_crlf, splits_crlf, to_lf, without_line_end
+from gpt_bigcode.text_form import (
+    BYTE_ORDER_MARK,
+    BYTE_ORDER_MARK_UTF8,
+    NewlineRestorer,
+    has_crlf,
+    mark_size,
+    pieces_without_mark,
+    splits_crlf,
+    to_lf,
+    without_line_end,
+    without_mark,
+)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +83,9 @@ def test_one_mark_at_the_beginning_is_left_out_and_counted(
     pieces: list[str], left: str, mark_bytes: int
 ) -> None:
     told: list[int] = []
-    assert "".join(without_mark(pieces, told.append)) == left
+    assert "".join(pieces_without_mark(pieces, told.append)) == left
     assert told == [mark_bytes]
+    text = "".join(pieces)
+    assert (without_mark(text), mark_size(text)) == (left, mark_bytes)
+    assert (without_mark(text.encode()), mark_size(text.encode())) == (left.encode(), mark_bytes)
     assert BYTE_ORDER_MARK_UTF8 == BYTE_ORDER_MARK.encode() == b"\xef\xbb\xbf"
