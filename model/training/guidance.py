@@ -35,12 +35,12 @@ MIDDLE_TOKENS = 4
 
 @dataclass(frozen=True)
 class Guide:
-    """One head and where it shall look.
+    """One head, and where it should look.
 
     Attributes:
         layer: counted from 0.
         head: counted from 0.
-        back: so many tokens before the present one; 0: behind an earlier occurrence of it;
+        back: how many tokens before the current one; 0: after an earlier occurrence of it;
             PREFIX_END: from a middle's first tokens to where its prefix ended.
     """
 
@@ -75,7 +75,7 @@ def earlier_occurrences(ids: Tensor) -> Tensor:
 
 
 def prefix_ends(ids: Tensor) -> Tensor:
-    """[B, T] -> [B, T, T]: from a middle's first tokens to the sentinel behind its prefix.
+    """[B, T] -> [B, T, T]: from a middle's first tokens to the sentinel after its prefix.
 
     That sentinel is where a head that looks one token back has put the prefix's last token. Only
     where the prefix comes first: in the other order the middle follows it without a break.
@@ -87,7 +87,7 @@ def prefix_ends(ids: Tensor) -> Tensor:
         return torch.where(here, places, -1).cummax(1).values
 
     middle, suffix = latest(ids == MIDDLE), latest((ids == SUFFIX) & (_back(ids, 1) != PREFIX))
-    # The middle and the suffix of the present example, which no other has followed.
+    # The middle and the suffix of the current example, not of an earlier one.
     begins, ended = latest(ids == PREFIX), latest(ids == END)
     asks = (middle > suffix) & (suffix > begins) & (begins > ended)
     asks &= places < middle + MIDDLE_TOKENS
@@ -95,7 +95,7 @@ def prefix_ends(ids: Tensor) -> Tensor:
 
 
 def _back(ids: Tensor, distance: int) -> Tensor:
-    """The token so many places before each; below 0 where there is none."""
+    """The token `distance` places before each one; -1 where there is none."""
     return F.pad(ids, (distance, 0), value=-1)[:, : ids.shape[1]]
 
 

@@ -55,7 +55,7 @@ class Journal:
         return [self._values[name, number] for number in range(len(cases))]
 
     def finish(self) -> None:
-        """Everything is measured: the next run measures anew."""
+        """Everything is measured: the next run starts over."""
         self.path.unlink()
 
     def _write(self, name: str, number: int, value: Any, seconds: float) -> None:

@@ -108,7 +108,7 @@ def decaying(share: float, warm_up: float, decay_from: float) -> float:
     return min(1.0, max(0.0, (1.0 - share) / (1.0 - decay_from)))
 
 
-# The first layer tells every token what stands before it; two later ones look that up.
+# The first layer tells every token what precedes it; two later ones look that up.
 GUIDES = (
     *(Guide(layer=0, head=head, back=back) for head, back in ((2, 1), (1, 2), (3, 3))),
     *(Guide(layer=layer, head=0, back=0) for layer in (2, 3)),
@@ -124,8 +124,8 @@ CPU_PLAN = Plan(
     matrix_rate=4e-3,
     rate=2e-3,
 )
-# Goes on from a finished run: full depth, and half the rate, which need not be found again. Full
-# rows come early: the first plan's few left the model worse behind a thousand tokens than before.
+# Continues a finished run: full depth, and half the rate. Full rows come early: the few of the
+# first plan left the model worse after a thousand tokens than before them.
 CPU_FURTHER_PLAN = Plan(
     stages=(Stage(1.00, 7, 512, 4096),),
     matrix_rate=2e-3,

@@ -100,4 +100,4 @@ def test_what_cannot_be_captured_is_computed_plainly(monkeypatch: pytest.MonkeyP
     written = _greedy(model, prompts, lambda model: GraphedDecoder(model, detail=said.append))
     assert written == wanted
     (why,) = said
-    assert why.startswith("no CUDA graph, every token is started piece by piece: operation not")
+    assert why.startswith("no CUDA graph, kernels are launched one by one: operation not")

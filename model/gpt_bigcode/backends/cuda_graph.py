@@ -1,9 +1,9 @@
 """GraphedDecoder: the same step for every token, captured once as a CUDA graph.
 
-A step of a small model is hundreds of short kernels, and launching them takes longer than they run.
-A graph launches them with one call, but only over the same addresses and shapes: so a step attends
-to the cache's whole capacity through a mask, and looks up its position in a tensor. On a processor
-the step is computed without capture, for the tests.
+A step of a small model consists of hundreds of short kernels, and launching them takes longer than
+running them. A graph launches them with one call, but requires fixed addresses and shapes: so a
+step attends to the cache's whole capacity through a mask, and reads its position from a tensor. On
+a CPU the step is computed without capture, for the tests.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,16 +26,16 @@ MOST_STEP_TOKENS = 8
 """The longest draft that is verified by a captured step."""
 _LEAST_CAPACITY = 512
 _WARM_UPS = 2
-_HOST_BUFFERS = 2  # one is read while the other is filled
+_HOST_BUFFERS = 2  # one is read while the other is written
 
 
 class StaticCache(KeyValueCache):
     """A view of a cache for one captured step: it appends where a tensor says, at any length."""
 
     def __init__(self, cache: KeyValueCache, places: Tensor) -> None:
-        """Share the memory of `cache`; `places`, [T], says where the next T tokens belong."""
+        """Share the memory of `cache`; `places`, [T], are the positions of the next T tokens."""
         self._store = cache.store
-        self._length = 1  # anything but an empty one: all of the store is attended to
+        self._length = 1  # not empty, so that the whole store is attended to
         self._places = places
 
     def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,7 +52,7 @@ class StaticStep:
 
     Args:
         model: the model.
-        cache: whose memory is used; the step is good for as long as this stays where it is.
+        cache: whose memory is used; the step is valid as long as the store is not replaced.
         tokens: T.
     """
 
@@ -89,7 +89,7 @@ class StaticStep:
         """
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # libraries set themselves up at the first calls
+        with torch.cuda.stream(side):  # libraries initialize themselves in the first calls
             for _ in range(_WARM_UPS):
                 self._place(length)
                 self._compute()
@@ -107,10 +107,10 @@ class StaticStep:
             self._padded_by = padding
 
     def start(self, ids: Sequence[Sequence[int]] | None, length: int) -> None:
-        """Start the step, and the way of its logits to the host; nothing waits for it.
+        """Start the step and the copy of its logits to the host, without waiting.
 
         Args:
-            ids: [B, T]; None: the best token of the step before, which stayed on the device.
+            ids: [B, T]; None: the best token of the previous step, which stayed on the device.
             length: tokens in the cache before these.
         """
         if ids is not None:
@@ -127,14 +127,14 @@ class StaticStep:
             self._arrived[self._turn].record()
 
     def logits(self) -> NDArray[np.float32]:
-        """Wait for the step that was started last. [B, T, V], good until the next but one."""
+        """Wait for the latest step. [B, T, V], valid until the step after the next is started."""
         if self._arrived:
             self._arrived[self._turn].synchronize()
         values: NDArray[np.float32] = self._host[self._turn].numpy()
         return values
 
     def best(self) -> list[int]:
-        """The token with the highest logit of each row, once its logits are there."""
+        """The token with the highest logit of each row; call `logits` first."""
         return self._best[self._turn].tolist()
 
     def _place(self, length: int) -> None:
@@ -156,10 +156,10 @@ class StaticStep:
 
 
 class GraphedDecoder(TorchDecoder):
-    """A `TorchDecoder` that writes by captured steps.
+    """A `TorchDecoder` that decodes by captured steps.
 
-    While the caller takes the most likely token every time, the next step is started before the
-    caller has looked at this one, with the token that stayed on the device.
+    While the caller always takes the most likely token, the next step is started before the caller
+    has seen this one's logits, with the token that stayed on the device.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class GraphedDecoder(TorchDecoder):
         Args:
             model: the model.
             chunk_tokens: as for `TorchDecoder`.
-            detail: is told if steps cannot be captured.
+            detail: called with the reason if steps cannot be captured.
         """
         super().__init__(model, chunk_tokens=chunk_tokens)
         self._detail = detail
@@ -227,7 +227,7 @@ class GraphedDecoder(TorchDecoder):
         super().select_rows(rows)
 
     def _new_cache(self, rows: int, capacity: int) -> KeyValueCache:
-        """One of a capacity that many prompts share; the last one, if it fits."""
+        """A cache whose capacity is rounded up, so that the previous one can often be reused."""
         self._forget_prediction()
         rounded = _LEAST_CAPACITY
         while rounded < capacity:
@@ -239,11 +239,11 @@ class GraphedDecoder(TorchDecoder):
         return super()._new_cache(rows, rounded)
 
     def _forget_prediction(self) -> None:
-        """A step that ran ahead wrote after the cache's end only, where it is overwritten."""
+        """Drop the step that ran ahead: it wrote only after the cache's end."""
         self._predicted, self._ahead = None, False
 
     def _checked(self, tokens: Sequence[int]) -> list[int]:
-        """On a GPU an id without a row would end the process."""
+        """Check ids: on a GPU, one that is out of range would end the process."""
         if not all(0 <= token < self.vocabulary_size for token in tokens):
             raise InputError(f"token ids: not all in 0..{self.vocabulary_size - 1}")
         return list(tokens)
@@ -267,7 +267,7 @@ class GraphedDecoder(TorchDecoder):
         return step
 
     def _captured(self, step: StaticStep) -> StaticStep | None:
-        """The step as a graph; None, from now on, if it cannot be captured."""
+        """The step as a graph; None, from then on, if it cannot be captured."""
         if self._device.type != "cuda":
             return step
         try:
@@ -275,6 +275,6 @@ class GraphedDecoder(TorchDecoder):
         except RuntimeError as error:
             self._usable = False
             reason = str(error).partition("\n")[0][:200]
-            self._detail(f"no CUDA graph, every token is started piece by piece: {reason}")
+            self._detail(f"no CUDA graph, kernels are launched one by one: {reason}")
             return None
         return step

@@ -21,7 +21,7 @@ _LARGEST_BLOCK = 1 << 30
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name: auto, cpu, cuda or cuda:N; auto is CUDA where there is some.
+    """The device of that name: auto, cpu, cuda or cuda:N; auto prefers CUDA.
 
     Raises:
         DeviceError: no such device here.
@@ -44,8 +44,8 @@ def choose_device(name: str) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The type of weights and activations: auto, float32, bfloat16 or float16.
 
-    auto is bfloat16 where the device multiplies it in hardware, else float32 on a processor (where
-    16-bit types are slower than 32) and float16 on a GPU.
+    auto is bfloat16 where the device has hardware for it, else float32 on a CPU (where 16-bit types
+    are slower) and float16 on a GPU.
 
     Raises:
         DeviceError: no such precision.
@@ -68,10 +68,10 @@ def set_threads(threads: int | None = None) -> None:
 
 
 def reuse_freed_memory() -> None:
-    """Let the C library keep what is freed, in the whole process, for the next tensors.
+    """Let the C library keep freed memory for the next tensors, in the whole process.
 
-    It gives large blocks back to the system at once. Getting them again, page by page, took a third
-    of a prefill, and more of the first one.
+    By default it returns large blocks to the system at once. Faulting the pages in again took a
+    third of a prefill, and more of the first one.
     """
     configure = getattr(ctypes.CDLL(None), "mallopt", None)  # of the GNU library only
     if configure is not None:
@@ -81,7 +81,7 @@ def reuse_freed_memory() -> None:
 
 @contextmanager
 def memory_errors(what: str) -> Iterator[None]:
-    """Turn PyTorch's ways to say "out of memory" into one.
+    """Turn PyTorch's different out-of-memory errors into one.
 
     Raises:
         MemoryLimitError: there is not enough memory for `what`.

@@ -25,7 +25,7 @@ class ScoredRow:
 
 
 class Engine(Protocol):
-    """What computes a model, whatever it is asked for."""
+    """What all engines have in common."""
 
     @property
     def context_length(self) -> int:
@@ -43,13 +43,13 @@ class Scorer(Engine, Protocol):
 
     @property
     def batch_tokens(self) -> int:
-        """How many tokens are best computed together."""
+        """How many tokens to compute together for the best throughput."""
         ...
 
     def log_probabilities(self, rows: Sequence[ScoredRow]) -> list[LogProbabilities]:
-        """The natural logarithms for ids[first:] of every row, in order.
+        """The natural logarithms of the probabilities of ids[first:], for every row in order.
 
-        What a row gets does not depend on the others, to rounding.
+        A row's values do not depend on the other rows, up to rounding.
 
         Raises:
             NonFiniteError: the model computed NaN or infinity.
@@ -67,11 +67,11 @@ class Labeler(Engine, Protocol):
 
     @property
     def batch_tokens(self) -> int:
-        """How many tokens are best computed together."""
+        """How many tokens to compute together for the best throughput."""
         ...
 
     def sequence_logits(self, rows: Sequence[Sequence[int]]) -> list[Logits]:
-        """[C] for every row, taken at its last id; other rows change nothing, to rounding.
+        """[C] for every row, taken at its last id; independent of the other rows, up to rounding.
 
         Raises:
             ContextError, InputError: a row that is too long, or empty.
@@ -86,7 +86,7 @@ class Labeler(Engine, Protocol):
 
 
 class Decoder(Engine, Protocol):
-    """A model that takes rows of tokens and gives the logits of the next token of each."""
+    """A model that reads rows of tokens and returns the logits of each row's next token."""
 
     def prefill(self, prompts: Sequence[Sequence[int]]) -> Logits:
         """Forget everything and prefill one row per prompt; lengths may differ. [B, V]."""
@@ -103,7 +103,7 @@ class Decoder(Engine, Protocol):
 
 @runtime_checkable
 class StepDecoder(Decoder, Protocol):
-    """A decoder that can also append several tokens to its one row in one pass, and forget some."""
+    """A decoder that can also append several tokens to its only row in one pass, and drop some."""
 
     @property
     def exact_steps(self) -> bool:
@@ -131,7 +131,7 @@ class StepDecoder(Decoder, Protocol):
 
 @runtime_checkable
 class BlockDecoder(StepDecoder, Protocol):
-    """A decoder whose one row can be taken apart into blocks of tokens, and put together."""
+    """A decoder whose only row can be saved as blocks of tokens, and restored from them."""
 
     @property
     def block_tokens(self) -> int:
@@ -140,14 +140,14 @@ class BlockDecoder(StepDecoder, Protocol):
 
     @property
     def loose_tokens(self) -> int:
-        """A last part of a prompt that is shorter gives the same bits in any pieces; 0: none."""
+        """A shorter tail of a prompt gives the same bits however it is split; 0: no tail does."""
         ...
 
     def ends(self, length: int) -> Sequence[int]:
-        """Where the parts of a prompt of that length end, each of which is computed at once.
+        """Where the parts of a prompt of that length end; each part is one forward pass.
 
-        Blocks come first; two prompts with the same parts and tokens up to an end have the same
-        state there, bit for bit.
+        Blocks come first. Two prompts with the same parts and tokens up to one of these ends have
+        the same state there, bit for bit.
         """
         ...
 
@@ -164,13 +164,13 @@ class BlockDecoder(StepDecoder, Protocol):
     def prefill_after(
         self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
     ) -> Logits:
-        """Forget everything, take over the prompt's first tokens and prefill the rest. [1, V].
+        """Forget everything, restore the prompt's first tokens and prefill the rest. [1, V].
 
         Args:
-            blocks: the first tokens, as `block` or `tokens` gave them.
+            blocks: the first tokens, as returned by `block` or `tokens`.
             prompt: the whole prompt.
-            known: how many tokens of the blocks count; None: all. Only with whole blocks alone the
-                numbers are, bit for bit, those of a prefill.
+            known: how many tokens of the blocks to use; None: all. The results equal those of a
+                prefill bit for bit only if whole blocks are used.
         """
         ...
 
@@ -185,11 +185,11 @@ class BlockDecoder(StepDecoder, Protocol):
         ...
 
     def fork(self) -> Self:
-        """A decoder with the same rows, in memory of its own."""
+        """A copy of this decoder and its rows, with its own memory."""
         ...
 
     def restore(self, blocks: Sequence[bytes]) -> None:
-        """Forget everything and take over tokens, as `block` or `tokens` gave them."""
+        """Forget everything and restore tokens, as returned by `block` or `tokens`."""
         ...
 
     def tokens(self, start: int, end: int) -> bytes:
@@ -202,7 +202,7 @@ class BlockDecoder(StepDecoder, Protocol):
 
 
 class DecoderWrapper:
-    """A decoder around another; a subclass says what is different."""
+    """A decoder around another; subclasses override what differs."""
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
@@ -223,7 +223,7 @@ class DecoderWrapper:
 
 
 class StepDecoderWrapper(DecoderWrapper):
-    """A `StepDecoder` around another; a subclass says what is different."""
+    """A `StepDecoder` around another; subclasses override what differs."""
 
     _decoder: StepDecoder
 

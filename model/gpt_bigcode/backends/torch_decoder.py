@@ -23,7 +23,7 @@ from gpt_bigcode.quantization.linear import Int4Linear
 
 PREFILL_CHUNK_TOKENS = 512
 _SPARE_TOKENS = 256
-_LOOSE_TOKENS = 64  # fewer: attention token by token is still a small part of their time
+_LOOSE_TOKENS = 64  # for fewer, attention one token at a time is a small part of the work
 _GUESS_COSTS = MappingProxyType({"cpu": 0.25, "cuda": 0.05})
 
 
@@ -68,8 +68,8 @@ class TorchDecoder:
     def exact_steps(self) -> bool:
         """Whether `append` gives, bit for bit, what `decode` gives.
 
-        In int8 it does, because integers add up exactly. Other products of several rows are summed
-        in another order than those of one row.
+        In int8 it does, because integers add up exactly. Other types sum the products of several
+        rows in another order than those of one row.
         """
         return self._row_trunk is not None and is_exact(self._model)
 
@@ -146,7 +146,7 @@ class TorchDecoder:
 
     @torch.inference_mode()
     def fork(self) -> Self:
-        """A decoder with the same rows, in memory of its own."""
+        """A copy of this decoder and its rows, with its own memory."""
         other = copy(self)
         with memory_errors("a copy of keys and values"):
             other._cache = self._filled().copy()  # noqa: SLF001 - its own class
@@ -159,14 +159,14 @@ class TorchDecoder:
 
     @property
     def loose_tokens(self) -> int:
-        """A last part of a prompt that is shorter gives the same bits in any pieces; 0: none."""
+        """A shorter tail of a prompt gives the same bits however it is split; 0: no tail does."""
         return _LOOSE_TOKENS if self.exact_steps else 0
 
     def ends(self, length: int) -> list[int]:
-        """Where the parts of a prompt end, each of which is computed at once.
+        """Where the parts of a prompt end; each part is one forward pass.
 
-        With exact steps what follows the blocks is halved, so that a text that grows by a token
-        keeps nearly all of its parts.
+        With exact steps, the parts after the blocks halve in size, so that a text that grows by a
+        token keeps nearly all of its parts.
         """
         found = list(range(self._chunk, length, self._chunk))
         place, size = length // self._chunk * self._chunk, self._chunk // 2
@@ -186,7 +186,7 @@ class TorchDecoder:
 
     @property
     def identity(self) -> str:
-        """What else the numbers depend on."""
+        """What else the results depend on."""
         layers = sorted({type(module).__name__ for module in self._model.transformer.h.modules()})
         how = f"{self._dtype}, {torch.get_num_threads()} threads, {processor_name()}"
         return f"PyTorch {torch.__version__}, {self._device}, {layers}, {how}"
@@ -195,7 +195,7 @@ class TorchDecoder:
     def prefill_after(
         self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
     ) -> NDArray[np.float32]:
-        """Forget everything, take over the prompt's first tokens and prefill the rest. [1, V].
+        """Forget everything, restore the prompt's first tokens and prefill the rest. [1, V].
 
         Raises:
             MemoryLimitError: the cache does not fit.
@@ -209,7 +209,7 @@ class TorchDecoder:
 
     @torch.inference_mode()
     def restore(self, blocks: Sequence[bytes]) -> None:
-        """Forget everything and take over tokens, as `block` or `tokens` gave them.
+        """Forget everything and restore tokens, as returned by `block` or `tokens`.
 
         Raises:
             MemoryLimitError: the cache does not fit.
@@ -258,7 +258,7 @@ class TorchDecoder:
         return self._cache
 
     def _read_parts(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
-        """Read what the cache does not hold yet of [B, T]; the last tokens' state, [B, E]."""
+        """Compute the part of [B, T] that is not in the cache; the last token's state, [B, E]."""
         for end in self.ends(ids.shape[1]):
             if end > cache.length:
                 hidden = self._read(ids[:, cache.length : end], cache)
@@ -288,5 +288,5 @@ class TorchDecoder:
 
     def _head(self, hidden: Tensor) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = self._model.lm_head(hidden).float().cpu().numpy()
-        # Only here is known what they were computed in; who chooses a token checks all others.
+        # Only here the type is known; other types are checked where a token is chosen.
         return finite(logits, float16=True) if self._dtype is torch.float16 else logits

@@ -28,11 +28,11 @@ _BATCH_TOKENS, _GPU_BATCH_TOKENS = 2048, 16_384
 Classifier: TypeAlias = GPTBigCodeForSequenceClassification | GPTBigCodeForTokenClassification
 Model = TypeVar("Model", bound=GPTBigCodeForCausalLM | Classifier)
 
-_PADDING = 0  # any id: causal attention does not see it from the tokens before
+_PADDING = 0  # any id: no earlier token attends to it
 
 
 class _BatchedModel(Generic[Model]):
-    """A model that reads rows as one batch."""
+    """A model that computes rows as one batch."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -50,12 +50,12 @@ class _BatchedModel(Generic[Model]):
 
     @property
     def batch_tokens(self) -> int:
-        """How many tokens are best computed together."""
+        """How many tokens to compute together for the best throughput."""
         return _GPU_BATCH_TOKENS if self._device.type == "cuda" else _BATCH_TOKENS
 
 
 class TorchScorer(_BatchedModel[GPTBigCodeForCausalLM]):
-    """Reads rows as one batch, padded on the right, and applies the head to what is scored."""
+    """Computes rows as one batch, padded on the right, and the head for scored tokens only."""
 
     @classmethod
     def of(cls, decoder: Decoder) -> Self:
@@ -108,7 +108,7 @@ def _log_softmax(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 class TorchLabeler(_BatchedModel[Classifier]):
-    """Reads rows as one batch, padded on the right; each ends where its own ids end."""
+    """Computes rows as one batch, padded on the right."""
 
     @classmethod
     def load(cls, directory: Path, *, task: Task, **options: Unpack[EngineOptions]) -> Self:
@@ -151,7 +151,7 @@ class TorchLabeler(_BatchedModel[Classifier]):
         ]
 
     def _states(self, rows: Sequence[Sequence[int]], *, last: bool = False) -> Tensor:
-        """[B, T, E], T of the longest row; with `last` of each row's last token only, [B, 1, E]."""
+        """[B, T, E], T of the longest row; with `last`, only each row's last token, [B, 1, E]."""
         check_rows(rows, self.context_length)
         width = max(map(len, rows), default=1)
         padded = [[*row, *[_PADDING] * (width - len(row))] for row in rows]

@@ -1,4 +1,4 @@
-"""Loads a checkpoint on a device in a precision, either of which may be chosen here."""
+"""Loads a checkpoint on a device in a precision, and chooses them where they are auto."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def load_computable(
     precision: str = "auto",
     policy: LoadingPolicy | None = None,
 ) -> nn.Module:
-    """Load a model on the device and in the precision that suit it best, unless they are given.
+    """Load a model on the best device and in the best precision, unless they are given.
 
     Args:
         directory: the checkpoint.
@@ -47,11 +47,11 @@ def load_computable(
         task: the model class.
         device: auto, cpu, cuda or cuda:N.
         precision: auto, float32, bfloat16, float16, int8 or int4.
-        policy: what it is for, where quantized weights are kept, who is told.
+        policy: the purpose, where quantized weights are cached, and callbacks for notes.
 
     Raises:
         CheckpointError: the directory's files.
-        DeviceError: a device or precision that is not there.
+        DeviceError: a device or precision that is not available.
         MemoryLimitError: the weights do not fit.
     """
     policy = policy or LoadingPolicy()
@@ -74,7 +74,7 @@ def load_computable(
 def _choose(
     name: str, target: torch.device, config: GPTBigCodeConfig, policy: LoadingPolicy
 ) -> PrecisionChoice:
-    """Raises DeviceError for a precision that is not there."""
+    """Raises DeviceError for a precision that is not available."""
     if name not in set(Precision):
         raise DeviceError(f"precision: {name!r} is not one of {', '.join(Precision)}")
     wanted = Precision(name)

@@ -1,7 +1,7 @@
-"""The trunk for a few new tokens of one row, in few calls of operators.
+"""The trunk for a few new tokens of one row, with few operator calls.
 
-At these sizes the calls themselves, not the numbers, took half of a step. `GPTBigCodeModel` is the
-oracle of the float layers, and these are the oracle of the int8 layers for one token.
+At these sizes the calls themselves took half the time of a step. `GPTBigCodeModel` is the reference
+for the float layers, which are the reference for the int8 layers of a single token.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from gpt_bigcode.quantization.int8_kernel import fast_calls
 from gpt_bigcode.quantization.linear import ENLARGED, Int8Linear, int8_rows_are_exact
 
 MOST_TOKENS = 16
-"""More tokens are faster through fused attention than one after the other."""
+"""For more tokens, fused attention is faster than attention one token at a time."""
 
 _PRODUCTS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
 _LINEAR = frozenset({"c_attn", "c_proj", "c_fc", "lm_head"})
@@ -28,8 +28,8 @@ _LINEAR = frozenset({"c_attn", "c_proj", "c_fc", "lm_head"})
 class RowTrunk:
     """The trunk of a multi-query model in float32 on the processor, for one row without padding.
 
-    A token's numbers do not depend on how many others come with it, as long as the products of the
-    linear layers do not: attention is computed for one token after the other.
+    A token's results do not depend on how many others are computed with it, as long as the linear
+    layers' do not: attention is computed one token at a time.
     """
 
     def __init__(self, trunk: GPTBigCodeModel) -> None:
@@ -51,7 +51,7 @@ class RowTrunk:
 
     @property
     def has_int8_step(self) -> bool:
-        """Whether one token takes the shorter way through int8 layers."""
+        """Whether a single token takes the shorter path through int8 layers."""
         return self._int8 is not None
 
     def __call__(self, ids: Tensor, cache: KeyValueCache) -> Tensor:
@@ -62,7 +62,7 @@ class RowTrunk:
             cache: of one row.
 
         Returns:
-            [T, E], every token's state after the last layer norm; NaN for a single token where the
+            [T, E], every token's state after the last layer norm; NaN for a single token if the
             input of any int8 product was not finite.
 
         Raises:
@@ -73,12 +73,12 @@ class RowTrunk:
     def read_rows(
         self, ids: Tensor, caches: Sequence[KeyValueCache], counts: Sequence[int]
     ) -> Tensor:
-        """The same for several rows, each with a cache of its own: the products are shared.
+        """The same for several rows, each with its own cache; they share the matrix products.
 
         Args:
-            ids: [T], one row after the other.
-            caches: of one row each, in the same order.
-            counts: how many of the tokens are of each row.
+            ids: [T], the tokens of all rows, concatenated.
+            caches: one for each row, in the same order.
+            counts: the number of tokens of each row.
         """
         positions = [
             torch.arange(cache.length, cache.length + new)
@@ -139,7 +139,7 @@ class _Layer(Protocol):
     """A block without its attention."""
 
     def project(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """[T, E] -> queries [T, E], key and value [2, T, D]; good until the next call."""
+        """[T, E] -> queries [T, E], key and value [2, T, D]; valid until the next call."""
 
     def add_attention(self, hidden: Tensor, merged: Tensor) -> None:
         """Add the projection of all heads' results, [T, E]."""
@@ -149,7 +149,7 @@ class _Layer(Protocol):
 
 
 class _FloatLayer:
-    """A block's functions, without what `nn.Module` does around each."""
+    """A block's functions, without the overhead of `nn.Module`."""
 
     def __init__(self, block: GPTBigCodeBlock) -> None:
         self._before_attention, self._before_mlp = _norm(block.ln_1), _norm(block.ln_2)
@@ -168,10 +168,10 @@ class _FloatLayer:
 
 
 class _Int8Layer:
-    """A block with int8 layers for one token; products write into buffers where they can."""
+    """A block with int8 layers for one token; products write into buffers where possible."""
 
     def __init__(self, block: GPTBigCodeBlock, merged: Tensor, activated: Tensor) -> None:
-        """Take a block, and buffers for what its `c_proj` layers read: [1, E] and [1, inner]."""
+        """Take a block, and buffers for the inputs of its `c_proj` layers: [1, E], [1, inner]."""
         self._c_attn, self._c_proj, self._c_fc, self._mlp_c_proj = _int8_products(block)
         self._before_attention, self._before_mlp = _enlarge(block.ln_1), _enlarge(block.ln_2)
         self._shape, self._eps = block.ln_1.normalized_shape, block.ln_1.eps
@@ -197,7 +197,7 @@ class _Int8Layer:
 
 
 class _Int8Layers:
-    """All blocks for one token; NaN is looked for once instead of before each product."""
+    """All blocks for one token; NaN is checked for once instead of before each product."""
 
     def __init__(self, blocks: Sequence[GPTBigCodeBlock]) -> None:
         width, inner = blocks[0].attn.c_attn.in_features, blocks[0].mlp.c_fc.out_features
@@ -214,11 +214,11 @@ class _Int8Layers:
         return all(len(_int8_products(block)) == len(_PRODUCTS) for block in blocks)
 
     def guarded(self, hidden: Tensor, run: Callable[[Sequence[_Layer]], None]) -> Tensor:
-        """Let the layers change a state, [1, E]; NaN where a product took NaN for a number."""
+        """Run the layers on a state, [1, E]; NaN if a product treated NaN as a number."""
         try:
             with fast_calls():
                 run(self._layers)
-        except RuntimeError:  # the operator's, where all of a row is NaN
+        except RuntimeError:  # by the operator, if a whole row is NaN
             if self._is_finite(hidden):
                 raise
         return hidden if self._is_finite(hidden) else torch.full_like(hidden, nan)
@@ -230,7 +230,7 @@ class _Int8Layers:
 
 
 def is_exact(model: nn.Module) -> bool:
-    """Whether its linear layers compute a row alike, bit for bit, however many come with it."""
+    """Whether the linear layers give a row the same bits however many rows come with it."""
     named = ((name.rpartition(".")[2], module) for name, module in model.named_modules())
     linear = [module for name, module in named if name in _LINEAR]
     return all(isinstance(layer, Int8Linear) for layer in linear) and int8_rows_are_exact()
@@ -254,5 +254,5 @@ def _int8_products(block: nn.Module) -> list[Int8Linear]:
 
 
 def _enlarge(norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-    """Scale and bias of a norm whose results come out enlarged: a power of two is exact."""
+    """Scale and bias of a norm, times `ENLARGED`: a power of two is exact."""
     return norm.weight.detach() * ENLARGED, norm.bias.detach() * ENLARGED

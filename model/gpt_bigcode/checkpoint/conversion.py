@@ -36,7 +36,7 @@ _LAYER = re.compile(r"(?:^|\.)h\.(\d+)\.")
 
 @dataclass(frozen=True)
 class _Shard:
-    """Names of tensors that go into one file, and their bytes."""
+    """The names of the tensors in one file, and their total bytes."""
 
     names: tuple[str, ...]
     bytes: int
@@ -46,7 +46,7 @@ def read_config(folder: Path) -> tuple[dict[str, Any], GPTBigCodeConfig]:
     """Read a configuration of either layout.
 
     Returns:
-        The fields of the config.json to write, and what they mean.
+        The fields of the config.json to write, and the parsed configuration.
 
     Raises:
         ConfigError: not a model of this family.
@@ -66,14 +66,14 @@ def convert_weights(
 ) -> None:
     """Write the weights of a checkpoint as safetensors, with unchanged numbers and types.
 
-    The files are mapped, so that memory stays small; layers are transposed one at a time.
+    The files are mapped, so that little memory is used; layers are transposed one at a time.
 
     Args:
         source: the folder of the checkpoint, with its config.json.
         files: the names of its files of weights, `.bin` or `.safetensors`.
         target: an empty folder.
-        advance: is told the bytes that were written.
-        max_shard_bytes: a file gets no larger than this, unless one layer is.
+        advance: called with the number of bytes after each file.
+        max_shard_bytes: the largest size of a file, unless a single layer is larger.
 
     Raises:
         ConfigError: not a model of this family.
@@ -90,7 +90,7 @@ def convert_weights(
         name = WEIGHTS_FILE if total == 1 else f"model-{number:05}-of-{total:05}.safetensors"
         part = {key: tensors[key] for key in shard.names}
         part = convert_tensors(part, values) if is_santacoder(values) else part
-        _write(_apart(part), target / name)
+        _write(_unshared(part), target / name)
         place |= dict.fromkeys(part, name)
         advance(shard.bytes)
     if total > 1:
@@ -127,7 +127,7 @@ def _write(tensors: dict[str, Tensor], path: Path) -> None:
     """Write one file.
 
     Raises:
-        OSError: the disk refuses; the format's library has an error of its own for it.
+        OSError: writing failed, which safetensors reports as its own kind of error.
     """
     try:
         save_file(tensors, path, metadata={"format": "pt"})
@@ -139,7 +139,7 @@ def _without_copies(tensors: dict[str, Tensor], config: GPTBigCodeConfig) -> dic
     """Leave out a head that repeats the token table.
 
     Raises:
-        CheckpointMismatchError: it is another one, although the configuration ties them.
+        CheckpointMismatchError: they differ, although the configuration ties them.
     """
     tokens = next((t for t in (TOKENS, TOKENS.partition(".")[2]) if t in tensors), None)
     if not config.tie_word_embeddings or HEAD not in tensors or tokens is None:
@@ -152,7 +152,7 @@ def _without_copies(tensors: dict[str, Tensor], config: GPTBigCodeConfig) -> dic
 
 
 def _shards(tensors: Mapping[str, Tensor], most: int) -> Iterator[_Shard]:
-    """Put whole layers together until a file is full."""
+    """Pack whole layers into a file until it is full."""
 
     def layer(name: str) -> int:
         found = _LAYER.search(name)
@@ -171,8 +171,8 @@ def _shards(tensors: Mapping[str, Tensor], most: int) -> Iterator[_Shard]:
     yield _Shard(tuple(names), size)
 
 
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that share no memory, which the format cannot express."""
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors that share memory, which the format cannot express."""
     seen: set[int] = set()
     result = {}
     for name, value in tensors.items():
@@ -193,30 +193,30 @@ def convert_tensors(
     """Tensors of the original layout -> GPTBigCode's names and orientation.
 
     Args:
-        tensors: as stored; `q_attn` and `kv_attn` apart or `c_attn` together, all [in, out].
-        config: the original config.json; it decides about heads, since square shapes cannot.
+        tensors: as stored; `q_attn` and `kv_attn`, or both as `c_attn`, all [in, out].
+        config: the original config.json, whose `attention_head_type` decides: shapes cannot tell.
 
     Raises:
-        CheckpointMismatchError: `q_attn` without `kv_attn`, or the other way round.
+        CheckpointMismatchError: `q_attn` without `kv_attn`, or vice versa.
     """
     heads = int(config["n_head"])
-    turned = {
+    transposed = {
         name: value.t() if _PROJECTION.search(name) else value
         for name, value in tensors.items()
         if not MASK_BUFFER.search(name)
     }
     if config["attention_head_type"] == "multihead":
-        turned = {name: _interleave(name, value, heads) for name, value in turned.items()}
+        transposed = {name: _interleave(name, value, heads) for name, value in transposed.items()}
     joined: dict[str, Tensor] = {}
-    for name, value in turned.items():
+    for name, value in transposed.items():
         if ".kv_attn." in name:
-            if name.replace(".kv_attn.", ".q_attn.") not in turned:
+            if name.replace(".kv_attn.", ".q_attn.") not in transposed:
                 raise CheckpointMismatchError(f"{name}: no q_attn beside it")
         elif ".q_attn." in name:
             other = name.replace(".q_attn.", ".kv_attn.")
-            if other not in turned:
+            if other not in transposed:
                 raise CheckpointMismatchError(f"{name}: no kv_attn beside it")
-            joined[name.replace(".q_attn.", ".c_attn.")] = torch.cat([value, turned[other]])
+            joined[name.replace(".q_attn.", ".c_attn.")] = torch.cat([value, transposed[other]])
         else:
             joined[name] = value
     return {name: value.contiguous() for name, value in joined.items()}

@@ -55,13 +55,13 @@ def load_model(
 ) -> nn.Module:
     """Load a checkpoint directory in the reference's layout.
 
-    The model is built without memory and takes the tensors one by one, so that the peak stays close
-    to the size of the weights.
+    The model is built without memory and receives its tensors one by one, so that peak memory stays
+    close to the size of the weights.
 
     Args:
         directory: holds config.json and model.safetensors, or its shards and their index.
         task: the model class.
-        dtype: of the parameters; default: that of the file's token table.
+        dtype: of the parameters; default: that of the stored token table.
         device: where the parameters go.
 
     Returns:
@@ -83,13 +83,13 @@ def load_model(
 
 
 def build_empty(config: GPTBigCodeConfig, task: Task) -> nn.Module:
-    """The model of a task without memory for its parameters."""
+    """The model of a task, without memory for its parameters."""
     with torch.device("meta"), _NoInitialValues():
         return _MODELS[task](config)
 
 
 class _NoInitialValues(TorchFunctionMode):
-    """Skips torch.nn.init: on the meta device it computes nothing but imports half of torch."""
+    """Skips torch.nn.init: on the meta device it computes nothing, but imports half of torch."""
 
     def __torch_function__(
         self,
@@ -112,7 +112,7 @@ def fill(
     dtype: torch.dtype,
     device: torch.device,
 ) -> None:
-    """Give parameters their tensors, named as in `find_tensors`; others stay as they are."""
+    """Assign stored tensors, named as in `find_tensors`; other parameters stay as they are."""
     prefix = PREFIX if isinstance(model, GPTBigCodeModel) else ""
     for path in {tensor.path for tensor in stored.values()}:
         with safe_open(path, framework="pt") as stream:
@@ -127,7 +127,7 @@ def fill(
 
 
 def _converted(tensor: StoredTensor, dtype: torch.dtype) -> Tensor:
-    """A stored tensor in another type, with only a piece of the file in memory besides."""
+    """A stored tensor in another type, converted piece by piece to save memory."""
     result = torch.empty(tensor.shape, dtype=dtype)
     for start, piece in pieces_of(tensor):
         result[start : start + len(piece)] = piece
@@ -140,20 +140,20 @@ def pieces_of(
     """The rows of a stored tensor, piece by piece, each with the number of its first row.
 
     Args:
-        tensor: what is read.
-        multiple: every piece but the last has a multiple of this number of rows.
-        piece_bytes: about how large a piece is in float32.
+        tensor: the tensor to read.
+        multiple: the number of rows in every piece but the last is a multiple of this.
+        piece_bytes: the approximate size of a piece in float32.
     """
     row_bytes = 4 * max(1, prod(tensor.shape[1:]))
     rows = max(1, piece_bytes // row_bytes // multiple) * multiple
     for start in range(0, tensor.shape[0], rows):
-        # The pages that a mapping has read stay resident until it ends.
+        # Pages read through a mapping stay resident until it is closed.
         with safe_open(tensor.path, framework="pt") as stream:
             yield start, stream.get_slice(tensor.name)[start : start + rows]
 
 
 def as_float(name: str, value: Tensor) -> Tensor:
-    """The same tensor, if it holds weights.
+    """Return a tensor after checking that its type is one of weights.
 
     Raises:
         CheckpointMismatchError: it holds integers.
@@ -179,8 +179,8 @@ def save_model(model: nn.Module, directory: Path | str, **extra: Any) -> None:
 
     Args:
         model: one of the four model classes.
-        directory: made if it is not there; files of the same name are replaced whole.
-        extra: further fields of config.json.
+        directory: created if missing; files of the same name are replaced atomically.
+        extra: additional fields of config.json.
     """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,7 @@ def save_model(model: nn.Module, directory: Path | str, **extra: Any) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """The name of a temporary file beside `path` that takes its place when it is complete."""
+    """Yield a temporary file beside `path`, which replaces it on success."""
     temporary = path.with_name(f".{path.name}.{token_hex(8)}")
     try:
         temporary.touch()

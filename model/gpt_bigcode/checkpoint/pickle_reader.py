@@ -14,7 +14,7 @@ from gpt_bigcode.errors import CheckpointError, MemoryLimitError, UnsafeCheckpoi
 if TYPE_CHECKING:
     from torch import Tensor
 
-# What an archive holds besides its tensors: their names, and a few bytes for each.
+# An archive also holds the names of its tensors, and a few bytes for each.
 _MOST_OVERHEAD = 1.05
 _OVERHEAD_BYTES = 1 << 20
 
@@ -23,12 +23,12 @@ def read_pickle(path: Path) -> "dict[str, Tensor]":
     """Read the tensors of one `pytorch_model.bin`; they are mapped, not copied.
 
     Args:
-        path: an archive as `torch.save` has written it since PyTorch 1.6.
+        path: an archive as written by `torch.save` since PyTorch 1.6.
 
     Raises:
-        UnsafeCheckpointError: it asks for anything but tensors, or is not such an archive.
+        UnsafeCheckpointError: it contains anything but tensors, or is not such an archive.
         CheckpointError: it is damaged.
-        MemoryLimitError: it asks for more memory than there may be.
+        MemoryLimitError: it needs more memory than allowed.
     """
     require_archive(path)
     import torch
@@ -36,9 +36,9 @@ def read_pickle(path: Path) -> "dict[str, Tensor]":
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
-        # The library's own text goes on to recommend loading it unsafely.
+        # PyTorch's own message recommends loading it unsafely.
         message = f"{path.name}: its pickle asks for something other than tensors"
-        raise UnsafeCheckpointError(message, hint="distrust where it came from") from None
+        raise UnsafeCheckpointError(message, hint="do not trust its source") from None
     except MemoryError:
         raise MemoryLimitError(f"{path.name}: asks for more memory than it may have") from None
     except Exception as error:  # noqa: BLE001  # a hostile pickle can make the reader raise any
@@ -47,10 +47,10 @@ def read_pickle(path: Path) -> "dict[str, Tensor]":
 
 
 def require_archive(path: Path) -> None:
-    """Refuse a file that is not an archive, or that could unpack to more than its size.
+    """Refuse a file that is not an archive, or that would unpack to more than its size.
 
     Raises:
-        UnsafeCheckpointError: it is one of them.
+        UnsafeCheckpointError: with the reason.
     """
     try:
         size = path.stat().st_size

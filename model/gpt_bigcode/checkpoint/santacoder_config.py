@@ -6,7 +6,7 @@ from typing import Any
 
 from gpt_bigcode.errors import UnsupportedModelError
 
-# Options of that code that name things of the reference's configuration, or change no number.
+# Fields that the reference's configuration names differently, or that change no result.
 _DROPPED = frozenset(
     {"attention_head_type", "auto_map", "architectures", "model_type", "reorder_and_upcast_attn"}
 )
@@ -14,7 +14,7 @@ _REFUSED = MappingProxyType({"scale_attn_by_inverse_layer_idx": True})
 
 
 def is_santacoder(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json is of the original layout; shapes alone cannot tell."""
+    """Whether a config.json has the original layout; tensor shapes alone cannot tell."""
     return config.get("model_type") == "gpt2" and "attention_head_type" in config
 
 
@@ -22,7 +22,7 @@ def convert_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """config.json of the original layout -> GPTBigCode's.
 
     Raises:
-        UnsupportedModelError: not that layout, or an attention that GPTBigCode does not have.
+        UnsupportedModelError: another layout, or a kind of attention that GPTBigCode lacks.
     """
     if not is_santacoder(config):
         raise UnsupportedModelError("not the original layout of bigcode/santacoder")

@@ -1,7 +1,7 @@
 """Which tensors a checkpoint must hold, and where they are in its files.
 
-Strict: every tensor that the configuration asks for must be there with its shape, and nothing else,
-except what published files carry without need (mask buffers, a second copy of a tied head).
+Strict: every tensor that the configuration asks for must be there with its shape, and no other,
+except for the redundant ones in published files (mask buffers, a second copy of a tied head).
 """
 
 import json
@@ -89,7 +89,7 @@ class RawTensor:
 
 @contextmanager
 def mapped_tensors(path: Path) -> Iterator[dict[str, RawTensor]]:
-    """Map a safetensors file that `find_tensors` has checked; the bytes are gone afterwards.
+    """Map a safetensors file that `find_tensors` has checked; the bytes are unmapped on exit.
 
     The package safetensors copies every byte before NumPy converts it, which takes as long as
     reading the file.
@@ -126,8 +126,8 @@ def find_tensors(
     Args:
         folder: the checkpoint.
         config: its configuration.
-        task: decides about the head.
-        same: whether two stored tensors hold the same numbers; asked only of a tied head.
+        task: determines the head.
+        same: whether two stored tensors hold the same numbers; called only for a tied head.
 
     Raises:
         CheckpointMissingError: no such directory or weights.
@@ -166,7 +166,7 @@ def stored_names(folder: Path) -> frozenset[str]:
 
 
 def tensor_shapes(config: GPTBigCodeConfig, task: Task) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a model's parameters; a tied head is not among them."""
+    """Names and shapes of a model's parameters, without a tied head."""
     width, labels = config.n_embd, config.label_count
     shapes: dict[str, tuple[int, ...]] = {
         "wte.weight": (config.vocab_size, width),
@@ -218,7 +218,7 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a checkpoint: one, or the shards that its index names.
 
     Raises:
-        CheckpointMissingError: none, or a shard is not there.
+        CheckpointMissingError: there are none, or a shard is missing.
         UnsafeCheckpointError: only pickled weights are there.
         CheckpointError: an index that names anything but plain files beside it.
     """
@@ -315,10 +315,10 @@ def _checked_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _sniff(path: Path) -> None:
-    """Name the usual files that are not weights, before the parser calls them a large header."""
+    """Recognize common files that are not weights; the parser would report a large header."""
     with open_checked(path) as stream:
         start = stream.read(64)
-    # Every header begins with a brace; the length before it may look like anything.
+    # Every header begins with a brace; the length before it may be any bytes.
     if start[_LENGTH_BYTES:].startswith(b"{"):
         return
     if start.startswith(b"version https://git-lfs"):
@@ -332,7 +332,7 @@ def _sniff(path: Path) -> None:
 def _settle_tied_head(
     stored: dict[str, StoredTensor], same: Callable[[StoredTensor, StoredTensor], bool]
 ) -> None:
-    """A tied head may be absent, alone, or stored a second time with the same numbers."""
+    """A tied head may be absent, stored instead of the token table, or equal to it."""
     head = stored.pop(HEAD, None)
     if head is None:
         return
@@ -352,11 +352,11 @@ def _first(names: list[str]) -> str:
 
 
 def require_head(directory: Path, task: Task) -> None:
-    """Refuse a checkpoint of another kind, by what it is.
+    """Refuse a checkpoint of another kind, and say which kind it is.
 
     Raises:
-        CheckpointMismatchError: its tensors make a language model, or another classifier.
-        CheckpointError: see `weights.find_tensors`.
+        CheckpointMismatchError: it is a language model, or another classifier.
+        CheckpointError: see `find_tensors`.
     """
     names = stored_names(directory)
     if f"{HEADS[task]}.weight" in names:
@@ -369,12 +369,12 @@ def require_head(directory: Path, task: Task) -> None:
 
 
 def weights_id(folder: Path) -> str:
-    """Name the weights of a checkpoint by 32 hexadecimal digits; other weights get another name.
+    """Identify the weights of a checkpoint by 32 hexadecimal digits.
 
-    The name covers config.json and the weight files. A file of the Hugging Face cache is stored
-    under the hash of its content, which is taken as it is. Any other file is known by its device,
-    inode, size and times to the nanosecond, of which the change time cannot be set back, and by its
-    header with the names and shapes: reading all of it would take longer than quantizing it.
+    The id covers config.json and the weight files. A file of the Hugging Face cache is stored under
+    the hash of its content, which is trusted. Any other file is identified by its device, inode,
+    size and times in nanoseconds, of which the change time cannot be set back, and by its header
+    with names and shapes: reading the whole file would take longer than quantizing it.
 
     Raises:
         CheckpointError: there are no weights.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import InputError
 
-# Below, the calls of five operators cost more than the numbers.
+# With fewer numbers, five operator calls take longer than the computation.
 _LEAST_NUMBERS = 1 << 16
 _LINEAR = 2 * sqrt(2 / pi)
 _CUBIC = 0.044715 * _LINEAR
@@ -21,7 +21,7 @@ _CUBIC = 0.044715 * _LINEAR
 def gelu_tanh(hidden: Tensor) -> Tensor:
     """GELU approximated by a tanh (arXiv 1606.08415, section 2), any shape.
 
-    For many numbers on the processor, and without gradients, as x * sigmoid(2u), which equals
+    Large tensors on the CPU, without gradients, use x * sigmoid(2u), which equals
     x * (1 + tanh(u)) / 2: PyTorch's tanh takes four to ten times as long as its sigmoid there.
     """
     few = hidden.numel() < _LEAST_NUMBERS
@@ -33,7 +33,7 @@ def gelu_tanh(hidden: Tensor) -> Tensor:
     return inner.mul_(hidden)
 
 
-# By the names that `config.ACTIVATIONS` maps a configuration's to.
+# Keyed by the values of `config.ACTIVATIONS`.
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {
         "relu": F.relu,
@@ -58,10 +58,10 @@ def initialize(module: nn.Module, config: GPTBigCodeConfig) -> None:
 
 
 def check_shape(name: str, value: Tensor | None, *allowed: tuple[int, ...]) -> None:
-    """Refuse a tensor of any shape but those.
+    """Refuse a tensor whose shape is not among `allowed`.
 
     Raises:
-        InputError: it is named, with its shape.
+        InputError: with the tensor's name and shape.
     """
     if value is not None and tuple(value.shape) not in allowed:
         wanted = " or ".join(str(list(shape)) for shape in allowed)
@@ -72,8 +72,8 @@ def look_up(name: str, table: nn.Embedding, ids: Tensor) -> Tensor:
     """The rows of a table, [..., E].
 
     Raises:
-        InputError: an id that is not an integer, or that the table does not have. The latter is not
-            checked on a GPU, because that would wait for it.
+        InputError: an id that is not an integer, or is out of range. The range is not checked on a
+            GPU, because the check would synchronize it.
     """
     if ids.dtype not in (torch.int64, torch.int32):
         raise InputError(f"{name}: {ids.dtype} are not integers")

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention: fused, and in single steps where the weights are wanted."""
+"""Scaled dot-product attention: fused, and step by step where the weights are needed."""
 
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -16,7 +16,7 @@ class AttentionSettings:
 
     Attributes:
         layer: its index.
-        scale: multiplied with the scores.
+        scale: the factor of the scores.
         dropout: the share of weights that training drops.
         softmax_in_fp32: in half precision, compute the softmax in float32.
         scale_in_fp32: likewise, and keep the scores small by layer + 1 until then.
@@ -46,15 +46,15 @@ class AttentionMask:
     """Which of S tokens each of T new tokens attends to.
 
     Attributes:
-        allowed: bool [B or 1, 1, T, S]; None: all, or those that `causal` says.
-        causal: T = S, and each token attends to itself and to the ones before.
+        allowed: bool [B or 1, 1, T, S]; None: all, or as `causal` says.
+        causal: T = S, and each token attends to itself and to those before it.
     """
 
     allowed: Tensor | None = None
     causal: bool = False
 
     def of_tokens(self, tokens: Tensor, new: int) -> "AttentionMask":
-        """The rows of one new token of each row of the batch, [B] of T."""
+        """The mask of one of the T new tokens in each row of the batch; `tokens` are [B]."""
         allowed = self.as_tensor(new, new, tokens.device)
         if allowed is None:
             return self
@@ -62,12 +62,12 @@ class AttentionMask:
         return AttentionMask(select_tokens(rows, tokens))
 
     def as_tensor(self, new: int, seen: int, device: torch.device) -> Tensor | None:
-        """Bool [B or 1, 1, T, S]; None: all tokens."""
+        """Bool [B or 1, 1, T, S]; None: every token attends to all."""
         return causal_mask(new, seen, device) if self.causal else self.allowed
 
 
 class Attention(Protocol):
-    """What computes attention for all layers of one forward pass."""
+    """The function that computes attention in every layer of a forward pass."""
 
     def __call__(
         self,
@@ -97,13 +97,13 @@ def fused_attention(
     key, value = key.to(query.dtype), value.to(query.dtype)
     one_head = key.shape[1] == 1
     if one_head and query.shape[2] == 1 and not dropout:
-        # One new token: the heads are the rows of one product, nothing is expanded.
+        # With one new token the heads are the rows of one product; nothing is expanded.
         fused = F.scaled_dot_product_attention(
             query.transpose(1, 2), key, value, attn_mask=mask.allowed, scale=settings.scale
         )
         return fused.transpose(1, 2)
     if one_head:
-        # All heads see the keys of one: a stride of 0, no copy.
+        # All heads share the keys of one: a stride of 0, no copy.
         key, value = (part.expand(-1, query.shape[1], -1, -1) for part in (key, value))
     return F.scaled_dot_product_attention(
         query,
@@ -117,14 +117,14 @@ def fused_attention(
 
 
 class ExplicitAttention:
-    """Attention in single steps, as the reference's eager path.
+    """Attention step by step, like the reference's eager path.
 
     Attributes:
         weights: [B, H, T, S] of each layer so far, after softmax, dropout and head mask.
     """
 
     def __init__(self, head_mask: Tensor | None = None) -> None:
-        """Take a factor for each head's weights, [L, H]."""
+        """Take the factors that scale each head's weights, [L, H]."""
         self.weights: list[Tensor] = []
         self._head_mask = head_mask
 
@@ -159,7 +159,7 @@ class ExplicitAttention:
 
 
 def causal_mask(new: int, seen: int, device: torch.device) -> Tensor:
-    """Bool [1, 1, T, S]: the last T of S tokens attend to themselves and to the ones before."""
+    """Bool [1, 1, T, S]: the last T of S tokens attend to themselves and to those before them."""
     return torch.ones(1, 1, new, seen, dtype=torch.bool, device=device).tril(seen - new)
 
 

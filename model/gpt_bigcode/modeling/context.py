@@ -20,8 +20,8 @@ class EncoderStates:
 
     Attributes:
         states: [B, tokens, E].
-        mask: which of the tokens.
-        attention: what computes it.
+        mask: which tokens are attended to.
+        attention: the function that computes it.
     """
 
     states: Tensor
@@ -35,8 +35,8 @@ class ForwardPass:
 
     Attributes:
         mask: what each new token attends to.
-        cache: keys and values of the tokens before.
-        attention: what computes self-attention.
+        cache: keys and values of the preceding tokens.
+        attention: the function that computes self-attention.
         encoder: for models with cross-attention.
         wanted: [B], the one new token of each row whose state is needed; None: all are.
     """
@@ -48,7 +48,7 @@ class ForwardPass:
     wanted: Tensor | None = None
 
     def only(self, wanted: Tensor, new: int) -> "ForwardPass":
-        """The same for a layer of which one token's state is needed: [B], places among T."""
+        """The pass for a layer that computes one token's state per row: [B], indices into T."""
         return replace(self, wanted=wanted, mask=self.mask.of_tokens(wanted, new))
 
     def select(self, values: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class ForwardPass:
         return values if self.wanted is None else select_tokens(values, self.wanted)
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Store a layer's new keys and values, [B, K, T, D]; all of them, [B, K, S, D]."""
+        """Store a layer's new keys and values [B, K, T, D] and return all of them [B, K, S, D]."""
         if self.cache is None:
             return key, value
         wide = self.cache.store.dtype is torch.float32  # quantized layers may give bfloat16

@@ -40,7 +40,7 @@ class TrunkArguments(TypedDict, total=False):
 
 
 class DecoderArguments(TrunkArguments, total=False):
-    """Those of a language model, which may attend to an encoder's states."""
+    """The arguments of a language model, which may attend to an encoder's states."""
 
     encoder_hidden_states: Tensor | None
     encoder_attention_mask: Tensor | None
@@ -74,8 +74,8 @@ class GPTBigCodeForCausalLM(nn.Module):
 
         Args:
             input_ids: [B, T].
-            labels: [B, T], the tokens themselves; they are shifted here, -100 is ignored. The
-                loss is the mean over the tokens that count, in float32 (NaN if none does).
+            labels: [B, T], the tokens themselves; they are shifted here, and -100 is ignored. The
+                loss is the mean over the other tokens, in float32 (NaN if there are none).
             logits_to_keep: how many of the last positions (0: all), or positions as a 1-D tensor.
         """
         trunk = self.transformer(input_ids, **trunk_arguments)
@@ -117,7 +117,7 @@ class GPTBigCodeForSequenceClassification(nn.Module):
                 one label is a regression, integers are classes, other numbers multi-label.
 
         Raises:
-            InputError: several rows and nothing that tells where each ends.
+            InputError: several rows, and neither a mask nor a padding token marks their ends.
         """
         trunk = self.transformer(input_ids, **trunk_arguments)
         hidden = trunk.last_hidden_state
@@ -133,7 +133,7 @@ class GPTBigCodeForSequenceClassification(nn.Module):
         )
 
     def _last_token(self, ids: Tensor | None, mask: Tensor | None, hidden: Tensor) -> Tensor:
-        """[B], where each row's text ends: by the mask, else by the padding token."""
+        """[B], the index of each row's last token, from the mask or else the padding token."""
         batch, new, _ = hidden.shape
         if mask is not None:
             real = mask[:, -new:].bool()
@@ -207,7 +207,7 @@ def sequence_loss(logits: Tensor, labels: Tensor, config: GPTBigCodeConfig) -> T
         config: its `problem_type` and `num_labels` decide.
 
     Raises:
-        InputError: labels of another shape, or a class that there is not.
+        InputError: labels of another shape, or a class out of range.
     """
     problem = config.problem_type or _guess_problem(labels, config.label_count)
     if problem == "regression":

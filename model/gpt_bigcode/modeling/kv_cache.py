@@ -1,7 +1,7 @@
 """KeyValueCache: the keys and values of the tokens seen so far.
 
 All keys of a layer are contiguous, and so are all values: a product reads nothing that it does not
-need. Multi-query attention has one head of them: 2 * L * D numbers a token.
+need. Multi-query attention has a single head: 2 * L * D numbers per token.
 """
 
 from collections.abc import Sequence
@@ -60,17 +60,17 @@ class KeyValueCache:
 
     @property
     def store(self) -> Tensor:
-        """All of the memory, [L, 2, B, K, capacity, D]; another tensor after a growth."""
+        """All of the memory, [L, 2, B, K, capacity, D]; growing replaces this tensor."""
         return self._store
 
     def copy(self) -> Self:
-        """The same in memory of its own."""
+        """A copy with its own memory."""
         other = copy(self)
         other.select_rows(range(self.batch_size))
         return other
 
     def clear_unused(self) -> None:
-        """Write zeros after the tokens seen: masked attention would not hide NaN there."""
+        """Zero the memory after the tokens seen: a mask does not hide NaN there."""
         self._store[..., self._length :, :] = 0
 
     def reserve(self, tokens: int) -> None:
@@ -96,7 +96,7 @@ class KeyValueCache:
             All keys and all values, [B, K, S, D], views of the store.
 
         Raises:
-            InputError: other layers, rows, heads or numbers than the cache was made for.
+            InputError: the cache was made for other layers, rows, heads or another type.
         """
         batch, heads, new, size = key.shape
         layers, _, *expected, _, expected_size = self._store.shape
@@ -120,8 +120,8 @@ class KeyValueCache:
         """Make room for T more tokens of the only row and its one head.
 
         Returns:
-            For each layer where the new keys and values go [2, T, D], all keys [D, S], and all
-            values [S, D]: views of the store, good until the next call.
+            For each layer: where the new keys and values go [2, T, D], all keys [D, S], all
+            values [S, D]: views of the store, valid until the next call.
         """
         end = self._length + new
         self.reserve(end)
@@ -139,7 +139,7 @@ class KeyValueCache:
         return part.view(torch.uint8).numpy().tobytes()
 
     def restore(self, data: bytearray, tokens: int) -> None:
-        """Append tokens to the only row that `tokens` gave."""
+        """Append to the only row what `tokens` returned."""
         layers, both, _, heads, _, size = self._store.shape
         part = torch.frombuffer(data, dtype=self._store.dtype)
         part = part.view(layers, both, heads, tokens, size).to(self._store.device)

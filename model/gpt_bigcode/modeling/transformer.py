@@ -61,9 +61,9 @@ class GPTBigCodeModel(nn.Module):
         """Run the trunk.
 
         Args:
-            input_ids: [B, T], the tokens that `past_key_values` has not seen. Either these or
-            inputs_embeds: [B, T, E].
-            past_key_values: a cache of the tokens before; it is extended in place.
+            input_ids: [B, T], the tokens after those in `past_key_values`.
+            inputs_embeds: [B, T, E], instead of `input_ids`.
+            past_key_values: the cache of the preceding tokens; it is extended in place.
             attention_mask: [B, S], 0 for padding; left and right padding alike.
             token_type_ids: [B, T], embedded by the token table, as in the reference.
             position_ids: [B, T] or [1, T]; default: counted over the mask.
@@ -73,8 +73,8 @@ class GPTBigCodeModel(nn.Module):
             use_cache: return a cache; default: the configuration's, and never while training.
             output_attentions: return the attention weights.
             output_hidden_states: return the states between the blocks.
-            wanted_tokens: [B], a place among the T tokens of each row; the last states are then
-                those of this token alone, [B, 1, E], and the last layer does no more for them.
+            wanted_tokens: [B], the index of one of the T tokens in each row; the last states are
+                then those of that token alone, [B, 1, E], and the last layer computes no others.
 
         Raises:
             InputError: shapes or arguments that do not fit together.
@@ -145,7 +145,7 @@ class GPTBigCodeModel(nn.Module):
             positions = torch.arange(past, past + new, device=embeds.device).unsqueeze(0)
         else:
             positions = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -new:]
-        # Looking at the values synchronizes a GPU: only where the length leaves a doubt.
+        # Reading the values synchronizes a GPU, so it is done only where the length is no proof.
         if (given is not None or past + new > limit) and int(positions.max()) >= limit:
             raise ContextError(f"{int(positions.max()) + 1} positions, the model has {limit}")
         return positions
@@ -158,13 +158,13 @@ class GPTBigCodeModel(nn.Module):
                 return AttentionMask(causal=new > 1)
             return AttentionMask(causal_mask(new, seen, hidden.device))
         allowed = causal_mask(new, seen, hidden.device) & padding.bool()[:, None, None, :]
-        # A padding row sees itself: softmax over nothing would be NaN. Its result is not used.
+        # A padding token attends to itself: softmax over nothing is NaN. Its result is unused.
         return AttentionMask(allowed | torch.ones_like(allowed[:1]).triu(past).tril(past))
 
     def _choose_attention(
         self, head_mask: Tensor | None, *, explicit: bool
     ) -> tuple[Attention, Attention]:
-        """What computes self-attention and cross-attention."""
+        """The functions that compute self-attention and cross-attention."""
         heads = (self.config.n_layer, self.config.n_head)
         check_shape("head_mask", head_mask, heads, heads[1:])
         if not explicit:

@@ -1,7 +1,7 @@
 """Quantized weights in a disk cache, so that the next start maps them instead of quantizing.
 
-The payload of an entry is a safetensors file. Its layout follows from the tensors that it holds,
-and its name from the weights and from these tensors, so no header is parsed to find them.
+The payload of an entry is a safetensors file. Its layout follows from the tensors it holds, and
+its name from the weights and these tensors, so no header is parsed to find them.
 """
 
 import json
@@ -80,13 +80,13 @@ class QuantizedTensors:
         """Write an entry and open it.
 
         Args:
-            cache: where to.
+            cache: where to write.
             name: the entry's name.
             plans: its tensors.
-            values: the same tensors in order; each is asked for when the one before is written.
+            values: the same tensors in order; each is requested after the previous one is written.
 
         Returns:
-            The entry; None: it cannot be kept, and `values` may be used up in part.
+            The entry; None: it could not be stored, and `values` may be partly consumed.
 
         Raises:
             ValueError: a value is not as planned.
@@ -99,11 +99,11 @@ class QuantizedTensors:
         return cls.open(cache, name, plans)
 
     def map(self, names: Sequence[str]) -> tuple[Tensor, ...]:
-        """Map some tensors; the pages of each stay in memory only as long as it does."""
+        """Map some tensors; a tensor's pages stay in memory only as long as the tensor."""
         return tuple(self._map(self._plans[name]) for name in names)
 
     def release_pages(self, name: str) -> None:
-        """Take the pages of a mapped tensor out of memory; they return when they are next read."""
+        """Release the memory of a mapped tensor's pages; reading them maps them again."""
         mapped = self._maps.get(name)
         if mapped is not None:
             mapped.madvise(MADV_DONTNEED)

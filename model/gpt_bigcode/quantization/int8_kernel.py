@@ -1,9 +1,9 @@
 """Products of an int8 matrix, by the two libraries inside PyTorch that have them.
 
-oneDNN's operators stay and are the faster ones for many rows. FBGEMM's come with the eager
-quantized tensors that PyTorch deprecates; as long as they exist they are used for single rows of
-small matrices, where a call of oneDNN takes as long as the product, and on processors without VNNI.
-Both multiply integers, so that a row's product does not depend on the rows around it.
+oneDNN's operators are here to stay and faster for many rows. FBGEMM's belong to the eager
+quantized tensors that PyTorch deprecates; while they exist they serve single rows of small
+matrices, where calling oneDNN takes as long as the product, and processors without VNNI. Both
+multiply integers, so that a row's product does not depend on the rows around it.
 """
 
 import warnings
@@ -16,13 +16,13 @@ from torch import Tensor
 
 _ENGINE = "fbgemm"
 _TINY = 1e-30
-# Rows that are quantized together: their float32 numbers stay in a processor's cache.
+# Rows that are quantized together, few enough for their float32 numbers to stay in the cache.
 _ROWS_AT_ONCE = 64
-# From this many rows on a matrix is packed at once: the products save more than that takes.
+# From this many rows on, a matrix is packed at once: the products save more time than that takes.
 MANY_ROWS = 128
 
-# Packed matrices are no tensors: each call looks for a `__torch_function__` of theirs, which takes
-# as long as the product of a small matrix. Within this context manager it does not.
+# Packed matrices are not tensors: each call looks for their `__torch_function__`, which takes as
+# long as the product of a small matrix. Within this context manager it does not.
 fast_calls: Any = getattr(torch._C, "DisableTorchFunctionSubclass", nullcontext)  # noqa: SLF001
 CALLS_ARE_FAST = fast_calls is not nullcontext
 """False with a PyTorch that has no such context manager: int8 then decodes more slowly."""
@@ -57,19 +57,19 @@ class FbgemmInt8:
 class OneDnnInt8:
     """An int8 matrix [O, I] for products with rows of 8 bits.
 
-    Until it is packed, its numbers are multiplied as they lie, in a mapped file perhaps: products
-    of single rows then take about half as long again, but nothing is prepared for an answer of a
-    few tokens. The results are the same, bit for bit.
+    Until it is packed, its numbers are used in place, possibly in a mapped file: products of
+    single rows then take 1.5 times as long, but an answer of a few tokens waits for no packing.
+    The results are the same, bit for bit.
     """
 
     def __init__(self, weight: Tensor, scale: Tensor, *, patience: int = 0) -> None:
         """Take int8 [O, I] and the scale of each output, float32 [O].
 
         Args:
-            weight: is given up as soon as it is packed.
-            scale: is multiplied with the products.
-            patience: how many products of a few rows are computed before it is packed; 0: it is
-                packed now.
+            weight: released once it is packed.
+            scale: the factor of the products.
+            patience: how many products of a few rows are computed before packing; 0: it is packed
+                now.
         """
         self._plain: Tensor | None = weight
         self._packed: Tensor | None = None

@@ -1,8 +1,8 @@
 """Linear layers with int8 or int4 weights, which replace `nn.Linear` after loading.
 
-int8: each row of the matrix (an output) has a scale, and each row of the input is quantized by
-itself, so that a token computes the same in every batch (see `int8_kernel`). int4: groups of 64
-weights have a scale and an offset, and the input is rounded to bfloat16.
+int8: each row of the matrix (an output) has a scale, and each row of the input is quantized
+separately, so that a token gets the same numbers in every batch (see `int8_kernel`). int4: groups
+of 64 weights have a scale and an offset, and the input is rounded to bfloat16.
 """
 
 from functools import cache
@@ -29,13 +29,13 @@ INT4_ROWS = 64
 _LEVELS = 127
 _WEIGHT_TOP = 127
 _TINY = 1e-30
-# The operator takes no smaller step, which would leave numbers of 1e-4 few of their bits. A power
-# of two changes nothing else.
+# The operator accepts no smaller step, which would leave inputs of 1e-4 few bits. So rows are first
+# multiplied by a power of two, which is exact.
 _SMALLEST_STEP = 6.1e-5
 ENLARGED = 4096.0
 # From this many rows on, unpacking a matrix once is cheaper than products of packed weights.
 _INT4_ROWS_UNPACKED = 48
-# Below this many numbers, a call of oneDNN takes about as long as the product with a single row.
+# For smaller matrices, calling oneDNN takes about as long as the product with a single row.
 _SMALL_MATRIX = 3 << 20
 
 
@@ -51,7 +51,7 @@ def has_int4() -> bool:
 
 @cache
 def int8_rows_are_exact() -> bool:
-    """Whether `Int8Linear` computes a row alike alone and among others, here, bit for bit."""
+    """Whether a row's result is bit for bit the same alone and in a batch, on this processor."""
     numbers = torch.arange(64 * 256, dtype=torch.float32).sin_().view(64, 256)
     layer, rows = Int8Linear(*quantize_int8(numbers)), numbers[:9].cos()
     return torch.equal(layer(rows), torch.cat([layer(row.unsqueeze(0)) for row in rows]))
@@ -87,7 +87,7 @@ def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
         weight: float [O, I], I a multiple of 64.
 
     Returns:
-        uint8 [O, I / 2] in an order of PyTorch's own, bfloat16 [I / 64, O, 2]: scale and offset.
+        uint8 [O, I / 2] in PyTorch's own order, and bfloat16 [I / 64, O, 2]: scale and offset.
 
     Raises:
         NonFiniteError: NaN or infinity among the weights.
@@ -105,11 +105,12 @@ def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
 class Int8Linear(nn.Module):
     """A matrix of 8 bits with a scale for each output.
 
-    Each row x of the input is rounded to integers by itself, and integers add up exactly, in any
-    order. A product of oneDNN takes 8 bits around 0. FBGEMM takes 7: x becomes (n - zero) * step
-    with n in 0..127, where step and zero are such that 0 and the row's extremes are among these
-    numbers; then the product is step * scale * (integers - zero * sums of the rows). One row is
-    quantized by its operator for batches with one step, several rows here, by the same arithmetic.
+    Each row x of the input is rounded to integers separately, and integers add up exactly, in any
+    order. oneDNN takes 8 bits around 0. FBGEMM takes 7: x becomes (n - zero) * step with n in
+    0..127, where step and zero are chosen so that 0 and the row's extremes are representable; the
+    product is then step * scale * (integers - zero * sums of the rows). A single row is quantized
+    by FBGEMM's own operator, which has one step per batch; several rows are quantized here, by the
+    same arithmetic.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class Int8Linear(nn.Module):
             bias: float32 [O], or None for none.
             matrix_units: many rows come out as bfloat16.
             patience: see `OneDnnInt8`, for a weight in a mapped file, which takes no memory until
-                it is used; None: it is in memory.
+                it is used; None: the weight is in memory.
         """
         super().__init__()
         self.out_features, self.in_features = weight.shape
@@ -143,7 +144,7 @@ class Int8Linear(nn.Module):
         self._scale, self._sums = scale.clone(), (sums / scale).round_()
         if self._fbgemm is None or (chosen and patience is not None):
             self._onednn = OneDnnInt8(weight, self._scale, patience=patience or 0)
-        # A tensor: a number would be turned into one at each product.
+        # Tensors, because a number would be converted to one at each product.
         self._enlarged, self._enlarged_scale = torch.tensor(ENLARGED), scale / ENLARGED
         self._shrunk = torch.tensor(1 / ENLARGED)
         self._bias = torch.zeros_like(scale) if bias is None else bias
@@ -160,7 +161,7 @@ class Int8Linear(nn.Module):
             result = torch.addcmul(self._bias.to(dtype), product, step)
         elif len(rows) == 1:
             enlarged = rows.float() * self._enlarged
-            if not isfinite(enlarged.sum().item()):  # the operator takes NaN for a number
+            if not isfinite(enlarged.sum().item()):  # the operator treats NaN as a number
                 return torch.full_like(self._bias, nan).expand(*hidden.shape[:-1], -1)
             with fast_calls():
                 result = self.multiply(enlarged)
@@ -169,9 +170,9 @@ class Int8Linear(nn.Module):
         return result.view(*hidden.shape[:-1], self.out_features)
 
     def multiply(self, enlarged: Tensor, *, out: Tensor | None = None) -> Tensor:
-        """One finite row, multiplied by `ENLARGED` before: [..., I] -> [..., O], float32.
+        """One finite row, already multiplied by `ENLARGED`: [..., I] -> [..., O], float32.
 
-        Fast within `fast_calls` only.
+        Fast only within `fast_calls`.
         """
         if self._fbgemm is not None:
             product = self._fbgemm.times_row(enlarged)
@@ -189,8 +190,8 @@ class Int8Linear(nn.Module):
         step = ((high - low) / _LEVELS).clamp_(min=_TINY).float()
         zero = (low / step).round_().neg_().float()
         step.clamp_(min=_SMALLEST_STEP)
-        # Fused multiplication and addition, as there; the operator rounds. Two factors that are
-        # the same for a whole row would take five times as long as one.
+        # A fused multiply-add, as in that operator; rounding happens in this one. Broadcasting two
+        # factors over a row would take five times as long as one.
         numbers = zero.expand_as(rows).contiguous().addcmul_(rows, self._enlarged / step)
         with fast_calls():
             product = self._fbgemm.times_numbers(numbers)
@@ -219,7 +220,7 @@ class Int4Linear(nn.Module):
             packed: uint8 [O, I / 2].
             scales: bfloat16 [I / 64, O, 2].
             bias: float32 [O], or None for none.
-            matrix_units: multiply unpacked weights in bfloat16; many rows come out so.
+            matrix_units: multiply unpacked weights in bfloat16; many rows come out as bfloat16.
         """
         super().__init__()
         self.out_features, self.in_features = scales.shape[1], scales.shape[0] * GROUP
@@ -256,7 +257,7 @@ class Int4Linear(nn.Module):
 
 
 class StoredEmbedding(nn.Embedding):
-    """A table that stays as it is stored, mapped if it can be; its rows come out as float32."""
+    """A table in its stored form, mapped where possible; its rows come out as float32."""
 
     def __init__(self, rows: Tensor) -> None:
         count, width = rows.shape
@@ -274,13 +275,13 @@ def _pack_int4(numbers: Tensor) -> Tensor:
 
 
 def packing_of_int4() -> bytes:
-    """A known matrix packed: equal where packed weights mean the same."""
+    """A known matrix, packed: the same bytes mean the same packed format."""
     return _packed_sample()[1].numpy().tobytes()
 
 
 @cache
 def _block_rows() -> int:
-    """How many rows the packed format of 4 bits takes together; 0 if it is not one of ours."""
+    """How many rows the packed 4-bit format groups; 0 if the format is unknown."""
     numbers, packed = _packed_sample()
     for block in (INT4_ROWS, INT4_ROWS // 2):
         if torch.equal(_unpack_int4(packed, block, torch.float32).t() + 8, numbers.float()):
@@ -289,14 +290,14 @@ def _block_rows() -> int:
 
 
 def _packed_sample() -> tuple[Tensor, Tensor]:
-    """All kinds of numbers [128, 64], and the same packed."""
+    """Every 4-bit number in a matrix [128, 64], and its packed form."""
     rows, columns = torch.arange(2 * INT4_ROWS), torch.arange(GROUP)
     numbers = ((rows.unsqueeze(1) * 7 + columns * 5 + rows.unsqueeze(1) // 16) % 16).int()
     return numbers, _pack_int4(numbers)
 
 
 def _unpack_int4(packed: Tensor, block: int, dtype: torch.dtype) -> Tensor:
-    """uint8 [O, I / 2] -> [I, O] of that dtype, -8..7: columns, as the bytes already lie.
+    """uint8 [O, I / 2] -> [I, O] of that dtype, -8..7: by columns, the order of the bytes.
 
     A block of rows lies column by column, 16 bytes for each two groups of 16 rows. With blocks of
     32 the low half bytes are rows 0 to 15 and the high ones 16 to 31; with blocks of 64 a column

@@ -51,17 +51,17 @@ from gpt_bigcode.quantization.linear import (
 )
 from gpt_bigcode.storage.disk_cache import DiskCache
 
-# Quantizing takes about six times a piece: little enough to stay in a processor's cache.
+# Quantizing needs about six times a piece, which still fits into the cache.
 _PIECE_BYTES = 1 << 20
-# Packing a matrix takes about as long as this many products save. One layer is packed after the
-# other, so that no token waits for all of them.
+# Packing a matrix takes about as long as this many products save. Each layer waits one product
+# longer than the one before, so that no token waits for all of them to be packed.
 _PATIENCE = 64
 _HEADS_OF_LABELS = frozenset({"score", "classifier"})
 
 
 @dataclass(frozen=True)
 class _Matrix:
-    """One linear layer: its full name, where it is stored, and whether it gets 4 bits or 8."""
+    """A linear layer: its full name, where it is stored, and whether it gets 4 or 8 bits."""
 
     name: str
     weight: StoredTensor
@@ -98,14 +98,14 @@ def load_quantized(
 ) -> nn.Module:
     """Load a checkpoint with int8 or int4 matrices, on the processor; all else is float32.
 
-    With int4 the head of a language model has 8 bits, and so have matrices whose shape the
-    operators do not take. Heads for labels stay float32. Embeddings stay as stored, mapped.
+    With int4, the head of a language model gets 8 bits, as do matrices whose shape the operators
+    do not accept. Classification heads stay float32. Embeddings stay as stored, mapped.
 
     Args:
         directory: as for `checkpoint.load_model`.
         precision: int8 or int4.
         task: the model class.
-        policy: where quantized weights are kept.
+        policy: where quantized weights are cached.
 
     Returns:
         The model, in evaluation mode; it cannot be trained or saved.
@@ -137,7 +137,7 @@ def load_quantized(
 def _matrices(
     model: nn.Module, prefix: str, stored: Mapping[str, StoredTensor], precision: Precision
 ) -> Iterator[_Matrix]:
-    """The linear layers, except heads for labels; a tied head is made from the token table."""
+    """The linear layers except classification heads; a tied head comes from the token table."""
     for place, module in model.named_modules():
         if not isinstance(module, nn.Linear) or place in _HEADS_OF_LABELS:
             continue
@@ -160,10 +160,10 @@ class _Quantized:
             self._kept = self._open(quantized_cache(policy.cache_folder), folder)
 
     def _open(self, cache: DiskCache, folder: Path) -> QuantizedTensors | None:
-        """All matrices in the cache; None where they cannot be kept."""
+        """All matrices in the cache; None where they cannot be stored."""
         plans = [plan for matrix in self._matrices for plan in matrix.plans]
         try:
-            name = f"{weights_id(folder)}-{self._way(plans)}"
+            name = f"{weights_id(folder)}-{self._format_digest(plans)}"
         except UnreadableFileError:
             return None
         kept = QuantizedTensors.open(cache, name, plans)
@@ -178,16 +178,16 @@ class _Quantized:
             self._detail(f"quantized weights cannot be kept in {cache.path}")
         return kept
 
-    def _way(self, plans: Sequence[TensorPlan]) -> str:
-        """A name for what else the bytes depend on: the tensors, and how this processor packs."""
+    def _format_digest(self, plans: Sequence[TensorPlan]) -> str:
+        """A digest of what else the bytes depend on: the tensors, and this processor's packing."""
         tensors = repr([(plan.name, str(plan.dtype), plan.shape) for plan in plans])
         packing = packing_of_int4() if any(matrix.four_bits for matrix in self._matrices) else b""
         return blake2b(tensors.encode() + packing, digest_size=12).hexdigest()
 
     def layers(self) -> Iterator[tuple[_Matrix, nn.Module]]:
-        """All layers, the largest first: then a second copy of it is made while little is loaded.
+        """All layers, the largest first: its second copy is made while little else is loaded.
 
-        Packing 8 bits is one long loop a matrix, so matrices from the cache are packed in threads.
+        Packing 8 bits is one long loop per matrix, so cached matrices are packed in threads.
         """
         ordered = sorted(self._matrices, key=lambda matrix: -matrix.weight.shape[0])
         largest, others = ordered[:1], ordered[1:]
@@ -220,7 +220,7 @@ class _Quantized:
 
 
 def _quantize(matrix: _Matrix) -> tuple[Tensor, ...]:
-    """A matrix's quantized tensors, in the order of its plans, with a piece of it in memory."""
+    """A matrix's quantized tensors in the order of its plans, made from one piece at a time."""
     made = tuple(torch.empty(plan.shape, dtype=plan.dtype) for plan in matrix.plans)
     quantize = quantize_int4 if matrix.four_bits else quantize_int8
     for start, piece in pieces_of(matrix.weight, multiple=INT4_ROWS, piece_bytes=_PIECE_BYTES):
@@ -238,7 +238,7 @@ def _quantize(matrix: _Matrix) -> tuple[Tensor, ...]:
 
 
 def _return_freed_memory() -> None:
-    """Give back what was freed: the C library would keep about a second copy of the weights."""
+    """Return freed memory: the C library would keep about a second copy of the weights."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of the GNU library only
     if trim is not None:
         trim(0)

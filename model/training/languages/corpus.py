@@ -1,7 +1,7 @@
 """Builds the corpus of languages: fetch, label, filter, drop near-duplicates, write the splits.
 
-Run as `python -m training.languages.corpus`; a second run goes
-on where the first ended. Split by package: no package stands in two splits.
+Run as `python -m training.languages.corpus`; a second run continues where the first ended. Split by
+package: no package is in two splits.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def _belongs(label: str, split: str) -> bool:
 
 
 def within_limits(documents: list[Document]) -> list[Document]:
-    """At most so many bytes of a language in a split, taken evenly from its packages."""
+    """A limited number of bytes per language and split, taken evenly from its packages."""
     groups: dict[tuple[str, str], dict[str, list[Document]]] = {}
     for document in documents:
         label = document.path.partition(":")[0]

@@ -84,7 +84,7 @@ class RowMaker:
             texts[LABELS.index(known_label(record["label"]))].append(record["text"])
         self.texts = texts
         self.languages = [number for number, group in enumerate(texts) if group]
-        # More of what is no label: it is many languages.
+        # More of the unknown ones: they are many languages.
         known = len(LABELS) - 1
         self.shares = [1 if number < known else UNKNOWN_ROWS for number in self.languages]
         # Between files and bytes: a long file is drawn more often, but not by its full length.

@@ -47,7 +47,7 @@ WARM_UP, DECAY_FROM = 0.03, 0.3
 SMOOTHING = 0.05
 WARM_START_CHARACTERS = 300_000
 HEAD = "score.weight"
-# Of a head that is fitted by itself: rows are drawn, and every so many tokens are asked.
+# For a head that is fitted separately: batches of rows, and every how many tokens it is asked.
 HEAD_BATCHES, HEAD_EVERY = 90, 11
 
 

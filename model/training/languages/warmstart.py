@@ -31,7 +31,7 @@ def evidence_table(counts: torch.Tensor) -> torch.Tensor:
 
 
 def count_tokens(tokenizer: Tokenizer, texts: list[list[str]]) -> torch.Tensor:
-    """[L, V]: in how many texts of a language a token stands, its repetitions damped."""
+    """[L, V]: in how many texts of a language a token occurs, its repetitions damped."""
     counts = torch.zeros(len(texts), tokenizer.get_vocab_size())
     for language, group in enumerate(texts):
         for encoding in tokenizer.encode_batch(group):
@@ -68,8 +68,8 @@ def put(
 def within(evidence: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Evidence [V, L] in at most `size` numbers a token, and the directions [L, D] of its labels.
 
-    A head's values have so many numbers; with more labels than that the directions in which
-    evidence differs most are kept.
+    That is the width of a head's values; with more labels, the directions in which evidence
+    differs most are kept.
     """
     if evidence.shape[1] <= size:
         return evidence, torch.eye(evidence.shape[1])

@@ -171,7 +171,7 @@ def fill(template: str, draw: Draw) -> Planted:
 
 
 def slot_value(slot: str, draw: Draw, *, optional: bool) -> tuple[str, str | None]:
-    """A value and its label, None for what is no finding."""
+    """A value and its label; None if it is not a finding."""
     if slot in FINDINGS and not (optional and draw.generator.random() < STAND_IN_SHARE):
         label, make = FINDINGS[slot]
         return make(draw), label

@@ -16,7 +16,7 @@ END = 0
 
 
 class ReadMode(Enum):
-    """Whether the window stands in the row once or twice."""
+    """Whether a row holds its window once or twice."""
 
     ONCE = "once"
     TWICE = "twice"

@@ -137,6 +137,6 @@ def ignorable(one: Finding, planted: Planted) -> bool:
 
 
 def lines_of(finding: Finding, text: str) -> set[int]:
-    """The lines a finding stands on, from 1."""
+    """The numbers of the lines of a finding, from 1."""
     first = text.count("\n", 0, finding.start) + 1
     return set(range(first, first + text.count("\n", finding.start, finding.end) + 1))

@@ -1,7 +1,7 @@
 """Real files to plant values in: the recipe's Python corpus, and other formats of its wheels.
 
-Knows no slots or tokens. Split by package; what stands in a real file and may be a finding that
-nobody has labelled is marked as doubtful, line by line.
+Split by package. Lines of real files that may hold findings nobody has labelled are marked as
+doubtful.
 """
 
 from __future__ import annotations
