@@ -46,11 +46,11 @@ check: $(VENV)/.tested  ## lint, format, types, layers, generated files
 	$(BIN)/python scripts/generate_reference.py --check
 
 test: $(VENV)/.tested  ## install, then run every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not timing"
-	$(BIN)/python -m pytest -m timing
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not timing"
+	$(BIN)/python -m pytest -q -m timing
 
 test-fast: $(VENV)/.tested  ## the quick tests, in under two minutes
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not timing and not slow"
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not timing and not slow"
 
 docs: $(VENV)/.tested  ## write the man pages and the completions
 	$(BIN)/python scripts/generate_reference.py

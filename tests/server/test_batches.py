@@ -56,8 +56,14 @@ def _await(condition: Callable[[], bool]) -> None:
 
 def _block(engine: Engine) -> Callable[[], None]:
     """Keep the engine busy until the returned function is called."""
-    free = threading.Event()
-    threading.Thread(target=lambda: engine.call(Ticket(), free.wait)).start()
+    held, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        free.wait()
+
+    threading.Thread(target=lambda: engine.call(Ticket(), hold)).start()
+    held.wait()  # else it may take what comes next together with this
     return free.set
 
 
