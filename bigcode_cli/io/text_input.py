@@ -19,7 +19,6 @@ from bigcode_cli.io.standard_input import (
 )
 from gpt_bigcode.errors import UnreadableFileError
 from gpt_bigcode.reading import open_checked
-from gpt_bigcode.text_form import mark_size
 
 TAIL_BYTES = 16 * 2**20
 """How much of the end of a text is kept; 2,000 bytes for each token of an 8,192-token context."""
@@ -39,8 +38,8 @@ class InputText:
 
     Attributes:
         name: what messages call it.
-        data: its bytes, byte order mark included; without the skipped ones.
-        text: the same as text, without the byte order mark.
+        data: its bytes, without the skipped ones.
+        text: the same as text. A byte order mark is in both; the library leaves it out.
         skipped_bytes: how many bytes before `text` were skipped.
         path: the file's name as it was given; None for standard input.
     """
@@ -142,12 +141,11 @@ class _TailReader:
         return bytes(kept)
 
     def decode(self, data: bytes, cut: int) -> str:
-        """Decode everything from `cut` on, without a byte order mark at the start of the file."""
-        first = 0 if self.start + cut else mark_size(data)
+        """Decode everything from `cut` on."""
         try:
-            return data[cut + first :].decode("utf-8")
+            return data[cut:].decode("utf-8")
         except UnicodeDecodeError as error:
-            at = cut + first + error.start
+            at = cut + error.start
             where = self._where(data, at)
             message = f"{self.name}: byte 0x{data[at]:02x} {where} is not UTF-8"
             raise Failure("input-encoding", message, hint="convert it to UTF-8 first") from None

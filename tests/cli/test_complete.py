@@ -79,6 +79,7 @@ def test_an_empty_answer_is_an_answer(complete: Complete, scripted: Scripted) ->
         pytest.param("", b"", id="empty"),
         pytest.param("\n", b"\n", id="one-newline"),
         pytest.param("def", b"\xef\xbb\xbfdef", id="byte-order-mark"),
+        pytest.param("\ufeffdef", b"\xef\xbb\xbf\xef\xbb\xbfdef", id="only-one-mark"),
         pytest.param("a\t \n", b"a\t \n", id="trailing-blanks"),
     ],
 )
@@ -87,7 +88,7 @@ def test_what_the_model_reads(
 ) -> None:
     """The script begins after the prompt: a token more or less would show."""
     done = complete("--format=json", model=scripted("xyz", after=prompt), text=data)
-    assert done.json["prompt_tokens"] == 1 + len(prompt)
+    assert done.json["prompt_tokens"] == 1 + len(prompt.encode())
     assert done.json["choices"][0]["text"] == "xyz"
 
 

@@ -96,6 +96,14 @@ def _echo_model(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("marks", [0, 1, 2])
+def test_one_byte_order_mark_is_left_out(marks: int, infill: Infill) -> None:
+    text = b"\xef\xbb\xbf" * marks + b"x = |\n"
+    document = infill(text, "1", "--format=json").json
+    assert document["prompt_tokens"] == 3 + len("x = \n") + 3 * max(marks - 1, 0)
+    assert document["choices"][0]["text"] == "1"
+
+
 @pytest.mark.parametrize("literal", ["<fim_middle>", "<|endoftext|>", "<fim_suffix>"])
 def test_b3_special_tokens_in_a_file_are_text(literal: str, infill: Infill) -> None:
     text = f"a {literal}|\n{literal}\n"

@@ -9,6 +9,7 @@ from bigcode_cli.commands.infill.cursor import find_place
 from bigcode_cli.commands.infill.options import ColumnUnit, PlaceOptions
 from bigcode_cli.framework.errors import Failure, UsageFailure
 from bigcode_cli.io import text_input
+from gpt_bigcode.text_form import without_mark
 from infill_program import Infill
 from program import Run
 
@@ -27,7 +28,7 @@ UNITS = (("character", "utf-32-le", 4), ("utf-16", "utf-16-le", 2), ("byte", "ut
 def _sides(file: Path, **options: object) -> tuple[str, str]:
     place = find_place(file, PlaceOptions(**options))  # type: ignore[arg-type]
     assert place.before + place.after == place.data or "marker" in options
-    return place.prefix, place.suffix
+    return without_mark(place.prefix), place.suffix
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])

@@ -8,6 +8,7 @@ from gpt_bigcode.completion.fim import SENTINELS, Gap, build_infill_prompt
 from gpt_bigcode.completion.options import ContextFile, InfillOptions, InfillOrder
 from gpt_bigcode.completion.prompt import ModelSpace, Prompt
 from gpt_bigcode.errors import ContextError, InfillUnsupportedError, OptionError
+from gpt_bigcode.stopping.text_stop import Scope
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 from training import documents
 
@@ -242,6 +243,8 @@ def test_line_ends_and_byte_order_mark(tokenizer: CodeTokenizer) -> None:
     prompt = _build(tokenizer, "\ufeffa\r\n", "\r\nb\r\n")
     assert (prompt.text, prompt.suffix, prompt.crlf) == ("a\n", "\nb\n", True)
     assert prompt.ids == _build(tokenizer, "a\n", "\nb\n").ids
+    assert _build(tokenizer, "\ufeff\ufeffa", "").text == "\ufeffa"
+    assert Gap(prefix="\ufeff", suffix="\nx\n").scope is Scope.BLOCK
     mixed = _build(tokenizer, "a\r\n", "b\nc\n")
     assert (mixed.text, mixed.suffix, mixed.crlf) == ("a\r\n", "b\nc\n", False)
 

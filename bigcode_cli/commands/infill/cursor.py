@@ -46,8 +46,8 @@ class Place:
 
     @property
     def prefix(self) -> str:
-        """The text before the gap, without a byte order mark."""
-        return without_mark(self.before).decode()
+        """The text before the gap; the library leaves its byte order mark out."""
+        return self.before.decode()
 
     @property
     def suffix(self) -> str:

@@ -38,7 +38,8 @@ class Gap:
     @property
     def scope(self) -> Scope:
         """What an answer should end with: the line if the gap shares it, else the block."""
-        before = self.prefix[self.prefix.rfind("\n") + 1 :]
+        prefix = without_mark(self.prefix)
+        before = prefix[prefix.rfind("\n") + 1 :]
         after = self.suffix.split("\n", 1)[0]
         return Scope.LINE if before.strip() or after.strip() else Scope.BLOCK
 
