@@ -29,7 +29,6 @@ pytest_plugins = ("shared_cluster",)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # Ray starts several times
 
 
-@pytest.mark.timeout(1200)  # four runs on Ray, whose nodes start within seconds or a minute
 def test_drivers_workers_and_nodes_that_end_change_nothing(
     corpus_data: Path, corpus_model: Path, undisturbed: Callable[[], Path], tmp_path: Path
 ) -> None:
