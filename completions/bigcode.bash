@@ -114,7 +114,7 @@ _bigcode() {
         " classify:--format") mapfile -t COMPREPLY < <(compgen -W 'text json jsonl csv' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " classify:--top"|" classify:--min-score"|" classify:--threads") compopt +o default +o bashdefault; return ;;
-        " tag:--labels") mapfile -t COMPREPLY < <(compgen -W 'EMAIL NAME USERNAME IP_ADDRESS KEY PASSWORD' -- "$current")
+        " tag:--labels") mapfile -t COMPREPLY < <(compgen -W 'EMAIL NAME USERNAME IP_ADDRESS KEY PASSWORD PHONE CARD IBAN' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " tag:--baseline") return ;;
         " tag:--device") mapfile -t COMPREPLY < <(compgen -W 'auto cpu cuda' -- "$current")
@@ -205,7 +205,7 @@ _bigcode() {
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus tag:--precision") mapfile -t COMPREPLY < <(compgen -W 'auto float32 bfloat16 float16 int8 int4' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
-        " corpus tag:--labels") mapfile -t COMPREPLY < <(compgen -W 'EMAIL NAME USERNAME IP_ADDRESS KEY PASSWORD' -- "$current")
+        " corpus tag:--labels") mapfile -t COMPREPLY < <(compgen -W 'EMAIL NAME USERNAME IP_ADDRESS KEY PASSWORD PHONE CARD IBAN' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " corpus tag:--output"|" corpus tag:-o"|" corpus tag:--text-column"|" corpus tag:--where"|" corpus tag:--limit"|" corpus tag:--address"|" corpus tag:--workers"|" corpus tag:--threads"|" corpus tag:--gpus-per-worker"|" corpus tag:--batch-tokens") compopt +o default +o bashdefault; return ;;
         " corpus complete:--format") mapfile -t COMPREPLY < <(compgen -W 'parquet jsonl' -- "$current")

@@ -10,6 +10,7 @@ import typer
 from bigcode_cli.app import app
 from bigcode_cli.framework.help_page import help_entry
 from bigcode_cli.models.resolve import find_model
+from gpt_bigcode.labeling.rules.numbers import NUMBER_LABELS
 
 PROGRAM = "bigcode"
 # The options that take labels, and the built-in model that has them.
@@ -111,7 +112,8 @@ def _labels(command: str, flag: str) -> tuple[str, ...]:
         return ()
     config = json.loads((find_model(model).directory / "config.json").read_text("utf-8"))
     names = (name.removeprefix("B-").removeprefix("I-") for name in config["id2label"].values())
-    return tuple(dict.fromkeys(name for name in names if name != "O"))
+    more = NUMBER_LABELS if command == "tag" else ()  # found by rules alone
+    return tuple(dict.fromkeys([*(name for name in names if name != "O"), *more]))
 
 
 def _option(entry: Any, path: tuple[str, ...]) -> Option:

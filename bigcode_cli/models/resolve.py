@@ -1,5 +1,6 @@
 """Finds the folder of a model by name: built-in, a folder, or a repository in the local cache."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -174,6 +175,9 @@ def _built_in(name: str) -> Found:
 
 def _folder(name: str) -> Found:
     directory = Path(os.path.expanduser(name))  # noqa: PTH111  # Path raises for an unknown user
+    if directory == Path():  # whose files would be named without their folder
+        with contextlib.suppress(FileNotFoundError):
+            directory = directory.absolute()
     if os.path.isdir(directory):  # noqa: PTH112  # as above
         return Found(name=name, directory=directory)
     if os.path.exists(directory):  # noqa: PTH110  # as above

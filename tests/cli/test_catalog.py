@@ -139,6 +139,12 @@ def test_folders(name: str, cache: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert found.directory.is_dir()
 
 
+def test_what_lacks_in_this_folder_is_named_with_it(run: Run) -> None:
+    done = run("complete", "-m", ".", input=b"x")
+    assert done.status == 3
+    assert f"{run.folder}/config.json: no such file" in done.stderr
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(Failure, match="is a file, not a folder") as caught:

@@ -99,7 +99,7 @@ def test_models_that_can_be_pulled(shell: str, completions: Path, home: Path) ->
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("bigcode tag --labels ", {"KEY", "PASSWORD"}),
+        ("bigcode tag --labels ", {"KEY", "PASSWORD", "PHONE", "IBAN"}),
         ("bigcode classify --expect Pyt", {"Python"}),
         ("bigcode classify --expect Plain", {r"Plain\ text"}),
     ],
