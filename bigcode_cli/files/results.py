@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bigcode_cli.files.sources import SKIPPED, Source
@@ -290,6 +291,7 @@ def report_all(
         texts: the files, one for each entry.
         entries: in the same order; computing them is the work that `progress` shows.
     """
+    began = monotonic()
     try:
         for text, entry in zip(texts, entries, strict=True):
             if progress is not None:
@@ -301,4 +303,5 @@ def report_all(
     finally:
         if progress is not None:
             progress.clear()
+    notes.detail(f"{plural(len(texts), 'file')} in {monotonic() - began:.2f} s")
     totals.close(notes)

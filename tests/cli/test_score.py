@@ -298,6 +298,14 @@ def test_progress_is_for_terminals_alone(run: Run, uniform: Path) -> None:
         assert said.endswith("\r\x1b[K") is shown
 
 
+@pytest.mark.parametrize("command", ["score", "classify", "tag"])
+def test_verbose_tells_the_time(command: str, run: Run) -> None:
+    run.write("a.py", GOOD)
+    done = run(command, "-v", "a.py")
+    assert re.search(r"^bigcode: note: model .* \d\.\d\d s to load$", done.stderr, re.MULTILINE)
+    assert re.search(r"^bigcode: note: 1 file in \d+\.\d\d s$", done.stderr, re.MULTILINE)
+
+
 def test_progress_counts_what_was_scored(run: Run, uniform: Path) -> None:
     """A file is read at once, and scored for a long time."""
     run.write("a.py", "word word " * 2000)
