@@ -15,6 +15,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Each of a thousand processes would compile the same files for itself.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# A full amount may take longer than a test that hangs.
+if os.environ.get("BIGCODE_FULL_TESTS"):
+    os.environ.setdefault("PYTEST_TIMEOUT", "0")
 
 # A script that starts the tests in the background ignores these, and children inherit that.
 for _number in (signal.SIGINT, signal.SIGHUP):

@@ -1,5 +1,6 @@
 """RowTrunk: a few tokens of one row give what the trunk's own forward pass gives."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,21 @@ def test_in_int8_tokens_together_are_tokens_alone_bit_by_bit(
             assert np.array_equal(np.concatenate([decoder.append(part) for part in pieces]), alone)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("precision", "coarsest"),
+    [
+        ("bfloat16", torch.bfloat16),
+        ("int8", torch.float32),
+        ("int4", torch.bfloat16),  # its layers round what they read and write
+    ],
+)
+def test_the_machine_epsilon_is_that_of_the_coarsest_numbers(
+    precision: str, coarsest: torch.dtype, make_checkpoint: Callable[..., Path]
+) -> None:
+    folder = make_checkpoint("wide", n_embd=64)
+    assert opened(folder, precision).machine_epsilon == torch.finfo(coarsest).eps
 
 
 def test_other_precisions_do_not_claim_it(tiny_checkpoint: Path) -> None:

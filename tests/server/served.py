@@ -12,13 +12,14 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from amounts import amount
 from forked import Call, Process
 from program import BIGCODE, TIMEOUT_SECONDS, Run
 
 
 def amounts(usual: int, full: int) -> list[int]:
-    """How much a test of load does: the full amount where BIGCODE_FULL_TESTS is set."""
-    return [full if os.environ.get("BIGCODE_FULL_TESTS") else usual]
+    """How much a test of load does, as a parameter that its name shows."""
+    return [amount(full=full, usual=usual)]
 
 
 class _SocketConnection(http.client.HTTPConnection):
