@@ -18,7 +18,7 @@ from bigcode_cli.server.paths import ServedModel
 
 
 class CancelledWorkError(Exception):
-    """Nobody waits for the answer any more."""
+    """The request was cancelled."""
 
 
 @dataclass(kw_only=True)
@@ -56,7 +56,8 @@ class Models:
 
         model = self._model(Task.GENERATE, partial(WarmTextModel, exact=False))
         try:
-            options = InfillOptions(max_tokens=max_tokens)
+            order = getattr(model, "typing_order", None)  # a server knows by itself
+            options = InfillOptions(max_tokens=max_tokens, order=order)
             stream = model.stream_infill(prefix, suffix, options)
         except InfillUnsupportedError:
             stream = model.stream(prefix, CompletionOptions(max_tokens=max_tokens, until="block"))

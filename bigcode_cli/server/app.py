@@ -35,7 +35,7 @@ def build_app(service: Service, access: Access, log: Log) -> Guard:
 
     Args:
         service: what answers.
-        access: who may ask over TCP.
+        access: rules for TCP.
         log: takes one line for each request: no text of a request is in it.
     """
     routes = [
@@ -63,7 +63,7 @@ class _Endpoint:
         self._service, self._endpoint, self._log = service, endpoint, log
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer a request; whatever fails becomes an error in the dialect's own shape."""
+        """Answer a request; any error is told in the dialect's own form."""
         exchange = Exchange(self._service, scope, receive, send)
         started = monotonic()
         try:
@@ -71,7 +71,7 @@ class _Endpoint:
             await self._endpoint.answer(exchange)
         except ClientGoneError:
             exchange.status = CLIENT_GONE
-        except Exception as error:  # noqa: BLE001  # the border: whatever it is becomes an answer
+        except Exception as error:  # noqa: BLE001  # the outermost handler
             await self._tell(exchange, describe(error))
         finally:
             exchange.finish()

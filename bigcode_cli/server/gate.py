@@ -1,4 +1,4 @@
-"""Who may compute now: a number at once, a bounded queue before that, fair between clients."""
+"""Admission control: concurrent requests, a bounded queue, fairness between clients."""
 
 import asyncio
 from collections import Counter, OrderedDict, deque
@@ -42,7 +42,7 @@ class Gate:
         """Wait for a turn, and have it until the block ends.
 
         Args:
-            client: who asks; its requests wait for each other and delay no other client's.
+            client: the connection; its requests wait for each other and delay no other client's.
             gone: set when the client has closed its connection.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Keeps out who has no business here: other hosts, other origins, no key."""
+"""Access control over TCP: the Host header, the Origin header, the API key."""
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +14,7 @@ App = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who may ask over TCP; the socket of this user is for this user.
+    """Rules for TCP; the Unix socket is open to its owner alone.
 
     Attributes:
         origins: of web pages that may ask.

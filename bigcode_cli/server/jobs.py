@@ -1,4 +1,4 @@
-"""What requests ask for, as work that a thread of their own does, and what comes of it."""
+"""Turns requests into work for a thread of their own, and defines the events that it emits."""
 
 import asyncio
 import re
@@ -12,10 +12,10 @@ from bigcode_cli.framework.errors import Failure
 from bigcode_cli.models.resolve import BUILT_IN_OF, Found
 from bigcode_cli.server.engine.decoder import Reuse, ServedDecoder
 from bigcode_cli.server.engine.thread import CancelledRequestError, Ticket
+from bigcode_cli.server.judged_text import JudgedText
 from bigcode_cli.server.library import (
     Compute,
     Generate,
-    Judge,
     Task,
     Writer,
     find,
@@ -77,7 +77,7 @@ Work = Callable[[Ticket, Emit], None]
 
 @dataclass(kw_only=True)
 class Caller:
-    """Who asks.
+    """The client of a request.
 
     Attributes:
         client: the connection.
@@ -245,7 +245,7 @@ class Jobs:
 
     def judging(
         self,
-        texts: list[Judge],
+        texts: list[JudgedText],
         options: dict[str, Any],
         choice: ModelChoice,
         caller: Caller,

@@ -1,4 +1,4 @@
-"""The server's one module that knows the library: loads models, starts texts, reads results."""
+"""The server's interface to the library: loads models, starts completions, gives results."""
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
@@ -15,6 +15,7 @@ from bigcode_cli.server.dialects.markers import special_parts, split_gap
 from bigcode_cli.server.engine.prefix_tree import PrefixTree
 from bigcode_cli.server.engine.tails import Tails
 from bigcode_cli.server.engine.thread import Engine, Ticket
+from bigcode_cli.server.judged_text import JudgedText
 from gpt_bigcode.hardware import Precision
 
 if TYPE_CHECKING:
@@ -56,7 +57,10 @@ def find(name: str | None, task: Task) -> Found:
     Raises:
         Failure: it is not found or cannot be used.
     """
-    return find_model(name, option="model", command=task.command)
+    found = find_model(name, option="model", command=task.command)
+    own = find_model(None, command=task.command)
+    # Commands name a folder, and `ps` and `stop` a built-in model by its name.
+    return own if found.directory == own.directory else found
 
 
 def load_model(found: Found, task: Task, compute: Compute) -> Any:
@@ -151,6 +155,8 @@ class Writer:
         self._model = copy(model)
         self.decoder = ServedDecoder(model.decoder, engine, ticket, reuse)  # type: ignore[arg-type]
         self._model.decoder = self.decoder
+        if not reuse.exact:
+            self._model.infill_order = model.typing_order
 
     def start(self, wanted: Generate) -> "Written":
         """Read options and prompt.
@@ -226,13 +232,8 @@ class Written:
     @property
     def counts(self) -> dict[str, int]:
         """Tokens that the model reads, and those that did not fit."""
-        prompt = self._run.prompt
-        return {
-            "prompt_tokens": len(prompt.ids),
-            "dropped_prefix_tokens": prompt.dropped_tokens,
-            "dropped_suffix_tokens": prompt.dropped_suffix_tokens,
-            "dropped_context_tokens": prompt.dropped_context_tokens,
-        }
+        counts: dict[str, int] = self._run.prompt.counts
+        return counts
 
     def pieces(self) -> Iterator[tuple[int, str]]:
         """Number of the choice and what may be shown of it now."""
@@ -261,29 +262,13 @@ def _options(wanted: Generate) -> Any:
     return kind(**values, context_files=files)
 
 
-@dataclass(frozen=True)
-class Judge:
-    """A text to be scored, classified or tagged, and the lines that are wanted; None: all."""
-
-    text: str
-    lines: tuple[range, ...] | None = None
-
-    def document(self) -> Any:
-        """The text as the library takes it."""
-        if self.lines is None:
-            return [self.text]
-        from gpt_bigcode.windowing.document_stream import Excerpt
-
-        return Excerpt([self.text], self.lines)
-
-
 def judge_many(
-    model: Any, task: Task, texts: Sequence[Judge], options: dict[str, Any]
+    model: Any, task: Task, texts: Sequence[JudgedText], options: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Score, classify or tag texts: one object a text, in the form of the contract.
 
     Raises:
-        GPTBigCodeError: an option that means nothing, or the model fails.
+        GPTBigCodeError: an invalid option, or the model fails.
     """
     documents = [text.document() for text in texts]
     if task is Task.SCORE:

@@ -19,8 +19,8 @@ _OWNER_ONLY = 0o177
 def claimed_socket() -> Iterator[socket.socket]:
     """Take this user's lock and listen on this user's socket.
 
-    The lock is the system's: it ends with the process, however that ends, so a server that was
-    killed blocks nobody.
+    The lock is the system's: it ends with the process, however that ends, so a killed
+    server blocks no other.
 
     Raises:
         Failure: `server-running`: another one has the lock; `server`: something that is no socket

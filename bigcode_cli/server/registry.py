@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import inf
 from pathlib import Path
@@ -189,11 +189,7 @@ class Registry:
 
     def _load(self, key: _Key, loaded: Loaded) -> None:
         try:
-            compute = Compute(
-                device=loaded.compute.device,
-                precision=loaded.compute.precision,
-                threads=self.threads,
-            )
+            compute = replace(loaded.compute, threads=self.threads)
             model = loaded.engine.call(
                 Ticket(), lambda: load_model(loaded.found, loaded.task, compute)
             )
@@ -233,7 +229,7 @@ class Registry:
 
 
 def _identity(directory: Path) -> str:
-    """A hash that is another one when a file of a model was replaced."""
+    """A hash of what identifies a model's files; it changes when one is replaced."""
     digest = blake2b(digest_size=16)
     for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
         if entry.is_file():

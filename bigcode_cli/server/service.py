@@ -1,4 +1,4 @@
-"""Runs requests: waits for their turn, computes in a thread of their own, gives back events."""
+"""Runs requests: admission, a thread for each, and a stream of its events."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -22,7 +22,7 @@ class Service:
 
         Args:
             jobs: makes work of requests.
-            gate: who may compute.
+            gate: admission control.
             threads: requests that compute at once.
         """
         self.jobs, self.registry = jobs, jobs.registry
@@ -36,7 +36,7 @@ class Service:
         watch = self.metrics.watch
         watch("bigcode_queue_length", "Requests that wait.", lambda: gate.waiting)
         watch("bigcode_active_requests", "Requests that compute.", lambda: gate.active)
-        watch("bigcode_prefix_cache_bytes", "Bytes of kept prompts.", self._tree_bytes)
+        watch("bigcode_prefix_cache_bytes", "Bytes of kept prompts.", self.registry.kept_bytes)
 
     async def events(self, caller: Caller, work: Work) -> AsyncGenerator[Event | None, None]:
         """Do some work; its events, and None from time to time while there are none.
@@ -113,6 +113,3 @@ class Service:
             self.metrics.prompt_tokens.inc(event.document.get("prompt_tokens", 0))
             self.metrics.reused_tokens.inc(event.reused_tokens)
             self.metrics.written_tokens.inc(sum(one["completion_tokens"] for one in choices))
-
-    def _tree_bytes(self) -> int:
-        return self.registry.kept_bytes()

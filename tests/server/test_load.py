@@ -44,14 +44,15 @@ def test_a_server_that_is_killed_under_load(start: Start, folder: Path, moments:
     """Every client ends with the right answer, or says that it is not all there."""
     random.seed(moments)
     (folder / "a.py").write_text(PROMPTS[0], "utf-8")
-    call = ("complete", "a.py", "--max-tokens", "40")
+    call = ("complete", "a.py", "--max-tokens", "200")
     server = start()
     run = server.run(folder)
     wanted = run(*call).stdout
     for _ in range(moments):
         with ThreadPoolExecutor(3) as pool:
             waiting = [pool.submit(run, *call) for _ in range(3)]
-            time.sleep(random.uniform(0.2, 2.0))
+            server.await_requests()
+            time.sleep(random.uniform(0, 0.3))
             server.end(signal.SIGKILL)
             done = [one.result() for one in waiting]
         for one in done:

@@ -4,9 +4,7 @@ from typing import Any
 
 from bigcode_cli.framework.options import Format, OutputFormat, Quiet
 from bigcode_cli.framework.output import Notes, shown_bytes, write_document, write_table
-from bigcode_cli.server.client.connection import Connection
-from bigcode_cli.server.client.unusable import ServerUnusableError
-from bigcode_cli.server.paths import socket_path
+from bigcode_cli.server.client.connection import server_state
 
 
 def ps(*, quiet: Quiet = False, format: Format = OutputFormat.TEXT) -> None:  # noqa: A002
@@ -22,16 +20,6 @@ def ps(*, quiet: Quiet = False, format: Format = OutputFormat.TEXT) -> None:  # 
     elif document["models"]:
         headings = ("MODEL", "TASK", "STATE", "MEMORY", "REQUESTS", "IDLE")
         write_table(headings, [_row(model) for model in document["models"]])
-
-
-def server_state() -> dict[str, Any] | None:
-    """What the server says of itself; None if none runs."""
-    try:
-        with Connection(socket_path(), timeout=2.0) as connection:
-            document = connection.get("/bigcode/v1/ps")
-    except ServerUnusableError:
-        return None
-    return document if isinstance(document, dict) else None
 
 
 def _row(model: dict[str, Any]) -> tuple[str, ...]:

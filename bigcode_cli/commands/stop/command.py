@@ -11,8 +11,11 @@ from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.option_types import argument
 from bigcode_cli.framework.options import Quiet
 from bigcode_cli.framework.output import Notes
-from bigcode_cli.server.client.connection import Connection
-from bigcode_cli.server.client.unusable import ServerUnusableError
+from bigcode_cli.server.client.connection import (
+    Connection,
+    ServerUnusableError,
+    server_state,
+)
 from bigcode_cli.server.paths import socket_path
 
 STOP_SECONDS = 12.0
@@ -29,13 +32,14 @@ def stop(model: ModelName = None, *, quiet: Quiet = False) -> None:
 
     Running requests get up to 5 seconds to finish.
     """
-    notes = Notes(quiet=quiet)
+    notes, state = Notes(quiet=quiet), server_state()
+    body = {} if model is None else {"model": model}
     try:
         with Connection(socket_path()) as connection:
-            state = connection.get("/bigcode/v1/ps")
-            body = {} if model is None else {"model": model}
             answer = connection.post("/bigcode/v1/stop", body)
     except ServerUnusableError:
+        state = None
+    if state is None:
         notes.note("no server is running")
         return
     if model is not None:

@@ -9,9 +9,7 @@ from time import monotonic, sleep
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.framework.settings import state_folder
-from bigcode_cli.server.client.connection import Connection
-from bigcode_cli.server.client.unusable import ServerUnusableError
-from bigcode_cli.server.paths import socket_path
+from bigcode_cli.server.client.connection import server_state
 
 START_SECONDS = 600.0
 _POLL_SECONDS = 0.02
@@ -45,16 +43,6 @@ def start_for_calls(directory: Path) -> bool:
     return _await_ready(process)
 
 
-def running_pid() -> int | None:
-    """The process that listens on this user's socket; None if none does."""
-    try:
-        with Connection(socket_path(), timeout=1.0) as connection:
-            pid = connection.get("/bigcode/v1/ps")["pid"]
-    except (ServerUnusableError, KeyError, TypeError):
-        return None
-    return pid if isinstance(pid, int) else None
-
-
 def _start(arguments: list[str]) -> tuple[subprocess.Popen[bytes], Path]:
     folder = state_folder()
     log = folder / "serve.log"
@@ -81,7 +69,8 @@ def _await_ready(process: subprocess.Popen[bytes]) -> bool:
     """Wait until a server answers; False: it has ended, or does not get ready."""
     deadline = monotonic() + START_SECONDS
     while monotonic() < deadline and process.poll() is None:
-        if running_pid() == process.pid:
+        state = server_state()
+        if state is not None and state.get("pid") == process.pid:
             return True
         sleep(_POLL_SECONDS)
     process.kill()

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.server.client.connection import reason_of, told_by
 
 KEY_VARIABLE = "BIGCODE_SERVER_KEY"
 TIMEOUT_SECONDS = 120.0
@@ -61,7 +62,7 @@ class Engine:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """End the requests of all threads: nobody waits for their answers any more."""
+        """Cancel the requests of all threads."""
         self._closed.set()
         for connection in list(self._open):
             _break(connection)
@@ -93,10 +94,10 @@ class Engine:
                     return
                 event = self._parsed(data)
                 if "error" in event:
-                    raise self._failure(_told(event))
+                    raise self._failure(told_by(event))
                 yield event
         except (OSError, http.client.HTTPException) as error:
-            raise self._failure(_reason(error)) from None
+            raise self._failure(reason_of(error)) from None
         finally:
             self._end(connection)
         raise self._failure("the answer is not complete")
@@ -106,7 +107,7 @@ class Engine:
         try:
             return self._parsed(response.read())
         except (OSError, http.client.HTTPException) as error:
-            raise self._failure(_reason(error)) from None
+            raise self._failure(reason_of(error)) from None
         finally:
             self._end(connection)
 
@@ -117,7 +118,7 @@ class Engine:
         data = None if body is None else json.dumps(body).encode()
         retries = _Retries()
         pause: float | None = 0.0
-        why = "nobody waits for the answer"
+        why = "cancelled"
         while pause is not None and not self._closed.wait(pause):
             connection = self._connection()
             try:
@@ -125,7 +126,7 @@ class Engine:
                 response = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 self._end(connection)
-                why, pause = _reason(error), retries.after_break()
+                why, pause = reason_of(error), retries.after_break()
                 continue
             if response.status == http.client.OK:
                 return connection, response
@@ -198,18 +199,6 @@ def _headers() -> dict[str, str]:
 
 def _told_by(response: http.client.HTTPResponse) -> str:
     try:
-        return _told(json.loads(response.read(1 << 16)))
+        return told_by(json.loads(response.read(1 << 16)))
     except (OSError, http.client.HTTPException, ValueError):
         return response.reason
-
-
-def _told(document: Any) -> str:
-    error = document.get("error", document) if isinstance(document, dict) else document
-    message = error.get("message", error) if isinstance(error, dict) else error
-    return str(message)[:200]
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

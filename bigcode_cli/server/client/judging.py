@@ -1,11 +1,11 @@
 """Scores, labels and spans from the server, in the place of a model that is loaded here."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.server.client.unusable import ServerUnusableError
+from bigcode_cli.server.client.connection import ServerUnusableError
 from bigcode_cli.server.client.warm import Warm
+from bigcode_cli.server.judged_text import JudgedText
 
 if TYPE_CHECKING:
     from gpt_bigcode.labeling.options import TagOptions
@@ -17,28 +17,6 @@ _GROUP_CHARACTERS = 1 << 21
 Documents = Iterable[Iterable[str]]
 Read = Callable[[dict[str, Any], str], Any]
 Many = Callable[[Any, Documents], Iterator[Any]]
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A text that was read, and the lines that are wanted of it; None: all."""
-
-    text: str
-    lines: Sequence[range] | None
-
-    def fields(self) -> dict[str, Any]:
-        """The text as a request has it."""
-        if self.lines is None:
-            return {"text": self.text}
-        return {"text": self.text, "lines": [[one.start, one.stop] for one in self.lines]}
-
-    def document(self) -> Iterable[str]:
-        """The text as the library takes it."""
-        if self.lines is None:
-            return [self.text]
-        from gpt_bigcode.windowing.document_stream import Excerpt
-
-        return Excerpt([self.text], tuple(self.lines))
 
 
 class _WarmModel:
@@ -68,7 +46,7 @@ class _WarmModel:
             read: a finding and its text -> the library's result.
             many: a model that was loaded here and texts -> the library's results.
         """
-        group: list[_Text | Exception] = []
+        group: list[JudgedText | Exception] = []
         size = 0
         for document in documents:
             try:
@@ -80,21 +58,21 @@ class _WarmModel:
             if size + len(text) > _GROUP_CHARACTERS:
                 yield from self._flush(group, body, read, many)
                 group, size = [], 0
-            group.append(_Text(text, getattr(document, "lines", None)))
+            group.append(JudgedText(text, getattr(document, "lines", None)))
             size += len(text)
         yield from self._flush(group, body, read, many)
 
     def _flush(
-        self, group: list["_Text | Exception"], body: dict[str, Any], read: Read, many: Many
+        self, group: list[JudgedText | Exception], body: dict[str, Any], read: Read, many: Many
     ) -> Iterator[Any]:
         """The results of a group; those that the server does not give are computed here."""
-        texts = [text for text in group if isinstance(text, _Text)]
+        texts = [text for text in group if isinstance(text, JudgedText)]
         answers = self._answers(texts, body, read, many)
         for outcome in group:
-            yield next(answers) if isinstance(outcome, _Text) else outcome
+            yield next(answers) if isinstance(outcome, JudgedText) else outcome
 
     def _answers(
-        self, texts: list["_Text"], body: dict[str, Any], read: Read, many: Many
+        self, texts: list[JudgedText], body: dict[str, Any], read: Read, many: Many
     ) -> Iterator[Any]:
         given = 0
         small = sum(len(text.text) for text in texts) <= _GROUP_CHARACTERS
@@ -109,7 +87,7 @@ class _WarmModel:
             self._local = self._local or self._load()
             yield from many(self._local, [text.document() for text in texts[given:]])
 
-    def _ask(self, texts: list["_Text"], body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _ask(self, texts: list[JudgedText], body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         files = [text.fields() for text in texts]
         told = False
         for event in self._warm.events(self.job, {**body, "files": files}):

@@ -5,7 +5,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.framework.errors import Failure
+from bigcode_cli.framework.errors import Failure, UsageFailure
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.resolve import Found
 from bigcode_cli.server.client.engine import Engine, RefusedPromptError
@@ -71,6 +71,8 @@ class RemoteTextModel:
         return build_prompt(self._tokenizer, prompt, replace(options, heal=False), self._space)
 
     def _written(self, prompt: "Prompt", options: "CompletionOptions") -> "RemoteStream":
+        if options.min_confidence is not None:
+            raise UsageFailure("--min-confidence: a remote engine tells no probabilities")
         body = {**_body(options), "model": self._served}
         try:
             ids = {**body, "prompt": list(prompt.ids)}
@@ -182,10 +184,7 @@ class RemoteStream:
         return Completion(
             model=self._model.name,
             revision=self._model.revision,
-            prompt_tokens=len(self.prompt.ids),
-            dropped_prefix_tokens=self.prompt.dropped_tokens,
-            dropped_suffix_tokens=self.prompt.dropped_suffix_tokens,
-            dropped_context_tokens=self.prompt.dropped_context_tokens,
+            **self.prompt.counts,
             choices=choices,
             timings=Timings(
                 load_seconds=0.0, prefill_seconds=self._first_seconds, decode_seconds=seconds

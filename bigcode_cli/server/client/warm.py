@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bigcode_cli.framework.errors import Failure, UsageFailure
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.resolve import BUILT_IN_PACKAGES, Found
-from bigcode_cli.server.client.unusable import ServerUnusableError
+from bigcode_cli.server.client.connection import Connection, ServerUnusableError
 from bigcode_cli.server.paths import AUTO, OFF, SCHEMES, ServedModel, socket_path
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def find_server(choice: str | None, found: Found, notes: Notes) -> Address | Non
         notes: told which way is taken, and why.
 
     Raises:
-        UsageFailure: a choice that means nothing.
+        UsageFailure: an invalid choice.
     """
     if choice == OFF:
         return None
@@ -134,7 +134,5 @@ class Warm:
         Raises:
             ServerUnusableError: there is no answer, or no more of it.
         """
-        from bigcode_cli.server.client.connection import Connection
-
         with Connection(self._address.socket) as connection:
             yield from connection.stream(f"/bigcode/v1/{job}", {**self._base, **body})

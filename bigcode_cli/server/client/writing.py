@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.framework.errors import Failure
-from bigcode_cli.server.client.unusable import ServerUnusableError
+from bigcode_cli.server.client.connection import ServerUnusableError
 from bigcode_cli.server.client.warm import Warm
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Every way to ask: one module a dialect, each with its endpoints and its form of errors."""
+"""The HTTP APIs: one module for each, with its endpoints and its form of errors."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _MODULES = ("bigcode", "general", "llama", "openai", "mistral", "ollama", "tgi", "tabby")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Endpoint:
     """A method and paths of HTTP that are answered.
 

@@ -1,7 +1,7 @@
 """Our own endpoints, which the commands of this tool use: JSON of the contract, or lines of it."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -13,7 +13,8 @@ from bigcode_cli.server.dialects.replies import NDJSON, finished, judged, line, 
 from bigcode_cli.server.engine.decoder import Reuse
 from bigcode_cli.server.exchange import Exchange
 from bigcode_cli.server.jobs import Done, Event, Judged, ModelChoice, Piece, Started, Work
-from bigcode_cli.server.library import Compute, Generate, Judge, Task
+from bigcode_cli.server.judged_text import JudgedText
+from bigcode_cli.server.library import Compute, Generate, Task
 from gpt_bigcode.hardware import Precision
 
 _SCOPES = ("line", "block", "function", "file")
@@ -86,7 +87,7 @@ async def _judge(exchange: Exchange, *, task: Task) -> None:
     body = exchange.body
     _check_peer(exchange)
     files = body.objects("files")
-    texts = [Judge(one.text("text"), _lines(one)) for one in files]
+    texts = [JudgedText(one.text("text"), _lines(one)) for one in files]
     options = _JUDGING[task](body)
     work = exchange.service.jobs.judging(texts, options, model_choice(body), exchange.caller, task)
     if body.flag("stream"):
@@ -110,7 +111,7 @@ def _lines(body: Fields) -> tuple[range, ...] | None:
 
 
 async def _stream(exchange: Exchange, work: Work) -> None:
-    """Lines of JSON; an empty one says that there is nothing yet, but somebody is there."""
+    """Lines of JSON; an empty line is a heartbeat."""
     exchange.open_stream(NDJSON)
     await exchange.write(b"\n")
     async with aclosing(exchange.service.events(exchange.caller, work)) as found:
@@ -181,7 +182,7 @@ _JUDGING: dict[Task, Callable[[Fields], dict[str, Any]]] = {
 
 
 async def ps(exchange: Exchange) -> None:
-    """Tell who this server is and what it has loaded."""
+    """Describe this process and the models that it has loaded."""
     service = exchange.service
     await exchange.json(
         {
@@ -211,26 +212,17 @@ async def stop(exchange: Exchange) -> None:
     exchange.service.stop()
 
 
-def _endpoint(method: str, name: str, answer: Callable[[Exchange], Awaitable[None]]) -> Endpoint:
-    return Endpoint(
-        method=method,
-        paths=(f"/bigcode/v1/{name}",),
-        answer=answer,
-        error=typed_error,
-        error_event=_error_line,
-    )
-
-
 def _error_line(document: dict[str, Any]) -> bytes:
     return line({"event": "error", **document})
 
 
+_endpoint = partial(Endpoint, error=typed_error, error_event=_error_line)
 ENDPOINTS = (
-    _endpoint("POST", "complete", partial(_write, infill=False)),
-    _endpoint("POST", "infill", partial(_write, infill=True)),
-    _endpoint("POST", "score", partial(_judge, task=Task.SCORE)),
-    _endpoint("POST", "classify", partial(_judge, task=Task.CLASSIFY)),
-    _endpoint("POST", "tag", partial(_judge, task=Task.TAG)),
-    _endpoint("GET", "ps", ps),
-    _endpoint("POST", "stop", stop),
+    _endpoint("POST", ("/bigcode/v1/complete",), partial(_write, infill=False)),
+    _endpoint("POST", ("/bigcode/v1/infill",), partial(_write, infill=True)),
+    _endpoint("POST", ("/bigcode/v1/score",), partial(_judge, task=Task.SCORE)),
+    _endpoint("POST", ("/bigcode/v1/classify",), partial(_judge, task=Task.CLASSIFY)),
+    _endpoint("POST", ("/bigcode/v1/tag",), partial(_judge, task=Task.TAG)),
+    _endpoint("GET", ("/bigcode/v1/ps",), ps),
+    _endpoint("POST", ("/bigcode/v1/stop",), stop),
 )

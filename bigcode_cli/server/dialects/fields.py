@@ -1,4 +1,4 @@
-"""Reads the fields of a request's JSON; whatever is wrong is named, and what is unknown ignored."""
+"""Validates the JSON of requests: errors name the field, unknown fields are ignored."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ MAX_TOKENS = 100_000
 
 
 class BadRequestError(Exception):
-    """A request that means nothing; the message says which field and what was expected."""
+    """An invalid request; the message names the field and what was expected."""
 
     def __init__(self, message: str, *, status: int = 400, slug: str = "invalid_request") -> None:
         super().__init__(message)

@@ -21,8 +21,6 @@ async def metrics(exchange: Exchange) -> None:
 
 
 ENDPOINTS = (
-    Endpoint(method="GET", paths=("/health",), answer=health, error=typed_error, error_event=line),
-    Endpoint(
-        method="GET", paths=("/metrics",), answer=metrics, error=typed_error, error_event=line
-    ),
+    Endpoint("GET", ("/health",), health, error=typed_error, error_event=line),
+    Endpoint("GET", ("/metrics",), metrics, error=typed_error, error_event=line),
 )

@@ -7,14 +7,7 @@ from typing import Any
 from bigcode_cli.server.dialects import Endpoint
 from bigcode_cli.server.dialects.fields import BadRequestError, Fields
 from bigcode_cli.server.dialects.replies import EVENTS, events, finished, server_sent, typed_error
-from bigcode_cli.server.dialects.sampling import (
-    named_model,
-    sampling,
-    seed_of,
-    stops_of,
-    tokens_of,
-    writing,
-)
+from bigcode_cli.server.dialects.sampling import generation, named_model, tokens_of, writing
 from bigcode_cli.server.exchange import Exchange
 from bigcode_cli.server.jobs import SUPERSEDED, Done, Piece, Work
 from bigcode_cli.server.library import Generate
@@ -77,12 +70,8 @@ def _options(body: Fields, **defaults: Any) -> dict[str, Any]:
     if body.number("t_max_predict_ms", 0.0, low=-1.0, high=1e9) > 0:
         budget["writing_seconds"] = body.number("t_max_predict_ms", high=1e9) / _MILLISECONDS
     return {
-        **sampling(body, **defaults),
-        **seed_of(body),
+        **generation(body, tokens=("n_predict", -1), penalty="repeat_penalty", **defaults),
         **budget,
-        "max_tokens": max(tokens_of(body, "n_predict", -1), 1),
-        "stop": stops_of(body),
-        "repetition_penalty": max(body.number("repeat_penalty", 1.0, high=100.0), 1e-6),
         "least_indent": body.whole("n_indent", 0, high=10_000),
     }
 
@@ -202,15 +191,10 @@ def _decoded(model: Any, *, ids: Sequence[int]) -> dict[str, Any]:
     return {"content": model.tokenizer.decode_bytes(ids).decode("utf-8", "replace")}
 
 
-def _endpoint(*paths: str, answer: Any) -> Endpoint:
-    return Endpoint(
-        method="POST", paths=paths, answer=answer, error=typed_error, error_event=server_sent
-    )
-
-
+_endpoint = partial(Endpoint, error=typed_error, error_event=server_sent)
 ENDPOINTS = (
-    _endpoint("/infill", answer=infill),
-    _endpoint("/completion", "/completions", answer=completion),
-    _endpoint("/tokenize", answer=tokenize),
-    _endpoint("/detokenize", answer=detokenize),
+    _endpoint("POST", ("/infill",), infill),
+    _endpoint("POST", ("/completion", "/completions"), completion),
+    _endpoint("POST", ("/tokenize",), tokenize),
+    _endpoint("POST", ("/detokenize",), detokenize),
 )

@@ -7,14 +7,7 @@ from typing import Any
 from bigcode_cli.server.dialects import Endpoint
 from bigcode_cli.server.dialects.openai import DONE, finish_reason, usage
 from bigcode_cli.server.dialects.replies import EVENTS, events, finished, server_sent
-from bigcode_cli.server.dialects.sampling import (
-    named_model,
-    sampling,
-    seed_of,
-    stops_of,
-    tokens_of,
-    writing,
-)
+from bigcode_cli.server.dialects.sampling import generation, named_model, writing
 from bigcode_cli.server.exchange import Exchange
 from bigcode_cli.server.jobs import Done, Piece
 from bigcode_cli.server.library import Generate, Task
@@ -23,12 +16,7 @@ from bigcode_cli.server.library import Generate, Task
 async def fim(exchange: Exchange) -> None:
     """Fill the gap between `prompt` and `suffix`."""
     body = exchange.body
-    options = {
-        **sampling(body, temperature=0.7),
-        **seed_of(body, "random_seed"),
-        "max_tokens": max(tokens_of(body, "max_tokens", 128), 1),
-        "stop": stops_of(body),
-    }
+    options = generation(body, tokens=("max_tokens", 128), seed="random_seed", temperature=0.7)
     prefix, suffix = body.text("prompt"), body.text("suffix", "")
     wanted = Generate(prefix=prefix, suffix=suffix, options=options)
     work = writing(exchange, wanted, named_model(body))
@@ -68,12 +56,5 @@ def _error(status: int, slug: str, message: str) -> dict[str, Any]:
     return {"object": "error", "message": message, "type": slug, "param": None, "code": str(status)}
 
 
-ENDPOINTS = (
-    Endpoint(
-        method="POST",
-        paths=("/v1/fim/completions", "/fim/completions"),
-        answer=fim,
-        error=_error,
-        error_event=server_sent,
-    ),
-)
+_PATHS = ("/v1/fim/completions", "/fim/completions")
+ENDPOINTS = (Endpoint("POST", _PATHS, fim, error=_error, error_event=server_sent),)

@@ -1,6 +1,7 @@
 """ollama's `/api`: generate, and what editors ask about models before that."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from bigcode_cli import __version__
@@ -8,13 +9,7 @@ from bigcode_cli.framework.quantities import parse_duration
 from bigcode_cli.server.dialects import Endpoint
 from bigcode_cli.server.dialects.fields import BadRequestError, Fields
 from bigcode_cli.server.dialects.replies import NDJSON, events, finished, line, plain_error
-from bigcode_cli.server.dialects.sampling import (
-    sampling,
-    seed_of,
-    stops_of,
-    tokens_of,
-    writing,
-)
+from bigcode_cli.server.dialects.sampling import generation, writing
 from bigcode_cli.server.exchange import Exchange
 from bigcode_cli.server.jobs import Done, ModelChoice, Piece
 from bigcode_cli.server.library import Generate
@@ -31,13 +26,14 @@ async def generate(exchange: Exchange) -> None:
     if not prompt and not suffix:
         await _load(exchange, choice)
         return
-    settings = {
-        **sampling(options, temperature=0.8, top_k=40, top_p=0.9),
-        **seed_of(options),
-        "max_tokens": max(tokens_of(options, "num_predict", -1), 1),
-        "stop": stops_of(options),
-        "repetition_penalty": max(options.number("repeat_penalty", 1.0, high=100.0), 1e-6),
-    }
+    settings = generation(
+        options,
+        tokens=("num_predict", -1),
+        penalty="repeat_penalty",
+        temperature=0.8,
+        top_k=40,
+        top_p=0.9,
+    )
     if suffix is not None:
         wanted = Generate(prefix=prompt, suffix=suffix, options=settings)
     else:
@@ -171,16 +167,11 @@ async def version(exchange: Exchange) -> None:
     await exchange.json({"version": __version__})
 
 
-def _endpoint(method: str, name: str, answer: Any) -> Endpoint:
-    return Endpoint(
-        method=method, paths=(f"/api/{name}",), answer=answer, error=plain_error, error_event=line
-    )
-
-
+_endpoint = partial(Endpoint, error=plain_error, error_event=line)
 ENDPOINTS = (
-    _endpoint("POST", "generate", generate),
-    _endpoint("GET", "tags", tags),
-    _endpoint("GET", "ps", running),
-    _endpoint("POST", "show", show),
-    _endpoint("GET", "version", version),
+    _endpoint("POST", ("/api/generate",), generate),
+    _endpoint("GET", ("/api/tags",), tags),
+    _endpoint("GET", ("/api/ps",), running),
+    _endpoint("POST", ("/api/show",), show),
+    _endpoint("GET", ("/api/version",), version),
 )

@@ -1,7 +1,7 @@
 """OpenAI's completions, with the suffix that it once had, and Mistral's for gaps."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
+from functools import partial
 from secrets import token_hex
 from time import time
 from typing import Any
@@ -11,20 +11,14 @@ from bigcode_cli.server.dialects.fields import BadRequestError, Fields
 from bigcode_cli.server.dialects.llama import token_ids
 from bigcode_cli.server.dialects.replies import (
     EVENTS,
+    events,
     finished,
     server_sent,
     typed_error,
 )
-from bigcode_cli.server.dialects.sampling import (
-    named_model,
-    sampling,
-    seed_of,
-    stops_of,
-    tokens_of,
-    writing,
-)
+from bigcode_cli.server.dialects.sampling import generation, named_model, tokens_of, writing
 from bigcode_cli.server.exchange import Exchange
-from bigcode_cli.server.jobs import Done, Event, Piece
+from bigcode_cli.server.jobs import Done, Piece
 from bigcode_cli.server.library import Generate, Task
 from bigcode_cli.server.logprobs import Listing
 
@@ -81,7 +75,7 @@ def _prompts(body: Fields) -> list[Prompt]:
 
 
 def _request(body: Fields, prompt: Prompt, samples: int) -> Generate:
-    options = {**completion_options(body), "samples": samples}
+    options = {**_options(body), "samples": samples}
     suffix = body.maybe_text("suffix")
     if suffix is None:
         return Generate(prompt=prompt, raw=True, options=options)
@@ -90,15 +84,8 @@ def _request(body: Fields, prompt: Prompt, samples: int) -> Generate:
     return Generate(prefix=prompt, suffix=suffix, options=options)
 
 
-def completion_options(body: Fields) -> dict[str, Any]:
-    """The options by OpenAI's names, and those that vLLM has besides."""
-    return {
-        **sampling(body, temperature=1.0),
-        **seed_of(body),
-        "max_tokens": max(tokens_of(body, "max_tokens", 16), 1),
-        "stop": stops_of(body),
-        "repetition_penalty": max(body.number("repetition_penalty", 1.0, high=100.0), 1e-6),
-    }
+def _options(body: Fields) -> dict[str, Any]:
+    return generation(body, tokens=("max_tokens", 16), temperature=1.0)
 
 
 def usage(documents: list[Any]) -> dict[str, int]:
@@ -145,7 +132,7 @@ async def _stream(exchange: Exchange, requests: list[Generate], samples: int) ->
     documents = []
     exchange.open_stream(EVENTS)
     for number, wanted in enumerate(requests):
-        async for event in _written(exchange, wanted):
+        async for event in events(exchange, writing(exchange, wanted, named_model(body))):
             if isinstance(event, Piece):
                 index = number * samples + event.index
                 part = {"index": index, "text": event.text, "finish_reason": None}
@@ -161,14 +148,6 @@ async def _stream(exchange: Exchange, requests: list[Generate], samples: int) ->
     await exchange.close_stream()
 
 
-async def _written(exchange: Exchange, wanted: Generate) -> AsyncIterator[Event]:
-    work = writing(exchange, wanted, named_model(exchange.body))
-    async with aclosing(exchange.service.events(exchange.caller, work)) as found:
-        async for event in found:
-            if event is not None:
-                yield event
-
-
 async def _with_logprobs(exchange: Exchange, prompts: list[Prompt]) -> None:
     """Prompts and answers with the logarithms of their tokens' probabilities."""
     body = exchange.body
@@ -177,26 +156,22 @@ async def _with_logprobs(exchange: Exchange, prompts: list[Prompt]) -> None:
     top = body.whole("logprobs", 0, high=_MOST_LOGPROBS)
     prompt_top = body.whole("prompt_logprobs", -1, low=-1, high=_MOST_LOGPROBS)
     echo = body.flag("echo") or prompt_top >= 0
-    options = completion_options(body)
+    options = _options(body)
     options["max_tokens"] = tokens_of(body, "max_tokens", 16)
     samples = body.whole("n", 1, low=1, high=128)
-    service, read, written, model = exchange.service, 0, 0, ""
-    choices: list[dict[str, Any]] = []
+    documents = []
     for prompt in prompts:
-        work = service.jobs.listing(
+        work = exchange.service.jobs.listing(
             prompt,
             {**options, "samples": samples},
             Listing(top=max(top, prompt_top, 0), echo=echo),
             named_model(body),
             exchange.caller,
         )
-        found = (await finished(exchange, work)).document
-        model, read = found["model"], read + found["prompt_tokens"]
-        for choice in found["choices"]:
-            written += choice.pop("completion_tokens")
-            choices.append(_listed(body, choice, len(choices), prompt_top))
-    used = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
-    document = _document(model, choices, used)
+        documents.append((await finished(exchange, work)).document)
+    found = [choice for document in documents for choice in document["choices"]]
+    choices = [_listed(body, choice, place, prompt_top) for place, choice in enumerate(found)]
+    document = _document(documents[0]["model"], choices, usage(documents))
     if body.flag("stream"):
         exchange.open_stream(EVENTS)
         await exchange.write(server_sent(document))
@@ -242,19 +217,8 @@ async def models(exchange: Exchange) -> None:
     await exchange.json({"object": "list", "data": data})
 
 
+_endpoint = partial(Endpoint, error=typed_error, error_event=server_sent)
 ENDPOINTS = (
-    Endpoint(
-        method="POST",
-        paths=("/v1/completions",),
-        answer=completions,
-        error=typed_error,
-        error_event=server_sent,
-    ),
-    Endpoint(
-        method="GET",
-        paths=("/v1/models", "/models"),
-        answer=models,
-        error=typed_error,
-        error_event=server_sent,
-    ),
+    _endpoint("POST", ("/v1/completions",), completions),
+    _endpoint("GET", ("/v1/models", "/models"), models),
 )

@@ -8,7 +8,7 @@ from bigcode_cli.server.exchange import Exchange
 from bigcode_cli.server.jobs import ModelChoice, Work
 from bigcode_cli.server.library import Generate
 
-_LEAST_TOP_P = 1e-6
+_LEAST_TOP_P = _LEAST_PENALTY = 1e-6
 _MOST_STOPS = 16
 ENDLESS = -1
 
@@ -29,22 +29,36 @@ def sampling(
     return options
 
 
+def generation(
+    body: Fields,
+    *,
+    tokens: tuple[str, int],
+    penalty: str = "repetition_penalty",
+    seed: str = "seed",
+    **defaults: Any,
+) -> dict[str, Any]:
+    """All that most dialects have, by the names of one.
+
+    Args:
+        body: the request, or the part of it that has them.
+        tokens: the field for the number of tokens, and what is meant without it.
+        penalty: the field for the repetition penalty.
+        seed: the field for the seed.
+        defaults: see `sampling`.
+    """
+    return {
+        **sampling(body, **defaults),
+        **seed_of(body, seed),
+        "max_tokens": max(tokens_of(body, *tokens), 1),
+        "stop": _stops(body),
+        "repetition_penalty": max(body.number(penalty, 1.0, high=100.0), _LEAST_PENALTY),
+    }
+
+
 def seed_of(body: Fields, name: str = "seed") -> dict[str, int]:
     """The seed, if there is one; -1 means none."""
     seed = body.whole(name, -1, low=-(2**63), high=2**63 - 1)
     return {} if seed < 0 else {"seed": seed}
-
-
-def stops_of(body: Fields, name: str = "stop") -> tuple[str, ...]:
-    """The stop texts.
-
-    Raises:
-        BadRequestError: more than can be watched for.
-    """
-    stops = tuple(dict.fromkeys(body.texts(name)))
-    if len(stops) > _MOST_STOPS:
-        raise BadRequestError(f"{name}: at most {_MOST_STOPS} texts")
-    return stops
 
 
 def tokens_of(body: Fields, name: str, default: int) -> int:
@@ -59,6 +73,18 @@ def named_model(body: Fields, *, lenient: bool = False) -> ModelChoice:
 
 
 def writing(exchange: Exchange, wanted: Generate, choice: ModelChoice) -> Work:
-    """Work for an editor: a keystroke more must not cost a prompt, so all that is known is used."""
+    """Work for an editor, which need not be exact (see `Reuse`)."""
     reuse = Reuse(exact=False)
     return exchange.service.jobs.writing(wanted, choice, exchange.caller, reuse=reuse)
+
+
+def _stops(body: Fields) -> tuple[str, ...]:
+    """The stop texts.
+
+    Raises:
+        BadRequestError: more than can be watched for.
+    """
+    stops = tuple(dict.fromkeys(body.texts("stop")))
+    if len(stops) > _MOST_STOPS:
+        raise BadRequestError(f"stop: at most {_MOST_STOPS} texts")
+    return stops

@@ -2,8 +2,8 @@
 
 import os
 import platform
+from functools import partial
 from secrets import token_hex
-from typing import Any
 
 from bigcode_cli import __version__
 from bigcode_cli.server.dialects import Endpoint
@@ -83,15 +83,10 @@ async def settings(exchange: Exchange) -> None:
     await exchange.json({"disable_client_side_telemetry": True})
 
 
-def _endpoint(method: str, path: str, answer: Any) -> Endpoint:
-    return Endpoint(
-        method=method, paths=(path,), answer=answer, error=plain_error, error_event=line
-    )
-
-
+_endpoint = partial(Endpoint, error=plain_error, error_event=line)
 ENDPOINTS = (
-    _endpoint("GET", "/v1/health", health),
-    _endpoint("POST", "/v1/health", health),
-    _endpoint("POST", "/v1/events", nothing),
-    _endpoint("GET", "/v1beta/server_setting", settings),
+    _endpoint("GET", ("/v1/health",), health),
+    _endpoint("POST", ("/v1/health",), health),
+    _endpoint("POST", ("/v1/events",), nothing),
+    _endpoint("GET", ("/v1beta/server_setting",), settings),
 )

@@ -1,19 +1,13 @@
 """Text Generation Inference: `/generate`, `/generate_stream`, `/info`, and the hub's own form."""
 
+from functools import partial
 from typing import Any
 
 from bigcode_cli import __version__
 from bigcode_cli.server.dialects import Endpoint
 from bigcode_cli.server.dialects.fields import Fields
 from bigcode_cli.server.dialects.replies import EVENTS, events, finished, server_sent
-from bigcode_cli.server.dialects.sampling import (
-    named_model,
-    sampling,
-    seed_of,
-    stops_of,
-    tokens_of,
-    writing,
-)
+from bigcode_cli.server.dialects.sampling import generation, named_model, writing
 from bigcode_cli.server.exchange import Exchange
 from bigcode_cli.server.jobs import Done, ModelChoice, Piece, Work
 from bigcode_cli.server.library import Generate
@@ -27,15 +21,10 @@ async def generate(exchange: Exchange) -> None:
     await exchange.json(document)
 
 
-async def generate_stream(exchange: Exchange) -> None:
-    """Continue `inputs`; an event for each piece."""
-    await _stream(exchange)
-
-
 async def hub(exchange: Exchange) -> None:
     """Answer as the hub's own servers do: a list of objects, or events."""
     if exchange.body.flag("stream"):
-        await _stream(exchange)
+        await generate_stream(exchange)
     else:
         await exchange.json([await _whole(exchange)])
 
@@ -66,13 +55,7 @@ def _described(model: Any) -> dict[str, Any]:
 def _work(exchange: Exchange) -> Work:
     body, parameters = exchange.body, exchange.body.object("parameters")
     drawn = 1.0 if parameters.flag("do_sample") else 0.0
-    options = {
-        **sampling(parameters, temperature=drawn),
-        **seed_of(parameters),
-        "max_tokens": max(tokens_of(parameters, "max_new_tokens", 100), 1),
-        "stop": stops_of(parameters),
-        "repetition_penalty": max(parameters.number("repetition_penalty", 1.0, high=100.0), 1e-6),
-    }
+    options = generation(parameters, tokens=("max_new_tokens", 100), temperature=drawn)
     wanted = Generate(prompt=body.text("inputs"), raw=True, options=options)
     return writing(exchange, wanted, named_model(body, lenient=True))
 
@@ -87,7 +70,8 @@ async def _whole(exchange: Exchange) -> dict[str, Any]:
     return document
 
 
-async def _stream(exchange: Exchange) -> None:
+async def generate_stream(exchange: Exchange) -> None:
+    """Continue `inputs`; an event for each piece."""
     body, parameters = exchange.body, exchange.body.object("parameters")
     number = 0
     work = _work(exchange)
@@ -132,15 +116,10 @@ def _error(status: int, slug: str, message: str) -> dict[str, Any]:
     return {"error": message, "error_type": slug if slug == "overloaded" else kind}
 
 
-def _endpoint(method: str, *paths: str, answer: Any) -> Endpoint:
-    return Endpoint(
-        method=method, paths=paths, answer=answer, error=_error, error_event=server_sent
-    )
-
-
+_endpoint = partial(Endpoint, error=_error, error_event=server_sent)
 ENDPOINTS = (
-    _endpoint("POST", "/generate", answer=generate),
-    _endpoint("POST", "/generate_stream", answer=generate_stream),
-    _endpoint("POST", "/", "/models/{model:path}", answer=hub),
-    _endpoint("GET", "/info", answer=info),
+    _endpoint("POST", ("/generate",), generate),
+    _endpoint("POST", ("/generate_stream",), generate_stream),
+    _endpoint("POST", ("/", "/models/{model:path}"), hub),
+    _endpoint("GET", ("/info",), info),
 )

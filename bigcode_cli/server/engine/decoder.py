@@ -39,7 +39,8 @@ class Reuse:
     Attributes:
         kept: what is kept of prompts; None: nothing.
         prefills: what is being read now; None: nothing that counts.
-        exact: the answer has to be the one that a process of its own gives, byte for byte.
+        exact: the answer has to be the one that a process of its own gives, byte for byte. Else it
+            is for an editor: a keystroke more must not cost a prompt.
         keep: use what is kept, and keep what this request computes.
     """
 

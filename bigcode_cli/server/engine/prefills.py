@@ -69,7 +69,7 @@ class Prefills(Generic[State]):
             try:
                 if state is not None and others:
                     given = copies(state, len(others))
-            finally:  # who gets nothing reads by itself
+            finally:  # a request without a copy prefills by itself
                 for place, other in enumerate(others):
                     other.set_result(given[place] if given else None)
         return state

@@ -44,7 +44,6 @@ class PrefixTree:
     def __init__(self, limit_bytes: int, page_tokens: int) -> None:
         self.page_tokens = page_tokens
         self.bytes = 0
-        self.hits = self.lookups = self.reused_tokens = 0
         self._limit = limit_bytes
         self._root = _Page((), b"", None)
         self._clock = count(1)
@@ -59,9 +58,6 @@ class PrefixTree:
         """
         with self._lock:
             pages, known = self._walk(tokens, exact=exact)
-            self.lookups += 1
-            self.hits += bool(known)
-            self.reused_tokens += known
             return Match(tuple(page.data for page in pages), known)
 
     def add(

@@ -23,21 +23,16 @@ _LEAST_PATIENCE_SECONDS = 0.005
 
 
 class CancelledRequestError(Exception):
-    """Nobody waits for the answer any more, or it has to end now; `str` says why."""
+    """The request was cancelled; `str` says why."""
 
 
 class Ticket:
-    """A request on its way, as those who compute for it see it."""
+    """The state of a request that the threads working for it share."""
 
     def __init__(self) -> None:
         self.arrived = monotonic()
         self.answered = False
         self._reason: str | None = None
-
-    @property
-    def reason(self) -> str | None:
-        """Why it was cancelled; None: it was not."""
-        return self._reason
 
     def cancel(self, reason: str) -> None:
         """End it at the next step; the first reason stays."""
@@ -100,7 +95,7 @@ class Engine:
         self._thread.start()
 
     def turn(self) -> int:
-        """A place among the calls: who takes one first is first."""
+        """Reserve a place in the order of calls."""
         return next(self._numbers)
 
     def call(
@@ -179,9 +174,9 @@ class Engine:
             self._writing.discard(item.ticket)
 
     def _gather(self) -> None:
-        """Wait for those who were in the last pass: they have a token to choose, no more.
+        """Wait for the requests of the last pass, which only have to choose a token.
 
-        Who does not come in the time of a step is not waited for again until it comes.
+        One that is not back within the time of a step is not waited for again until it is.
         """
         deadline = monotonic() + max(self._step_seconds, _LEAST_PATIENCE_SECONDS)
         while absent := self._writing.difference(step.ticket for step in self._steps):
@@ -190,7 +185,7 @@ class Engine:
             except queue.Empty:
                 self._writing -= absent
                 return
-            # What they need first, such as forgetting a wrong guess, takes no time.
+            # What they ask for first, such as forgetting a wrong guess, takes no time.
             for call in [call for call in self._calls if call.ticket in absent]:
                 self._calls.remove(call)
                 heapq.heapify(self._calls)

@@ -10,11 +10,11 @@ from enum import StrEnum
 from math import exp, inf
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import ConfigError, OptionError
 from gpt_bigcode.stopping.text_stop import FinishReason, Scope
 
 if TYPE_CHECKING:
+    from gpt_bigcode.config import GPTBigCodeConfig
     from gpt_bigcode.generation.loop import Limits, Sampler
 
 Names = TypeVar("Names", bound=StrEnum)
@@ -38,14 +38,18 @@ class InfillOrder(StrEnum):
     SPM = "spm"
 
     @classmethod
-    def of(cls, config: GPTBigCodeConfig) -> Self:
-        """The order that a checkpoint fills best in, by its config.json; PSM if it says none.
+    def of(cls, config: "GPTBigCodeConfig", *, unsaid: "InfillOrder | None" = None) -> Self:
+        """The order that a checkpoint fills best in, by its config.json.
+
+        Args:
+            config: of the checkpoint.
+            unsaid: the order if it says none; None: PSM.
 
         Raises:
             ConfigError: it says something else.
         """
         field: object = config.extra.get(FIELD, {})
-        name = field.get("order", cls.PSM) if isinstance(field, Mapping) else None
+        name = field.get("order", unsaid or cls.PSM) if isinstance(field, Mapping) else None
         if name not in tuple(cls):
             raise ConfigError(f'config.json: {FIELD}: not {{"order": "psm"}} or "spm"')
         return cls(name)

@@ -75,6 +75,16 @@ class Prompt:
     dropped_suffix_tokens: int = 0
     dropped_context_tokens: int = 0
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Tokens that the model reads and that did not fit, by the names of a `Completion`."""
+        return {
+            "prompt_tokens": len(self.ids),
+            "dropped_prefix_tokens": self.dropped_tokens,
+            "dropped_suffix_tokens": self.dropped_suffix_tokens,
+            "dropped_context_tokens": self.dropped_context_tokens,
+        }
+
 
 def build_prompt(
     tokenizer: CodeTokenizer, text: str, options: CompletionOptions, space: ModelSpace

@@ -54,6 +54,7 @@ class TextModel:
         self.end_ids: Collection[int] = tokenizer.control_ids  # any of them ends a text
         self.draft: StepDecoder | None = None  # a smaller model with the same tokenizer
         self.infill_order = InfillOrder.PSM  # what `InfillOptions` without an order mean
+        self.typing_order = InfillOrder.SPM  # for an editor: a keystroke changes the end alone
         self._prefix_folders: tuple[Path, Path] | None = None  # of the cache and the checkpoint
         self._prefix_decoder: PrefixDecoder | None = None
         self._used_prefix: PrefixDecoder | None = None  # by the last prompt
@@ -93,6 +94,7 @@ class TextModel:
             load_seconds=parts.seconds,
         )
         loaded.infill_order = InfillOrder.of(parts.config)
+        loaded.typing_order = InfillOrder.of(parts.config, unsaid=InfillOrder.SPM)
         loaded.end_ids = end_token_ids(parts.tokenizer, parts.config, parts.folder)
         if prefix_cache is not None:
             loaded._prefix_folders = Path(prefix_cache), parts.folder
@@ -294,10 +296,7 @@ class CompletionRun:
         return Completion(
             model=self.model.name,
             revision=self.model.revision,
-            prompt_tokens=len(self.prompt.ids),
-            dropped_prefix_tokens=self.prompt.dropped_tokens,
-            dropped_suffix_tokens=self.prompt.dropped_suffix_tokens,
-            dropped_context_tokens=self.prompt.dropped_context_tokens,
+            **self.prompt.counts,
             choices=choices,
             timings=Timings(
                 load_seconds=self.model.load_seconds,
