@@ -142,11 +142,10 @@ class ScoreRun:
 
         def compute(documents: Iterable[Iterable[str]]) -> Iterator["Score | Exception"]:
             from gpt_bigcode.scoring.results import ScoreOptions
-            from gpt_bigcode.scoring.text_scorer import TextScorer
             from gpt_bigcode.windowing.score_windows import WindowMode
 
             model = load()
-            if isinstance(model, TextScorer):  # all is read before the first value comes
+            if hasattr(model, "on_scored"):  # not a server's: all is read before the first value
                 model.on_scored, outcomes.counts_reading = advance, False
             now = model_scope(self.found.directory, self.model)
             cache.writable = scope == {**scope, **now}  # unless the model was replaced meanwhile
