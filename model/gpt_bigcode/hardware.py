@@ -21,7 +21,7 @@ _MAX_THREADS = 1024
 BFLOAT16_FLAGS = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 # ... and those with matrix units, where it is the fastest format for many rows.
 MATRIX_FLAGS = frozenset({"amx_bf16"})
-# What is left of the memory for the cache of keys and values, activations and the rest.
+# The rest of the memory is for keys and values, activations and everything else.
 _SHARE_FOR_WEIGHTS = 0.9
 
 
@@ -44,7 +44,7 @@ class Job(StrEnum):
 
 
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16", "int8", "int4"]
-"""The values of `Precision`, for those who would rather write a string."""
+"""The values of `Precision`, as strings."""
 
 QUANTIZED = frozenset({Precision.INT8, Precision.INT4})
 # Bits of one weight, with the scales of its group.
@@ -58,7 +58,7 @@ _BITS = {
 
 
 def _ignore(_text: str) -> None:
-    """The notes of a caller who wants none."""
+    """The default of callbacks: do nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +66,10 @@ class LoadingPolicy:
     """How weights are loaded, beyond device and precision.
 
     Attributes:
-        job: decides what `auto` means.
-        cache_folder: where quantized weights are kept for the next start; None: nowhere.
-        detail: is told what was chosen and why.
-        note: is told what could not be had.
+        job: determines what `auto` means.
+        cache_folder: where quantized weights are cached for the next start; None: nowhere.
+        detail: called with what was chosen, and why.
+        note: called with what is not available.
         cuda_graphs: on a CUDA device, decode with captured graphs (see `backends.cuda_graph`). They
             have not been run on a GPU yet.
     """
@@ -90,7 +90,7 @@ class EngineOptions(TypedDict, total=False):
         threads: processor threads; default: see `choose_threads`. In NumPy as many parts of a
             prompt are computed side by side, where its BLAS has one thread (OPENBLAS_NUM_THREADS,
             read when it is imported).
-        policy: what it is for, where quantized weights are kept, who is told what was chosen.
+        policy: the purpose, where quantized weights are cached, and callbacks for notes.
     """
 
     device: str
@@ -101,12 +101,12 @@ class EngineOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Processor:
-    """What counts for the choice.
+    """What the choice depends on.
 
     Attributes:
         flags: instruction sets by Linux's names; empty where they are not known.
-        int8: whether the fast operators of 8 bits are there.
-        int4: whether those of 4 bits are.
+        int8: whether PyTorch has fast 8-bit operators here.
+        int4: whether it has 4-bit ones.
         free_bytes: memory available without swapping; None: unknown.
     """
 
@@ -129,12 +129,12 @@ def choose_for_processor(
 ) -> PrecisionChoice:
     """The precision on a processor.
 
-    `auto` writes text in int8 wherever its operators are, because every token reads all weights and
-    they are the fewest bytes that keep the quality. It scores in bfloat16 where that is computed in
-    hardware, else in int8. Where the weights would not fit, it goes on to the next smaller format.
+    `auto` generates text in int8 wherever there are operators, because every token reads all
+    weights and int8 is the smallest format that keeps the quality. It scores in bfloat16 where the
+    hardware supports it, else in int8. If the weights do not fit, the next smaller format is taken.
 
     Args:
-        wanted: a precision that is not there is replaced by the next larger one.
+        wanted: one that is not available is replaced by the next larger one.
         processor: where it is computed.
         parameters: how many weights there are.
         job: what is computed.
@@ -163,7 +163,7 @@ def choose_for_processor(
 
 
 def weight_bytes(precision: Precision, parameters: int) -> int:
-    """About how many bytes the weights take."""
+    """The approximate size of the weights in bytes."""
     return int(parameters * _BITS[precision] / 8)
 
 

@@ -1,7 +1,7 @@
 """The forward pass in NumPy, float32.
 
-It is the oracle that every fast path is compared with, and it completes text with small checkpoints
-before `import torch` would have returned.
+It is the reference that tests compare every fast path with, and it completes text with small
+checkpoints in less time than `import torch` takes.
 """
 
 import os
@@ -31,23 +31,23 @@ from gpt_bigcode.hardware import processor_name
 
 Result = TypeVar("Result")
 Parts = Sequence[Sequence[int]]
-_CHUNK_TOKENS = 512  # of a row by itself: threads that share Python's lock do more without it
-_SCORES_AT_ONCE = 1 << 18  # 1 MiB: few calls, and scores that stay near the core
+_CHUNK_TOKENS = 512  # of a single row: large enough for threads to spend little time in Python
+_SCORES_AT_ONCE = 1 << 18  # 1 MiB: few calls, and scores that stay in the cache
 _GUESS_COST = 0.45  # products of single rows stay exact, and only the weights are read once
 _LEAST_QUERIES = 16  # fewer at once would make too many calls
 
 
 @lru_cache(maxsize=16)
 def _later(tokens: int) -> Floats:
-    """Added to the scores of the last tokens among themselves, [T, 1, T]: none sees a later one."""
+    """What masks the scores of the last T tokens among themselves, [T, 1, T], when added."""
     return np.triu(np.full((tokens, tokens), -np.inf, np.float32), 1)[:, None]
 
 
 class NumpyDecoder:
     """A GPTBigCode language model as a `gpt_bigcode.backends.interfaces.Decoder`.
 
-    Rows of different length are computed together without padding: the layers see their tokens one
-    after the other, and only attention looks at each row by itself.
+    Rows of different length are computed together without padding: their tokens are concatenated,
+    and only attention is computed row by row.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class NumpyDecoder:
     def append(self, tokens: Sequence[int]) -> Floats:
         """Append T tokens to the only row; the logits after each, [T, V], as `decode` gives them.
 
-        Bit for bit: every product is computed token by token, by the same call of the BLAS. What is
-        saved is that the second token finds the weights in the processor's cache.
+        Bit for bit, because every product is computed token by token, by the same BLAS call. It is
+        still faster, because all but the first token find the weights in the cache.
         """
         return self.append_each([self], [tokens])[0]
 
@@ -142,7 +142,7 @@ class NumpyDecoder:
         return np.split(logits, list(accumulate(map(len, tokens)))[:-1])
 
     def fork(self) -> Self:
-        """A decoder with the same rows, in memory of its own."""
+        """A copy of this decoder and its rows, with its own memory."""
         other = copy(self)
         other._rows = [row.copy() for row in self._rows]  # noqa: SLF001 - its own class
         return other
@@ -154,11 +154,11 @@ class NumpyDecoder:
 
     @property
     def loose_tokens(self) -> int:
-        """A last part of a prompt that is shorter gives the same bits in any pieces: none."""
+        """See `BlockDecoder`: no tail of a prompt may be split elsewhere."""
         return 0
 
     def ends(self, length: int) -> list[int]:
-        """Where the parts of a prompt end, each of which is computed at once."""
+        """Where the parts of a prompt end; see `BlockDecoder`."""
         return [*range(BLOCK_TOKENS, length, BLOCK_TOKENS), length]
 
     @property
@@ -169,7 +169,7 @@ class NumpyDecoder:
 
     @property
     def identity(self) -> str:
-        """What else the numbers depend on."""
+        """What else the results depend on."""
         threads = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS")
         how = f"{threads} threads, parts of {BLOCK_TOKENS // 2}, {processor_name()}"
         return f"NumPy {np.__version__}, float32, {how}"
@@ -177,14 +177,14 @@ class NumpyDecoder:
     def prefill_after(
         self, blocks: Sequence[bytes], prompt: Sequence[int], known: int | None = None
     ) -> Floats:
-        """Forget everything, take over the prompt's first tokens and prefill the rest. [1, V]."""
+        """Forget everything, restore the prompt's first tokens and prefill the rest. [1, V]."""
         self.restore(blocks)
         if known is not None:
             self.truncate(known)
         return self._read_prompt(self._rows[0], prompt)
 
     def restore(self, blocks: Sequence[bytes]) -> None:
-        """Forget everything and take over tokens, as `block` or `tokens` gave them."""
+        """Forget everything and restore tokens, as returned by `block` or `tokens`."""
         row = self._empty_row()
         *shape, _, size = row.store.shape
         for block in blocks:
@@ -219,14 +219,14 @@ class NumpyDecoder:
     def map_states(
         self, ids: Sequence[int], use: Callable[[int, Floats], Result], *, threads: int = 1
     ) -> list[Result]:
-        """What is made of the last layer's states of one text by itself, part by part.
+        """Call `use` with the last layer's states of a text, part by part; return its results.
 
-        The rows of `prefill` and `decode` are left alone; `head` makes logits of the states.
+        The rows of `prefill` and `decode` are not touched; `head` turns states into logits.
 
         Args:
             ids: the whole text.
-            use: called on any thread with the place of a part's first token and its states, [T, E].
-            threads: how many parts are computed in parallel; the numbers do not depend on it.
+            use: called on any thread with the index of a part's first token and its states, [T, E].
+            threads: how many parts are computed in parallel; the results do not depend on it.
         """
 
         def read(part: KVRow, tokens: Sequence[int]) -> Result:
@@ -236,7 +236,7 @@ class NumpyDecoder:
         return _read_parts(read, self._empty_row(), parts, threads)
 
     def last_state(self, ids: Sequence[int]) -> Floats:
-        """The last state that `map_states` would make, [1, E]; of two layers it computes one."""
+        """The last state of a text, [1, E], without computing the others in the last layer."""
         row = self._empty_row()
         for start in range(0, len(ids), _CHUNK_TOKENS):
             chunk = ids[start : start + _CHUNK_TOKENS]
@@ -258,7 +258,7 @@ class NumpyDecoder:
         return self._weights.get(name)
 
     def _read_prompt(self, row: KVRow, prompt: Sequence[int]) -> Floats:
-        """Read what the row does not hold yet; the logits after the last token, [1, V]."""
+        """Compute what the row does not hold yet; the logits after the last token, [1, V]."""
 
         def read(part: KVRow, tokens: Sequence[int]) -> Floats:
             return self._read([part], [tokens], last=True)
@@ -270,10 +270,10 @@ class NumpyDecoder:
     def _read(
         self, rows: Sequence[KVRow], new: Sequence[Sequence[int]], *, last: bool = False
     ) -> Floats:
-        """Read the new tokens of every row; their states, one row after the other, [T, E].
+        """Compute the new tokens of every row; their states, concatenated, [T, E].
 
-        With `last` those of each row's last token alone, [B, E], the only ones to pass the last
-        layer, which makes keys and values of all.
+        With `last`, only the states of each row's last token, [B, E]: the last layer then computes
+        keys and values of all tokens, and nothing else of the others.
         """
         ids = np.concatenate([np.asarray(tokens, np.int64) for tokens in new])
         positions = np.concatenate(
@@ -306,7 +306,7 @@ class NumpyDecoder:
         *,
         ends: bool,
     ) -> Floats:
-        """Causal self-attention of all rows' new tokens, [T, E]; with `ends` of the last ones."""
+        """Causal self-attention of all rows' new tokens, [T, E]; with `ends`, of the last ones."""
         config, size = self.config, self.config.head_dim
         projected = self._linear(hidden, f"h.{layer}.attn.c_attn")
         if config.multi_query:
@@ -320,7 +320,7 @@ class NumpyDecoder:
         for row, (start, end) in zip(rows, pairwise(edges), strict=True):
             seen = row.length + end - start
             row.put(layer, both[:, :, start:end])
-            # Few queries at once: their scores stay in the cache, and fewer are later masked.
+            # Few queries at once: their scores stay in the cache, and fewer of them are masked.
             step = max(_SCORES_AT_ONCE // (config.n_head * seen), _LEAST_QUERIES)
             step = 1 if self._stepwise else step
             for place in range(end - 1 if ends else start, end, step):
@@ -372,7 +372,7 @@ class NumpyDecoder:
 def _read_parts(
     read: Callable[[KVRow, Sequence[int]], Result], row: KVRow, parts: Parts, threads: int
 ) -> list[Result]:
-    """See `numpy_threads.read_parts`; a single part or thread needs none of it."""
+    """See `numpy_threads.read_parts`, which is imported only for several parts and threads."""
     if min(threads, len(parts)) <= 1:
         return [read(row, tokens) for tokens in parts]
     from gpt_bigcode.backends.numpy_threads import read_parts

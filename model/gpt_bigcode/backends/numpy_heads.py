@@ -1,7 +1,7 @@
 """Scores and labels in NumPy.
 
-Logits are made for a few positions at a time, so that memory does not grow with vocabulary times
-length, and only for positions that are scored.
+Logits are computed for a few positions at a time, so that memory does not grow with vocabulary
+times length, and only for positions that are scored.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,13 +23,13 @@ from gpt_bigcode.errors import (
 
 Input = TypeVar("Input")
 Result = TypeVar("Result")
-# 16 MiB of float32: about what a processor's last cache holds, 80 positions of StarCoder's head.
+# 16 MiB of float32, about the size of a last-level cache: 80 positions of StarCoder's head.
 _LOGITS_AT_ONCE = 1 << 22
-_ROWS_A_THREAD = 2  # of the longest; where they are shorter, no thread waits for another
+_ROWS_A_THREAD = 2  # of the longest rows; more of shorter ones, so that no thread waits
 
 
 class _OnDecoder:
-    """What uses a `NumpyDecoder` on several threads."""
+    """A model that runs a `NumpyDecoder` on several threads."""
 
     def __init__(self, decoder: NumpyDecoder, threads: int) -> None:
         self._decoder, self._threads = decoder, threads
@@ -46,10 +46,10 @@ class _OnDecoder:
 
 
 class NumpyScorer(_OnDecoder):
-    """Scores with a `NumpyDecoder`, each row by itself, on several threads.
+    """Scores with a `NumpyDecoder`, each row separately, on several threads.
 
-    Windows are long enough to fill its matrix products. Rows that share nothing give exactly the
-    same numbers alone and in a batch.
+    Windows are long enough for efficient matrix products, and a row that shares none with others
+    gets exactly the same values alone and in a batch.
     """
 
     def __init__(self, decoder: NumpyDecoder, *, threads: int = 1) -> None:
@@ -84,7 +84,7 @@ class NumpyScorer(_OnDecoder):
 
 
 def _pieces(length: int, vocabulary: int) -> list[tuple[int, int]]:
-    """Ranges of positions whose logits are made together."""
+    """Ranges of positions whose logits are computed together."""
     size = max(_LOGITS_AT_ONCE // vocabulary, 1)
     return [(start, min(start + size, length)) for start in range(0, length, size)]
 
@@ -107,12 +107,12 @@ def _finite(scored: LogProbabilities) -> LogProbabilities:
     return scored
 
 
-# So much at once that threads seldom wait for the last row of a batch.
+# Enough at once that threads seldom wait for the last row of a batch.
 _TOKENS_A_THREAD = 4096
 
 
 class NumpyLabeler(_OnDecoder):
-    """Labels with the trunk of a `NumpyDecoder`, each row by itself, on several threads."""
+    """Labels with the trunk of a `NumpyDecoder`, each row separately, on several threads."""
 
     def __init__(self, decoder: NumpyDecoder, task: Task, *, threads: int = 1) -> None:
         super().__init__(decoder, threads)
@@ -163,7 +163,7 @@ class NumpyLabeler(_OnDecoder):
 def _compute_rows(
     compute: Callable[[Input], Result], rows: Sequence[Input], threads: int
 ) -> list[Result]:
-    """See `numpy_threads.compute_rows`; a single row or thread needs none of it."""
+    """See `numpy_threads.compute_rows`, which is imported only for several rows and threads."""
     if min(threads, len(rows)) <= 1:
         return [compute(row) for row in rows]
     from gpt_bigcode.backends.numpy_threads import compute_rows
@@ -185,7 +185,7 @@ def check_rows(rows: Sequence[Sequence[int]], context_length: int) -> None:
 
 
 def finite(logits: Logits, *, float16: bool = False) -> Logits:
-    """The logits as they are.
+    """Return logits after checking that all are finite.
 
     Args:
         logits: of any shape.

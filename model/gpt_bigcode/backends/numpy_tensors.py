@@ -19,10 +19,10 @@ from gpt_bigcode.checkpoint.tensor_index import (
 from gpt_bigcode.errors import CheckpointMismatchError
 
 Floats = NDArray[np.float32]
-# Numbers that leave float32 are found in the results (NonFiniteError): no step warns of them.
+# Overflow is found in the results (NonFiniteError), so no step warns of it.
 unwarned = np.errstate(all="ignore")
-BLOCK_TOKENS = 256  # what the prefix cache keeps at once, and by what a row grows
-_LEAST_TOKENS = 32  # fewer in a part would make too many calls
+BLOCK_TOKENS = 256  # the unit of the prefix cache, and of a row's growth
+_LEAST_TOKENS = 32  # smaller parts would need too many calls
 _GELU_LINEAR = np.float32(-2 * math.sqrt(2 / math.pi))
 _GELU_CUBIC = np.float32(-2 * math.sqrt(2 / math.pi) * 0.044715)
 _TYPES = MappingProxyType({"F32": np.float32, "F16": np.float16, "F64": np.float64})
@@ -42,7 +42,7 @@ def read_weights(stored: Mapping[str, StoredTensor]) -> dict[str, Floats]:
 
 @unwarned
 def _floats(name: str, raw: RawTensor) -> Floats:
-    """A tensor's numbers, copied: its file may change later."""
+    """A copy of a tensor's numbers: its file may change later."""
     if raw.kind == "BF16":
         # bfloat16 is the upper half of float32.
         wide = np.frombuffer(raw.data, np.uint16).astype(np.uint32)
@@ -71,7 +71,7 @@ class KVRow:
         self.store, self.length = store, length
 
     def copy(self) -> "KVRow":
-        """The same in memory of its own."""
+        """A copy with its own memory."""
         return KVRow(self.store.copy(), self.length)
 
     def reserve(self, tokens: int) -> None:
@@ -91,10 +91,10 @@ class KVRow:
 
 
 def half_blocks(ids: Sequence[int], start: int = 0) -> list[Sequence[int]]:
-    """The parts of a prompt that are computed at once, from a whole block on.
+    """The parts of a prompt, from the end of a whole block on; each part is one forward pass.
 
-    Small, so that two threads share a short prompt; none crosses a block, so that a block's numbers
-    do not depend on what follows it.
+    They are small, so that two threads can share a short prompt, and none crosses the border of a
+    block, so that a block's keys and values do not depend on what follows it.
     """
     edges = [start]
     for block in range(start, len(ids), BLOCK_TOKENS):

@@ -1,11 +1,11 @@
 """NumPy on several threads: rows, and the chunks of a long prompt.
 
-NumPy releases Python's lock inside its loops, so threads share the processor without sharing a
-product: the numbers are those of one thread. Waiting threads sleep, unlike those of a BLAS.
+NumPy releases the GIL inside its loops, so threads run in parallel without sharing a product: the
+results are those of one thread. Waiting threads sleep, unlike those of a BLAS.
 
-Rows are independent. A chunk of a prompt needs, in each layer, the keys and values that the chunks
-before it made there, and nothing else of them: so one thread may compute a chunk while another, a
-few layers later, computes the next.
+Rows are independent. In each layer, a chunk of a prompt needs only the keys and values of the
+chunks before it: so one thread may compute a chunk while another computes the next one, a few
+layers earlier.
 """
 
 from collections import deque
@@ -25,13 +25,13 @@ class _StoppedError(Exception):
 
 
 class _Chunk(KVRow):
-    """A part of a row that has room for all; in each layer it waits for the parts before it."""
+    """A part of a row whose memory is shared; in each layer it waits for the parts before it."""
 
     def __init__(self, row: KVRow, start: int, before: "_Chunk | None") -> None:
         super().__init__(row.store, start)
         self._before = before
         self._stopped = False
-        # Held until the keys and values of a layer are there, those of the chunks before included.
+        # Held until a layer has the keys and values of this chunk and of those before it.
         self._layers = [Lock() for _ in range(len(row.store))]
         for lock in self._layers:
             lock.acquire()
@@ -48,13 +48,13 @@ class _Chunk(KVRow):
         self._layers[layer].release()
 
     def wait(self, layer: int) -> None:
-        """Return when this chunk's keys and values of a layer are there; for one caller."""
+        """Wait for this chunk's keys and values of a layer; for a single caller."""
         self._layers[layer].acquire()
         if self._stopped:
             raise _StoppedError
 
     def stop(self) -> None:
-        """Let no other chunk wait for this one any longer: it failed."""
+        """End the wait of the next chunk: this one failed."""
         self._stopped = True
         for lock in self._layers:
             if lock.locked():
@@ -67,7 +67,7 @@ def read_parts(
     parts: Sequence[Sequence[int]],
     threads: int,
 ) -> list[Result]:
-    """Compute the tokens that follow those of a row; what `read` returns for each part of them.
+    """Append tokens to a row, part by part in parallel; return what `read` returns for each part.
 
     Args:
         read: computes a part's tokens after those of a row, stores their keys and values there,
@@ -98,7 +98,7 @@ def _read_side_by_side(
 ) -> list[Result]:
     results: dict[int, Result] = {}
     errors: list[BaseException] = []
-    # Taken in order, so that a part that another waits for is always in work.
+    # Taken in order, so that a part that another waits for is always being computed.
     waiting = deque(range(len(parts)))
 
     def work() -> None:
@@ -120,19 +120,19 @@ def _read_side_by_side(
     try:
         helpers = [helper for helper in map(_started, [work] * (threads - 1)) if helper]
         work()
-        # Ctrl-C waits for nobody: a part may take a second, and its thread ends with it.
+        # Ctrl-C does not wait: a part may take a second, and its thread ends by itself.
         if all(isinstance(error, Exception) for error in errors):
             for helper in helpers:
                 helper.join()
     finally:
-        waiting.clear()  # Ctrl-C: nobody wants the rest
+        waiting.clear()  # after Ctrl-C the rest is not needed
     if errors:
         raise errors[0]
     return [results[number] for number in range(len(parts))]
 
 
 def _started(work: Callable[[], None]) -> Thread | None:
-    """A thread that works; None where the system gives no more of them."""
+    """A running thread; None if the system has no more of them."""
     thread = Thread(target=work, daemon=True)
     try:
         thread.start()
@@ -149,5 +149,5 @@ def compute_rows(
     try:
         return list(pool.map(compute, rows))
     finally:
-        # Nobody waits for a row whose result nobody wants any more: it may take seconds.
+        # Do not wait for rows whose results are not needed any more: they may take seconds.
         pool.shutdown(wait=False, cancel_futures=True)
