@@ -104,7 +104,7 @@ def test_the_example_of_the_readme_runs_and_passes_a_strict_type_check(tmp_path:
         "utf-8",
     )
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", f"--config-file={config}", str(program)],
+        [sys.executable, "-m", "mypy", f"--config-file={config}", "--cache-dir=/dev/null", program],
         capture_output=True,
         text=True,
         check=False,

@@ -242,7 +242,7 @@ DRAFTERS: dict[str, Callable[[], Drafter]] = {
     "another model": lambda: ModelDrafter(TextDecoder(noise=2.0)),
     "one token": lambda: Always(2),
 }
-DRAWS = 1200
+DRAWS = 800
 
 
 def surprise(seen: Mapping[tuple[int, ...], int], shares: dict[tuple[int, ...], float]) -> float:
