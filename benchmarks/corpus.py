@@ -2,9 +2,12 @@
 
 Whole processes in turns. The start (Ray, processes, model) is measured by a data set of one row and
 taken off; processor time is that of all processes, which other load changes less than the clock.
-Every worker and the one process have one thread. The texts are files of installed packages.
+Every worker and the one process have one thread. The texts are files of installed packages, in row
+groups of which each is a block, so that two workers end at about the same time. A tiny model shows
+what `corpus` itself costs, the built-in ones what users see.
 
     python benchmarks/corpus.py [--megabytes 1] [--runs 2] [--job score|classify|tag]
+                                [--model built-in|tiny]
 """
 
 import argparse
@@ -24,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contest import machine
+from corpus_volume import tiny_models
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 BIGCODE = str(Path(sys.executable).with_name("bigcode"))
@@ -31,6 +35,7 @@ MODELS = {"score": "pocket_coder", "classify": "pocket_languages", "tag": "pocke
 _MEGABYTE = 10**6
 _LARGEST_FILE = 50_000
 _SAMPLE_SECONDS = 0.25
+_BLOCKS = 24
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -65,7 +70,9 @@ def write_texts(top: Path, megabytes: float) -> list[str]:
         (top / f"{name}-data").mkdir()
         for number, text in enumerate(chosen):
             (top / f"{name}-files" / f"{number}.py").write_text(text, "utf-8", newline="")
-        pq.write_table(pa.table({"content": chosen}), top / f"{name}-data" / "all.parquet")
+        group = max(len(chosen) // _BLOCKS, 1)
+        table = pa.table({"content": chosen})
+        pq.write_table(table, top / f"{name}-data" / "all.parquet", row_group_size=group)
     return texts
 
 
@@ -109,26 +116,31 @@ def main() -> None:
     parser.add_argument("--megabytes", type=float, default=1)
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--job", choices=sorted(MODELS), default="score")
+    parser.add_argument("--model", choices=("built-in", "tiny"), default="built-in")
     options = parser.parse_args()
-    model = Path(__file__).parents[1] / "model" / MODELS[options.job]
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
+        if options.model == "tiny":
+            model = tiny_models(top / "models")[options.job]
+        else:
+            model = Path(__file__).parents[1] / "model" / MODELS[options.job]
         texts = write_texts(top, options.megabytes)
         tokenizer = CodeTokenizer.from_file(model / "tokenizer.json")
         tokens = sum(len(tokenizer.encode(text)) for text in texts)
         found: dict[str, dict[str, list[Cost]]] = {}
         for _ in range(options.runs):
-            for label, words in commands(options.job, top).items():
+            for label, words in commands(options.job, model, top).items():
                 for size in ("one", "all"):
                     shutil.rmtree(top / "out", ignore_errors=True)
                     done = cost([word.format(size=size) for word in words])
                     found.setdefault(label, {}).setdefault(size, []).append(done)
-    report(found, tokens, options.job)
+    report(found, tokens, f"{options.job}, {options.model} model")
 
 
-def commands(job: str, top: Path) -> dict[str, list[str]]:
+def commands(job: str, model: Path, top: Path) -> dict[str, list[str]]:
     """The command lines, with `{size}` for the name of the data."""
-    plain = [BIGCODE, job, "--threads", "1", "--format", "json", str(top / "{size}-files")]
+    common = ["--threads", "1", "--model", str(model)]
+    plain = [BIGCODE, job, *common, "--format", "json", str(top / "{size}-files")]
     plain += [] if job == "tag" else ["--no-cache"]
     data, out = str(top / "{size}-data"), str(top / "out")
     return {
@@ -136,16 +148,16 @@ def commands(job: str, top: Path) -> dict[str, list[str]]:
         **{
             f"corpus {job}, {count} worker{'s' * (count > 1)}": [
                 *(BIGCODE, "corpus", job, data, "-o", out, "--quiet"),
-                *("--threads", "1", "--workers", str(count)),
+                *(*common, "--workers", str(count)),
             ]
             for count in (1, 2)
         },
     }
 
 
-def report(found: dict[str, dict[str, list[Cost]]], tokens: int, job: str) -> None:
+def report(found: dict[str, dict[str, list[Cost]]], tokens: int, what: str) -> None:
     """Print the table."""
-    print(f"{machine()}; load {os.getloadavg()[0]:.0f}; {job}, {tokens:,} tokens\n")
+    print(f"{machine()}; load {os.getloadavg()[0]:.0f}; {what}, {tokens:,} tokens\n")
     print("| | start, s | tokens/s after it | over one process | processor s, start taken off |")
     print("|---|---|---|---|---|")
     first = 0.0
