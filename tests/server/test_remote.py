@@ -96,6 +96,13 @@ def test_a_busy_server_is_asked_again_and_the_key_is_sent(cold: Run, code: str) 
     assert [one["key"] for one in asked] == ["Bearer s3cret"] * 3
 
 
+def test_confidence_needs_probabilities(cold: Run, code: str) -> None:
+    with scripted_engine(_only_text) as (url, asked):
+        done = cold("complete", code, "--server", url, "--min-confidence", "0.5")
+    assert (done.status, done.stdout, asked) == (2, b"", [])
+    assert "--min-confidence: a remote engine tells no probabilities" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("url", "status", "word"),
     [
