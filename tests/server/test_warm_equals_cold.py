@@ -196,15 +196,15 @@ def vars_of(choice: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "call",
-    [
-        ("tag", "--staged", "--format", "json"),
-        ("score", "--staged", "--no-cache", "--format", "json", "--max-rise", "0.1"),
+    ("call", "lines"),
+    [  # four windows of tag, one of score
+        (("tag", "--staged", "--format", "json"), 150),
+        (("score", "--staged", "--no-cache", "--format", "json", "--max-rise", "0.1"), 50),
     ],
-    ids=lambda call: call[0],
+    ids=["tag", "score"],
 )
 def test_the_same_for_added_lines(
-    warm: Run, cold: Run, folder: Path, call: tuple[str, ...]
+    warm: Run, cold: Run, folder: Path, call: tuple[str, ...], lines: int
 ) -> None:
     """Of a staged file only the windows that hold added lines are read, here and there."""
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.example"]
@@ -214,7 +214,7 @@ def test_the_same_for_added_lines(
         subprocess.run([*git, *words], cwd=folder, env=environment, check=True, capture_output=True)
 
     run_git("init", "-q")
-    text = "".join(f"value_{number} = compute({number})\n" for number in range(150))
+    text = "".join(f"value_{number} = compute({number})\n" for number in range(lines))
     (folder / "a.py").write_text(text, "utf-8")
     run_git("add", ".")
     run_git("commit", "-qm", "first")
