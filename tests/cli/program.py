@@ -103,7 +103,10 @@ class Run:
             options.setdefault("input", b"")
         options.setdefault("cwd", self.folder)
         environment = {**self.environment, **(env or {})}
-        if statements or forkable([*program, *arguments], environment, self.environment, options):
+        forks = forkable([*program, *arguments], environment, self.environment, options)
+        if statements and not forks:
+            raise ValueError("statements are executed in forked processes only")
+        if forks:
             call = self._call(arguments, env, statements, options.pop("cwd"))
             done = forked.run(call, timeout_seconds=TIMEOUT_SECONDS, **options)
         else:
