@@ -49,7 +49,7 @@ test: $(VENV)/.tested  ## install, then run every test
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not timing"
 	$(BIN)/python -m pytest -q -m timing
 
-test-fast: $(VENV)/.tested  ## the quick tests, in under two minutes
+test-fast: $(VENV)/.tested  ## the quick tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not timing and not slow"
 
 docs: $(VENV)/.tested  ## write the man pages and the completions
