@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from bigcode_cli.framework.options import OutputFormat
 
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _UNSAFE_IN_TEXT = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)"
 )
@@ -26,7 +26,7 @@ def safe(text: str) -> str:
     """Make untrusted text safe for one line of a terminal or a log.
 
     Control characters are shown in caret notation, bytes that are not UTF-8 as a backslash, x and
-    two digits, marks that change the direction of writing as their code point.
+    two digits, marks that end a line or change the direction of writing as their code point.
     """
     return _UNSAFE.sub(_escape, text)
 

@@ -10,8 +10,9 @@ from bigcode_cli.framework.errors import Failure
 from bigcode_cli.hub.cache_reader import files_below
 from bigcode_cli.hub.checksums import file_digest, is_digest
 from bigcode_cli.models.describe import describe
+from bigcode_cli.models.resolve import Found
 from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE
-from gpt_bigcode.errors import CheckpointMissingError, UnreadableFileError
+from gpt_bigcode.errors import CheckpointMissingError, MissingFileError, UnreadableFileError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +24,19 @@ class CheckedFile:
         bytes: its size.
         digest: the hash of its content.
         expected: the published hash; None if none is known.
+        fault: why it cannot be read; None if it can.
     """
 
     name: str
     bytes: int
     digest: str | None
     expected: str | None
+    fault: str | None = None
 
     @property
     def is_right(self) -> bool:
         """Whether the content is the one that was published, as far as can be known."""
-        return self.expected is None or self.digest == self.expected
+        return self.fault is None and (self.expected is None or self.digest == self.expected)
 
 
 def require_model(folder: Path) -> None:
@@ -61,10 +64,19 @@ def checked_files(folder: Path) -> Iterator[CheckedFile]:
         try:
             size = path.stat().st_size
             digest = None if expected is None else file_digest(path, expected)
-        except (OSError, UnreadableFileError):
-            yield CheckedFile(name=shown, bytes=0, digest=None, expected=expected or "?")
+        except (OSError, UnreadableFileError) as error:
+            fault = _fault(error)
+            yield CheckedFile(name=shown, bytes=0, digest=None, expected=expected, fault=fault)
             continue
         yield CheckedFile(name=shown, bytes=size, digest=digest, expected=expected)
+
+
+def _fault(error: OSError | UnreadableFileError) -> str:
+    if isinstance(error, (FileNotFoundError, MissingFileError)):
+        return "is not there"
+    if isinstance(error, UnreadableFileError):
+        return error.reason
+    return error.strerror or "cannot be read"
 
 
 def _expected(path: Path) -> str | None:
@@ -74,28 +86,29 @@ def _expected(path: Path) -> str | None:
     return target if is_digest(target) else None
 
 
-def require_right(files: list[CheckedFile], name: str) -> None:
-    """Refuse a model with a file of another content than was published.
+def require_right(files: list[CheckedFile], found: Found) -> None:
+    """Refuse a model with a file that cannot be read, or of another content than was published.
 
     Raises:
         Failure: `model-corrupt`, with both hashes of the first such file.
     """
     for file in files:
         if not file.is_right:
-            found = "is not there" if file.digest is None else f"its hash is {file.digest}"
-            message = f"{name}: {file.name}: {found}, expected {file.expected}"
-            raise Failure("model-corrupt", message, hint=f"bigcode models pull {name} repairs it")
+            hashes = f"its hash is {file.digest}, expected {file.expected}"
+            message = f"{found.name}: {file.name}: {file.fault or hashes}"
+            repair = f"bigcode models pull {found.name} repairs it" if found.revision else None
+            raise Failure("model-corrupt", message, hint=repair)
 
 
 def require_consistent(folder: Path) -> None:
-    """Check headers and shapes of the weights, and the tokenizer, against the configuration.
+    """Check headers and shapes of the weights, and the tokenizer, as loading does.
 
     Raises:
         GPTBigCodeError: one does not fit; it is named.
     """
     from gpt_bigcode.checkpoint.tensor_index import Task, find_tensors
-    from gpt_bigcode.tokenization.tokenizer_json import TokenizerDefinition
-    from gpt_bigcode.tokenization.vocab_files import has_vocab_files
+    from gpt_bigcode.loading import end_token_ids
+    from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
     description = describe(folder)
     config = description.config
@@ -103,14 +116,6 @@ def require_consistent(folder: Path) -> None:
     plain = Task.TRUNK if description.architecture == "GPTBigCodeModel" else Task.CAUSAL_LM
     task = next((tasks[name] for name in description.tasks if name in tasks), plain)
     find_tensors(folder, config, task, lambda _first, _second: True)
-    tokenizer = folder / "tokenizer.json"
-    if not os.path.lexists(tokenizer) and not has_vocab_files(folder):
-        return
-    highest = max(TokenizerDefinition.from_file(tokenizer).contents)
-    if highest >= config.vocab_size:
-        from gpt_bigcode.errors import TokenizerError
-
-        raise TokenizerError(
-            f"tokenizer.json: id {highest}, but the model's vocabulary has"
-            f" {config.vocab_size} tokens"
-        )
+    tokenizer = CodeTokenizer.from_file(folder / "tokenizer.json")
+    tokenizer.validate_against(config)
+    end_token_ids(tokenizer, config, folder)

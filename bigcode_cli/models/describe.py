@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, weight_files
+from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, stored_formats, weight_files
 from gpt_bigcode.config import MAX_CONFIG_BYTES, GPTBigCodeConfig, read_json_object
-from gpt_bigcode.errors import CheckpointError, GPTBigCodeError, UnreadableFileError
+from gpt_bigcode.errors import GPTBigCodeError, UnreadableFileError
 from gpt_bigcode.hardware import Precision, weight_bytes
 from gpt_bigcode.reading import open_checked, read_checked
 from gpt_bigcode.tokenization.tokenizer_json import INFILL_SPELLINGS, MAX_TOKENIZER_BYTES
@@ -28,8 +28,6 @@ _CLASSIFIER, _TAGGER = "GPTBigCodeForSequenceClassification", "GPTBigCodeForToke
 _LANGUAGE_MODELS = frozenset({_LANGUAGE_MODEL, "GPTBigCodeLMHeadModel"})
 _ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*')
 _LICENCE = re.compile(r"^license(?:_name)?:[ \t]*[\"']?([^\s\"'#]+)", re.MULTILINE)
-_DTYPE = re.compile(rb'"dtype"\s*:\s*"(\w{1,20})"')
-_LENGTH_BYTES, _MAX_HEADER_BYTES = 8, 100_000_000
 _CARD_BYTES = 1 << 16
 _TOKENIZER_FILE, _CARD_FILE = "tokenizer.json", "README.md"
 
@@ -105,9 +103,7 @@ def stored_precision(folder: Path) -> str:
     Raises:
         GPTBigCodeError: the weights are missing, or damaged.
     """
-    kinds: set[str] = set()
-    for path in weight_files(folder):
-        kinds |= {kind.decode() for kind in _DTYPE.findall(_header(path))}
+    kinds = stored_formats(folder)
     return ", ".join(sorted(_STORED.get(kind, kind.lower()) for kind in kinds)) or "unknown"
 
 
@@ -122,18 +118,6 @@ def licence(folder: Path) -> str | None:
         return None
     found = _LICENCE.search(text[: text.find("\n---", 3)])
     return found[1] if found else None
-
-
-def _header(path: Path) -> bytes:
-    """Read the header of a safetensors file, whose length its first eight bytes tell."""
-    try:
-        with open_checked(path) as stream:
-            length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-            if length > min(_MAX_HEADER_BYTES, os.fstat(stream.fileno()).st_size):
-                raise CheckpointError(f"{path.name}: its header is longer than the file")
-            return stream.read(length)
-    except OSError as error:
-        raise CheckpointError(f"{path.name}: {error.strerror}") from None
 
 
 def _architecture(values: dict[str, Any]) -> str:

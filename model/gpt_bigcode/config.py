@@ -339,7 +339,16 @@ def _check_architecture(values: Mapping[str, Any]) -> None:
 
 
 def _check_unknown(key: str, value: Any) -> None:
-    """A number or a switch that is on may change results: refuse it unless it is known not to."""
+    """A number or a switch that is on may change results: refuse it unless it is known not to.
+
+    The weights of a model that was quantized by another tool are in a layout of that tool.
+    """
+    if key == "quantization_config" and value:
+        method = value.get("quant_method") if isinstance(value, dict) else None
+        raise UnsupportedModelError(
+            f"{key}: weights quantized by {str(method or 'another tool')[:40]} are not supported",
+            hint="use the model that they were made from, with --precision int8 or int4",
+        )
     if key in _HARMLESS or value is None or value is False:
         return
     if isinstance(value, (bool, int, float)):

@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar, Unpack, cast
 
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
 from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, Task, require_head, weight_files
-from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.config import GPTBigCodeConfig, read_json_object
 from gpt_bigcode.errors import (
     CheckpointMissingError,
     ConfigError,
     MemoryLimitError,
-    MissingFileError,
 )
 from gpt_bigcode.hardware import EngineOptions, Job, LoadingPolicy, choose_threads, row_threads
-from gpt_bigcode.reading import read_json_object
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 if TYPE_CHECKING:
@@ -254,8 +252,7 @@ def end_token_ids(
     Ids that the vocabulary lacks are left out: files of the family often keep GPT-2's 50256.
 
     Raises:
-        ConfigError: generation_config.json names an end token that is not a token id.
-        UnreadableFileError: generation_config.json is damaged.
+        ConfigError: generation_config.json is damaged, or an end token is not a token id.
     """
     named = {*config.end_token_ids, *_generation_ids(directory)}
     return tokenizer.control_ids | {token for token in named if tokenizer.has(token)}
@@ -263,8 +260,8 @@ def end_token_ids(
 
 def _generation_ids(directory: Path) -> tuple[int, ...]:
     try:
-        values = read_json_object(directory / GENERATION_FILE, max_bytes=_MAX_GENERATION_BYTES)
-    except MissingFileError:
+        values = read_json_object(directory / GENERATION_FILE, _MAX_GENERATION_BYTES)
+    except CheckpointMissingError:
         return ()
     ends = values.get("eos_token_id")
     listed = ends if isinstance(ends, list) else [] if ends is None else [ends]

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import stat
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gpt_bigcode.errors import MissingFileError, UnreadableFileError
@@ -138,7 +139,13 @@ def identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def read_json(path: str | os.PathLike[str], *, max_bytes: int, follow_links: bool = True) -> Any:
+def read_json(
+    path: str | os.PathLike[str],
+    *,
+    max_bytes: int,
+    follow_links: bool = True,
+    max_digits: int = MAX_DIGITS,
+) -> Any:
     """Read a JSON file; see `parse_json`.
 
     Raises:
@@ -146,20 +153,24 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int, follow_links: boo
     """
     data = read_checked(path, max_bytes=max_bytes, follow_links=follow_links)
     try:
-        return parse_json(data)
+        return parse_json(data, max_digits=max_digits)
     except ValueError as error:
         raise UnreadableFileError.at(path, str(error)) from None
 
 
 def read_json_object(
-    path: str | os.PathLike[str], *, max_bytes: int, follow_links: bool = True
+    path: str | os.PathLike[str],
+    *,
+    max_bytes: int,
+    follow_links: bool = True,
+    max_digits: int = MAX_DIGITS,
 ) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
+    """Read a JSON file that holds an object; see `parse_json`.
 
     Raises:
         MissingFileError: the file does not exist. UnreadableFileError: anything else.
     """
-    values = read_json(path, max_bytes=max_bytes, follow_links=follow_links)
+    values = read_json(path, max_bytes=max_bytes, follow_links=follow_links, max_digits=max_digits)
     if not isinstance(values, dict):
         raise UnreadableFileError.at(path, "expected a JSON object")
     return values
@@ -178,16 +189,17 @@ def read_toml(path: str | os.PathLike[str], *, max_bytes: int) -> dict[str, Any]
         raise UnreadableFileError.at(path, str(error)) from None
 
 
-def parse_json(data: bytes, *, file_names: bool = False) -> Any:
+def parse_json(data: bytes, *, file_names: bool = False, max_digits: int = MAX_DIGITS) -> Any:
     """Parse JSON in UTF-8, with or without a byte order mark.
 
     Args:
         data: the text; its size was bounded when it was read.
         file_names: its strings may hold names of files that are not UTF-8, as Python escapes them.
+        max_digits: of a whole number.
 
     Raises:
         ValueError: with one short line: not JSON, NaN or infinity, a whole number of more than
-            `MAX_DIGITS`, nesting beyond `MAX_DEPTH`, half of a surrogate pair.
+            `max_digits`, nesting beyond `MAX_DEPTH`, half of a surrogate pair.
     """
     # A Python function for every number would double the time for a large vocabulary.
     is_long = _LONG_NUMBER in data.translate(_DIGIT_MASK)
@@ -196,7 +208,7 @@ def parse_json(data: bytes, *, file_names: bool = False) -> Any:
             data.decode("utf-8-sig"),
             parse_constant=_finite,
             parse_float=_finite,
-            parse_int=_whole if is_long else None,
+            parse_int=partial(_whole, max_digits=max_digits) if is_long else None,
         )
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not valid JSON: {_parse_reason(error)}") from None
@@ -300,8 +312,8 @@ def _finite(text: str) -> float:
     return value
 
 
-def _whole(text: str) -> int:
-    if len(text) > MAX_DIGITS:
+def _whole(text: str, *, max_digits: int) -> int:
+    if len(text) > max_digits:
         raise ValueError(f"{text[:MAX_DIGITS]}... is a number of {len(text)} digits")
     return int(text)
 

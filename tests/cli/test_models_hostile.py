@@ -118,7 +118,7 @@ def test_a_recorded_file_that_is_a_pipe(folder: Path, run: Run) -> None:
     record = {"format": 1, "source": {}, "files": {"README.md": "0" * 64}}
     (folder / "conversion.json").write_text(json.dumps(record), "utf-8")
     os.mkfifo(folder / "README.md")
-    assert_failed(run("models", "verify", folder), "README.md: is not there")
+    assert_failed(run("models", "verify", folder), "README.md: is a named pipe")
 
 
 @pytest.mark.parametrize(

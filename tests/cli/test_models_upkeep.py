@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,56 @@ def test_verify_compares_with_the_configuration(
     done = run("models", "verify", folder)
     assert (done.status, done.stdout) == (3, b"")
     assert f"error[{slug}]" in done.stderr
+
+
+def _without_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
+def _merge_of_strangers(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    values = json.loads(path.read_text("utf-8"))
+    values["model"]["merges"] = ["zz yy"]
+    path.write_text(json.dumps(values), "utf-8")
+
+
+def _unknown_version(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "version": "9.0"}), "utf-8")
+
+
+def _end_that_is_no_token(folder: Path) -> None:
+    (folder / "generation_config.json").write_text('{"eos_token_id": "x"}', "utf-8")
+
+
+def _broken_generation_config(folder: Path) -> None:
+    os.mkfifo(folder / "generation_config.json")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(_without_tokenizer, _merge_of_strangers, _unknown_version),
+        *(_end_that_is_no_token, _broken_generation_config),
+    ],
+)
+def test_verify_refuses_what_loading_refuses(
+    damage: Callable[[Path], None], run: Run, folder: Path
+) -> None:
+    damage(folder)
+    loaded = run("complete", "-m", folder, input=b"x = ")
+    verified = run("models", "verify", folder)
+    assert (verified.status, verified.stderr) == (loaded.status, loaded.stderr)
+    assert verified.status == 3
+
+
+@pytest.mark.parametrize("header", [b"null", b'{"a":{"dtype":"F32","shape":[1]}}', b"{} x"])
+def test_show_refuses_weights_that_loading_refuses(header: bytes, run: Run, folder: Path) -> None:
+    weights = len(header).to_bytes(8, "little") + header
+    (folder / "model.safetensors").write_bytes(weights)
+    done = run("models", "show", folder)
+    assert done.status == 3
+    assert "error[model-corrupt]: model.safetensors: " in done.stderr
 
 
 def test_verify_finds_a_tokenizer_of_another_model(run: Run, folder: Path) -> None:

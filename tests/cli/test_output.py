@@ -29,6 +29,7 @@ SHOWN = "x = a[i][/b]  # [red]^[[31m^G<U+009B>2J <U+202E>中😀é \r\n" + "y" *
         ("a\nb\tc\r\x7f\x00", "a^Jb^Ic^M^?^@"),
         ("\x1b]0;title\x07", "^[]0;title^G"),
         ("\x85\x9b", "<U+0085><U+009B>"),
+        ("a\u2028b\u2029c", "a<U+2028>b<U+2029>c"),
         ("\u202e\u2066\u200f", "<U+202E><U+2066><U+200F>"),
         (os.fsdecode(b"caf\xe9"), "caf\\xe9"),
         ("\ud800", "<U+D800>"),

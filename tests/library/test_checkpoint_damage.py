@@ -114,6 +114,11 @@ FOREIGN = {
     "git-lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
     "HTML": b"<!DOCTYPE html>\n<html><body>Log in</body></html>",
     "an HTML page": b"  <html lang='en'><head></head></html>" + b" " * 100,
+    "an XML page": b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+    "GGUF": b"GGUF" + b"\3\0\0\0" * 20,
+    "HDF5": b"\x89HDF\r\n\x1a\n" + b"\0" * 80,
+    "gzip": b"\x1f\x8b\x08" + b"\0" * 80,
+    "is a text": b'{"error":"Repository not found"}\n',
 }
 
 
@@ -323,7 +328,7 @@ def sharded(tmp_path: Path) -> Path:
 )
 def test_shard_names_that_lead_elsewhere(name: Any, sharded: Path) -> None:
     name_shard(sharded, name)
-    with pytest.raises(CheckpointError, match=r"index\.json: .* is not a file beside it"):
+    with pytest.raises(CheckpointError, match=r"index\.json: .* is not a \.safetensors file"):
         load_model(sharded)
 
 
@@ -340,7 +345,7 @@ def test_a_shard_outside_the_folder_is_not_read(sharded: Path) -> None:
     (sharded / shard).rename(sharded.parent / "outside.safetensors")
     index = (sharded / INDEX).read_text(encoding="utf-8")
     (sharded / INDEX).write_text(index.replace(shard, "../outside.safetensors"), encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"outside\.safetensors' is not a file beside it"):
+    with pytest.raises(CheckpointError, match=r"outside\.safetensors' is not a \.safetensors file"):
         load_model(sharded)
 
 

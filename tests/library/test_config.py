@@ -284,6 +284,8 @@ def test_bounds_include_their_ends() -> None:
         {"architectures": {"GPTBigCodeForCausalLM": 1}},
         {"architectures": [{}]},
         {"architectures": 7},
+        {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+        {"quantization_config": "awq"},
     ],
     ids=str,
 )

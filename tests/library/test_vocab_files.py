@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import GPT2Tokenizer
 
-from gpt_bigcode.errors import CheckpointMissingError, GPTBigCodeError
+from gpt_bigcode.errors import CheckpointMissingError, GPTBigCodeError, TokenizerError
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 TEXTS = [
@@ -75,12 +75,40 @@ def test_added_tokens_are_known(folder: Path) -> None:
         ("tokenizer_config.json", '{"add_prefix_space": true}'),
         ("tokenizer_config.json", '{"added_tokens_decoder": {"x": 1}}'),
         ("added_tokens.json", '{"<mine>": "7"}'),
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"7": {"content": 5}}}'),
     ],
 )
 def test_files_that_are_damaged(name: str, content: str, folder: Path) -> None:
     (folder / name).write_text(content, "utf-8")
     with pytest.raises(GPTBigCodeError):
         CodeTokenizer.from_file(folder / "tokenizer.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("vocab.json", '{"a": NaN}'),
+        ("vocab.json", "[]"),
+        ("merges.txt", "zz yy\n"),
+        ("added_tokens.json", '{"<mine>": null}'),
+        ("tokenizer_config.json", "[]"),
+        ("tokenizer_config.json", '{"a": -Infinity}'),
+    ],
+)
+def test_the_damaged_file_is_named(name: str, content: str, folder: Path) -> None:
+    (folder / name).write_text(content, "utf-8")
+    with pytest.raises(TokenizerError, match=f"^{name}: "):
+        CodeTokenizer.from_file(folder / "tokenizer.json")
+
+
+def test_what_other_tools_write_is_read(folder: Path) -> None:
+    """transformers writes int(1e30) for no limit; editors of Windows write a byte order mark."""
+    config = '{"model_max_length": 1000000000000000019884624838656}'
+    (folder / "tokenizer_config.json").write_text(config, "utf-8")
+    merges = (folder / "merges.txt").read_bytes()
+    before = CodeTokenizer.from_file(folder / "tokenizer.json").encode(TEXTS[0])
+    (folder / "merges.txt").write_bytes(b"\xef\xbb\xbf" + merges.replace(b"\n", b"\r\n"))
+    assert CodeTokenizer.from_file(folder / "tokenizer.json").encode(TEXTS[0]) == before
 
 
 @pytest.mark.parametrize("missing", ["vocab.json", "merges.txt"])

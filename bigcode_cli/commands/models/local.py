@@ -107,7 +107,7 @@ def verify_model(name: ModelName, *, format: Format = OutputFormat.TEXT) -> None
     found = _find(name)
     verify.require_model(found.directory)
     files = list(verify.checked_files(found.directory))
-    verify.require_right(files, found.name)
+    verify.require_right(files, found)
     verify.require_consistent(found.directory)
     hashed = [file for file in files if file.expected is not None]
     size = sum(file.bytes for file in hashed)

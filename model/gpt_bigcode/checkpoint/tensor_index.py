@@ -41,11 +41,10 @@ _HEADS = ("lm_head.", "score.", "classifier.")
 # Early conversions stored the causal mask and its fill value; both follow from the configuration.
 MASK_BUFFER = re.compile(r"(^|\.)h\.\d+\.(cross)?attn\.(bias|masked_bias)$|^(transformer\.)?bias$")
 _FIRST_NAMES = 5
-_LENGTH_BYTES = 8
 _ID_BYTES = 16
+_LENGTH_BYTES = 8
 _MAX_HEADER_BYTES = 100 << 20
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 
 class Task(StrEnum):
@@ -165,6 +164,15 @@ def stored_names(folder: Path) -> frozenset[str]:
     return frozenset(name for name, _ in _stored_tensors(folder, _claimed_shapes))
 
 
+def stored_formats(folder: Path) -> frozenset[str]:
+    """The number formats of a checkpoint's tensors, as the files name them: F32, BF16.
+
+    Raises:
+        CheckpointMissingError, UnsafeCheckpointError, CheckpointError: see `find_tensors`.
+    """
+    return frozenset(kind for path in weight_files(folder) for _, kind in _checked(path).values())
+
+
 def tensor_shapes(config: GPTBigCodeConfig, task: Task) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a model's parameters, without a tied head."""
     width, labels = config.n_embd, config.label_count
@@ -246,7 +254,7 @@ def _shard_names(index: Path) -> list[str]:
     names = {str(name) for name in listed.values()}
     for name in names:
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise CheckpointError(f"{index.name}: {name[:80]!r} is not a file beside it")
+            raise CheckpointError(f"{index.name}: {name[:80]!r} is not a .safetensors file here")
     return sorted(names)
 
 
@@ -291,42 +299,31 @@ def _claimed_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
     That a process with no other use for NumPy does without: `safe_open` imports it.
     """
-    with open_checked(path) as stream:
-        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-        header = stream.read(min(length, _MAX_HEADER_BYTES))
     try:
-        entries = parse_json(header)
+        with open_checked(path) as stream:
+            length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+            entries = parse_json(stream.read(min(length, _MAX_HEADER_BYTES)))
         entries.pop("__metadata__", None)
         return {name: tuple(entry["shape"]) for name, entry in entries.items()}
-    except (ValueError, TypeError, LookupError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, UnreadableFileError):
         return _checked_shapes(path)
 
 
 def _checked_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of one file, whose every offset is in order."""
+    return {name: shape for name, (shape, _) in _checked(path).items()}
+
+
+def _checked(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Name -> shape and number format."""
     try:
-        _sniff(path)
-        with safe_open(path, framework="np") as stream:
-            names = stream.keys()
-            return {name: tuple(stream.get_slice(name).get_shape()) for name in names}
+        with open_checked(path), safe_open(path, framework="np") as stream:
+            parts = [(name, stream.get_slice(name)) for name in stream.keys()]  # noqa: SIM118
+            return {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in parts}
     except (SafetensorError, OSError, UnreadableFileError) as error:
-        reason = str(error).removeprefix("Error while deserializing header: ")
-        raise CheckpointError(f"{path.name}: {reason[:200]}") from None
+        from gpt_bigcode.checkpoint.not_weights import explained
 
-
-def _sniff(path: Path) -> None:
-    """Recognize common files that are not weights; the parser would report a large header."""
-    with open_checked(path) as stream:
-        start = stream.read(64)
-    # Every header begins with a brace; the length before it may be any bytes.
-    if start[_LENGTH_BYTES:].startswith(b"{"):
-        return
-    if start.startswith(b"version https://git-lfs"):
-        raise CheckpointError(f"{path.name}: is a git-lfs pointer", hint="run: git lfs pull")
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise CheckpointError(f"{path.name}: is an HTML page, not weights")
-    if start.startswith((b"PK\x03\x04", *_PICKLES)):
-        raise UnsafeCheckpointError(f"{path.name}: is a pickle, not safetensors")
+        raise explained(path, error) from None
 
 
 def _settle_tied_head(

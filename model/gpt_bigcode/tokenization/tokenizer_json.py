@@ -16,7 +16,12 @@ from gpt_bigcode.errors import (
     UnreadableFileError,
 )
 from gpt_bigcode.reading import read_json_object
-from gpt_bigcode.tokenization.vocab_files import has_vocab_files, tokenizer_values
+from gpt_bigcode.tokenization.vocab_files import (
+    MERGES_FILE,
+    VOCABULARY_FILE,
+    has_vocab_files,
+    tokenizer_values,
+)
 
 MAX_TOKENIZER_BYTES = 64 << 20
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>")
@@ -91,7 +96,8 @@ class TokenizerDefinition:
         try:
             values = _read_values(path)
         except MissingFileError:
-            raise CheckpointMissingError(f"{path}: no such file") from None
+            message = f"{path}: no such file, and no {VOCABULARY_FILE} with {MERGES_FILE} instead"
+            raise CheckpointMissingError(message) from None
         except UnreadableFileError as error:
             raise TokenizerError(f"{path.name}: {error.reason}") from None
         try:
@@ -100,7 +106,7 @@ class TokenizerDefinition:
             raise
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise TokenizerError(f"{path.name}: {reason[:200]}") from None
+            raise TokenizerError(f"{path.name}: not a tokenizer: {reason[:200]}") from None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -131,11 +137,16 @@ def _read_values(path: Path) -> dict[str, Any]:
 
 
 def _added_tokens(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    added: list[dict[str, Any]] = values.get("added_tokens") or []
-    for entry in added:
-        if type(entry["id"]) is not int or not isinstance(entry["content"], str):
-            raise TokenizerError("tokenizer.json: added_tokens: expected an id and a content")
+    added = values.get("added_tokens") or []
+    if not isinstance(added, list) or not all(map(_is_token, added)):
+        raise TokenizerError("tokenizer.json: added_tokens: expected tokens with id and content")
     return added
+
+
+def _is_token(entry: Any) -> bool:
+    """Whether an added token has an id and a content."""
+    is_object = isinstance(entry, dict)
+    return is_object and type(entry.get("id")) is int and isinstance(entry.get("content"), str)
 
 
 def _vocabulary(values: Mapping[str, Any]) -> dict[str, int]:
@@ -162,8 +173,10 @@ def _contents(vocabulary: Mapping[str, int], added: Sequence[Mapping[str, Any]])
     contents: dict[int, str] = {}
     pairs = chain(vocabulary.items(), ((entry["content"], entry["id"]) for entry in added))
     for content, token in pairs:
+        if token < 0:
+            raise TokenizerError(f"tokenizer.json: {content[:40]!r} has the negative id {token}")
         known = contents.setdefault(token, content)
-        if known != content or token < 0:
+        if known != content:
             raise TokenizerError(
                 f"tokenizer.json: id {token} stands for {known[:40]!r} and {content[:40]!r}"
             )
@@ -194,7 +207,7 @@ def _check_steps(values: Mapping[str, Any]) -> None:
         raise TokenizerError("tokenizer.json: not a byte-level BPE without a prefix space")
     for step in steps:
         kind = step.get("type")
-        if kind == "Split" and step["pattern"].get("Regex") not in _KNOWN_PATTERNS:
+        if kind == "Split" and _pattern(step) not in _KNOWN_PATTERNS:
             raise TokenizerError("tokenizer.json: pre_tokenizer: an unknown pattern")
         if kind not in ("ByteLevel", "Digits", "Split"):
             raise TokenizerError(
@@ -207,8 +220,17 @@ def _flatten(step: Any) -> list[dict[str, Any]]:
     if not isinstance(step, dict):
         return []
     if step.get("type") == "Sequence":
-        return [leaf for part in step["pretokenizers"] for leaf in _flatten(part)]
+        parts = step.get("pretokenizers")
+        return [
+            leaf for part in (parts if isinstance(parts, list) else []) for leaf in _flatten(part)
+        ]
     return [step]
+
+
+def _pattern(step: Mapping[str, Any]) -> Any:
+    """The regular expression that a step splits at."""
+    pattern = step.get("pattern")
+    return pattern.get("Regex") if isinstance(pattern, dict) else pattern
 
 
 def _check_alphabet(ordinary: Iterable[str]) -> None:
