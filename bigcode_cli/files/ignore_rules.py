@@ -1,5 +1,7 @@
 """Reads and matches .gitignore rules as git does, in time linear in the length of a name.
 
+`walk` decides whether they apply: in a repository git itself is asked.
+
 Written after gitignore(5) and compared with git on random trees. Names are bytes, as for git: `?`
 is one byte. A rule that matches nothing in git matches nothing here, and is no error.
 """

@@ -1,4 +1,4 @@
-"""Progress of a download: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of a download: a bar on a terminal that can redraw, lines on one that cannot."""
 
 import time
 from types import TracebackType
@@ -64,7 +64,7 @@ class ByteProgress:
             if now - self._shown > _REDRAW_SECONDS:
                 self._shown = now
                 self._bar.refresh()
-        elif now - self._shown > _LINE_SECONDS:
+        elif self._notes.has_listener and now - self._shown > _LINE_SECONDS:
             self._shown = now
             rate = self._done / (now - self._began)
             minutes, seconds = divmod(round((self._total - self._done) / rate) if rate else 0, 60)

@@ -111,7 +111,7 @@ def _fetch_all(
     store = Store(repository, notes)
     missing = [file for file in files if not store.has_size(file)]
     size = shown_bytes(sum(file.size for file in missing))
-    notes.note(f"{repository.name} at {commit[:8]}: {size} of {shown_bytes(total)} to fetch")
+    notes.remark(f"{repository.name} at {commit[:8]}: {size} of {shown_bytes(total)} to fetch")
     store.require_space(missing)
     with ByteProgress(repository.name, total, notes) as progress:
         store.say = progress.say

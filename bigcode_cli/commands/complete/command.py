@@ -14,7 +14,7 @@ from bigcode_cli.framework.options import (
     ReportOptions,
     ServerOptions,
 )
-from bigcode_cli.framework.output import Notes, Result
+from bigcode_cli.framework.output import Notes, Result, write_document
 from bigcode_cli.framework.settings import cache_folder
 from bigcode_cli.io import text_input
 from bigcode_cli.models.load import (
@@ -251,4 +251,4 @@ class Presenter:
         document = completion.to_dict()
         for choice in document["choices"]:
             choice["text"] = self._shown(choice["text"]).decode()
-        Result().write_json(document, indent=2 if self.format is OutputFormat.JSON else None)
+        write_document(document, self.format)

@@ -1,4 +1,4 @@
-"""`bigcode infill`: fills a gap in a text."""
+"""`bigcode infill`: fills a gap in a text; `--in-place` below `--min-confidence` is status 1."""
 
 from typing import TYPE_CHECKING
 

@@ -1,5 +1,7 @@
 """From the text around a gap to the ids that a model reads to fill it.
 
+The spellings of the sentinels, and the error where there are none, are the tokenizer's.
+
 The forms are those of the family's training (Megatron-LM, `gpt_dataset.permute`): prefix, suffix
 and middle were tokenized apart, so they are here, and every control token comes in by its id.
 

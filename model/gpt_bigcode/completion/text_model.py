@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from math import exp
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, Unpack
@@ -181,16 +180,14 @@ class TextModel:
     def _prepare_infill(self, prefix: str, suffix: str, options: InfillOptions) -> "CompletionRun":
         from gpt_bigcode.completion.fim import Gap, build_infill_prompt
 
-        if self.tokenizer.infill is None:
-            raise InfillUnsupportedError(
-                f"{self.name}: cannot infill: its tokenizer has no sentinel tokens",
-                hint="use a model that was trained to infill, such as SantaCoder or StarCoder",
-            )
         gap = Gap(prefix=prefix, suffix=suffix)
         if options.until is None:
             options = replace(options, until=gap.scope)
         order = InfillOrder(options.order or self.infill_order)
-        prompt = build_infill_prompt(self.tokenizer, gap, options, self._space, order=order)
+        try:
+            prompt = build_infill_prompt(self.tokenizer, gap, options, self._space, order=order)
+        except InfillUnsupportedError as error:
+            raise InfillUnsupportedError(f"{self.name}: {error}", hint=error.hint) from None
         return CompletionRun(self, prompt, options)
 
     @property
@@ -307,15 +304,15 @@ class CompletionRun:
         )
 
     def _choice(self, index: int, row: "SampleText") -> Choice:
-        floor = self.options.min_confidence
-        unsure = floor is not None and row.tokens > 0 and exp(row.logprob / row.tokens) < floor
-        return Choice(
+        choice = Choice(
             index=index,
-            text="" if unsure else "".join(row.shown),
+            text="".join(row.shown),
             finish_reason=row.reason or self._generation.reasons[index] or FinishReason.TIME,
             completion_tokens=row.tokens,
             logprob=row.logprob,
         )
+        floor = self.options.min_confidence
+        return choice if floor is None or choice.confidence >= floor else replace(choice, text="")
 
 
 class SampleText:

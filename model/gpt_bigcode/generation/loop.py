@@ -1,7 +1,7 @@
 """The decoding loop: prefill, then one token per row and step, until every row has ended.
 
 A `Decoder` computes logits, a `Sampler` chooses the next token; `Generation` joins them and keeps
-the limits.
+the limits. The same seed gives the same text: each row draws from a generator of its own.
 """
 
 import os

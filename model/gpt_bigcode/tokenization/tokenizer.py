@@ -213,7 +213,10 @@ class CodeTokenizer:
             InfillUnsupportedError: the vocabulary has none.
         """
         if self.infill is None:
-            raise InfillUnsupportedError("the tokenizer has no sentinel tokens for infilling")
+            raise InfillUnsupportedError(
+                "cannot infill: its tokenizer has no sentinel tokens",
+                hint="use a model that was trained to infill, such as SantaCoder or StarCoder",
+            )
         return self.infill
 
     def _spell(self, token: int) -> bytes:

@@ -1,5 +1,7 @@
 """Runs a model over many documents in windows: the one driver of scoring and labeling.
 
+A document that cannot be read or computed gives its error as its result and ends no other.
+
 Give it three parts: how token ids are cut into windows, what computes the windows, and what adds up
 the results of one document.
 
