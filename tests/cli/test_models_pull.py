@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from cached_models import COMMIT, blob_name
 from fake_hub import FakeHub, Handler
-from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run
+from program import BIGCODE, TIMEOUT_SECONDS, Outcome, Run, on_terminal
 
 NAME = "acme/tiny"
 Pull = Callable[..., Outcome]
@@ -125,16 +126,21 @@ def test_the_short_name_of_a_published_model(pull: Pull, hub: FakeHub) -> None:
     assert (done.status, done.json["name"]) == (0, "bigcode/tiny_starcoder_py")
 
 
-def test_quiet_says_nothing_and_else_the_size_comes_first(pull: Pull) -> None:
-    assert pull(NAME, "-q").stderr == ""
-    again = pull(NAME).stderr
-    assert again.startswith("bigcode: note: acme/tiny at 01234567: 0 B of ")
+def test_a_terminal_is_told_the_size_first_and_nothing_else_is(
+    run: Run, environment: dict[str, str]
+) -> None:
+    call: Any = partial(on_terminal, run, "models", "pull", NAME, stream="stderr", **environment)
+    assert run("models", "pull", NAME, env=environment).stderr == ""
+    assert call("-q") == (0, "")
+    status, said = call()
+    assert status == 0
+    assert said.startswith("bigcode: note: acme/tiny at 01234567: 0 B of ")
 
 
 def test_verbose_names_every_file(pull: Pull, files: dict[str, bytes]) -> None:
     digest = blob_name("model.safetensors", files["model.safetensors"])
     lines = pull(NAME, "-v").stderr.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 4
     assert any("model.safetensors: fetched, " in line and digest in line for line in lines)
 
 
