@@ -24,7 +24,7 @@ from training.languages.corpus import (
     within_limits,
 )
 from training.languages.evaluate import summary
-from training.languages.labels import LABELS, known_label, label_of
+from training.languages.labels import LABELS, label_of
 from training.languages.shape import configuration
 from training.languages.snippets import LEAST_TOKENS, RowMaker, draw_snippet
 from training.languages.sources import Kind, Source
@@ -115,23 +115,6 @@ def test_a_long_literal_keeps_its_hosts_label(monkeypatch: pytest.MonkeyPatch) -
         before = tokenizer.decode(ids[: batch.firsts[row]])
         assert "SELECT" not in before or batch.firsts[row] == LEAST_TOKENS - 1
         assert re.search(r"\"\"\"|'''", before) is not None
-
-
-def test_other_languages_are_unknown_and_some_are_never_trained_on() -> None:
-    query = "for x in xs\n  print x\n" * 9
-    documents = [
-        Document("p", split, f"old:a{suffix}", query, None)
-        for split in ("train", "validation", "test")
-        for suffix in (".coffee", ".elm")
-    ]
-    told = [(document.split, document.path) for document in relabelled(documents)]
-    assert told == [
-        ("train", "unknown/Elm:a.elm"),
-        ("validation", "unknown/CoffeeScript:a.coffee"),
-        ("test", "unknown/CoffeeScript:a.coffee"),
-    ]
-    assert known_label("unknown/Elm") == LABELS[-1]
-    assert known_label("Go") == "Go"
 
 
 def test_translations_are_natural_text() -> None:

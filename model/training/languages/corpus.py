@@ -23,16 +23,16 @@ from gpt_bigcode.labeling.languages import UNKNOWN
 from training import filters
 from training.corpus import SPLITS, Document, sketch, without_near_duplicates
 from training.documents import read_records
-from training.languages import labels, licences, sources
+from training.languages import fences, labels, licences, sources
 from training.languages.sources import HOME, Kind, Source
 from training.output import note
 
 SEED = 20240301
 # Raise it when reading changes: what was read with other rules is then read again.
-READING = 3
+READING = 4
 # Bytes of one language that one package may give, and of one language in all.
 PACKAGE_BYTES = {"train": 250_000, "validation": 80_000, "test": 100_000}
-LANGUAGE_BYTES = {"train": 700_000, "validation": 120_000, "test": 300_000}
+LANGUAGE_BYTES = {"train": 2_000_000, "validation": 120_000, "test": 300_000}
 OTHER_BYTES = {"train": 100_000, "validation": 30_000, "test": 60_000}
 FILE_BYTES = (60, 100_000)
 MAX_LINE_CHARACTERS = 2000
@@ -201,18 +201,26 @@ def relabelled(documents: list[Document]) -> list[Document]:
     kept = []
     for document in documents:
         label, _, path = document.path.partition(":")
-        if _belongs(label, document.split):
+        if split_of(label, document):
             label = labels.certain_label_of(path, document.text) or ""
-        if label and _belongs(label, document.split):
-            kept.append(replace(document, path=f"{label}:{path}"))
+        split = split_of(label, document) if label else None
+        if split:
+            kept.append(replace(document, path=f"{label}:{path}", split=split))
     return kept
 
 
-def _belongs(label: str, split: str) -> bool:
-    """Of the languages that are no label some are trained on, and only others are asked for."""
+def split_of(label: str, document: Document) -> str | None:
+    """Where a file is used, if at all: its package's split, if its language has a label.
+
+    Of the other languages some are trained on and never asked for, and the rest only asked for,
+    wherever their files come from: here languages are what no two splits may share.
+    """
     if labels.known_label(label) != UNKNOWN:
-        return True
-    return (label.partition("/")[2] in labels.UNSEEN) == (split != "train")
+        return document.split
+    if label.partition("/")[2] in labels.UNSEEN:
+        return "test" if document.split == "train" else document.split
+    sample = labels.is_sample(document.path.partition(":")[2])
+    return "train" if sample or document.split == "train" else None
 
 
 def within_limits(documents: list[Document]) -> list[Document]:
@@ -249,6 +257,11 @@ def build(manifest: list[Source], processes: int) -> dict[str, Any]:
             counts += reasons
             note(f"read {number}/{len(manifest)} packages, {len(documents)} files")
     documents = relabelled(documents)
+    documents += [
+        replace(block, split=split)
+        for block in fences.blocks_of(documents)
+        if (split := split_of(block.path.partition(":")[0], block))
+    ]
     documents.sort(key=lambda d: (d.package, d.path))
     documents = within_limits(documents + python_documents())
     # Only now: nine of ten files are over the limits, and sketches are dear.

@@ -114,14 +114,22 @@ def labels_by_peer(python: str, texts: list[str]) -> Iterator[list[str]]:
     yield from (json.loads(line) for line in done.stdout.splitlines())
 
 
-def beside_older(directory: Path, asked: dict[str, list[Case]]) -> dict[str, Any]:
-    """The shares of another checkpoint of the same labels on the same cases."""
+def beside_older(
+    directory: Path, asked: dict[str, list[Case]], ours: dict[str, list[str]]
+) -> dict[str, Any]:
+    """The shares of another checkpoint, and `ours` beside it, on the cases in its languages."""
     weights = file_hash(directory / "model.safetensors")
     model = TextClassifier.load(directory, threads=1)
     answers = Answers(weights[:16], partial(labels_by, model))
-    report: dict[str, Any] = {"weights_sha256": weights}
+    report: dict[str, Any] = {"weights_sha256": weights, "labels": len(model.names)}
     for name, cases in asked.items():
-        report[name] = short(summary(cases, said(answers.of(cases), model.threshold)))
+        places = [place for place, case in enumerate(cases) if case.label in model.names]
+        chosen = [cases[place] for place in places]
+        theirs = said(answers.of(chosen), model.threshold)
+        report[name] = {
+            **short(summary(chosen, theirs)),
+            "ours": short(summary(chosen, [ours[name][place] for place in places])),
+        }
     return report
 
 
@@ -165,9 +173,31 @@ def certainty(
         "threshold": threshold,
     }
     for name, cases in foreign.items():
-        unknown = said(answers.of(cases), threshold).count(UNKNOWN)
-        report[f"foreign_{name}"] = share_of(unknown, len(cases))
+        report[f"foreign_{name}"] = refusals(cases, said(answers.of(cases), threshold))
     return report
+
+
+def refusals(cases: Sequence[Case], answers: Sequence[str]) -> dict[str, Any]:
+    """How many texts in foreign languages are `unknown`; what else the others are taken for."""
+    asked, right = Counter(case.label for case in cases), Counter[str]()
+    wrong: Counter[tuple[str, str]] = Counter()
+    for case, answer in zip(cases, answers, strict=True):
+        right[case.label] += answer == UNKNOWN
+        if answer != UNKNOWN:
+            wrong[case.label, answer] += 1
+    shares = {label: right[label] / asked[label] for label in asked}
+    return {
+        **share_of(right.total(), len(cases)),
+        "mean_of_languages": round(sum(shares.values()) / max(1, len(shares)), 4),
+        "packages": len({case.package for case in cases}),
+        "languages": {
+            label.partition("/")[2]: share_of(right[label], asked[label]) for label in sorted(asked)
+        },
+        "confusions": [
+            {"is": pair[0].partition("/")[2], "said": pair[1], "cases": count}
+            for pair, count in wrong.most_common(SHOWN_CONFUSIONS)
+        ],
+    }
 
 
 def cases_of(records: list[dict[str, str]], options: argparse.Namespace) -> dict[str, list[Case]]:
@@ -204,9 +234,10 @@ def main() -> None:
         "split": options.split,
         "seed": options.seed,
     }
+    told: dict[str, list[str]] = {}
     for name, cases in asked.items():
         best = answers.of(cases)
-        ours = said(best, model.threshold)
+        told[name] = ours = said(best, model.threshold)
         report[name] = summary(cases, ours)
         report[name]["best_guess"] = short(summary(cases, [label for label, _ in best]))
         if options.peer_python:
@@ -217,7 +248,7 @@ def main() -> None:
     foreign = cases_of(others, options)
     report["certainty"] = certainty(answers, everything, foreign, model.threshold)
     if options.older:
-        report["older"] = beside_older(options.older, asked)
+        report["older"] = beside_older(options.older, asked, told)
     report["seconds"] = round(time.monotonic() - started, 1)
     print(json.dumps(report, indent=1))
 

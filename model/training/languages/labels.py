@@ -26,6 +26,7 @@ OTHERS = {
     "Base64": ".b64",
     "BASIC": ".bas",
     "BibTeX": ".bib",
+    "Bnd": ".bnd",
     "Boo": ".boo",
     "Cap'n Proto": ".capnp",
     "Certificates": ".pem .crt",
@@ -35,6 +36,7 @@ OTHERS = {
     "Crystal": ".cr",
     "Cypher": ".cypher",
     "Cython": ".pyx .pxd",
+    "Debian symbols": ".symbols",
     "Devicetree": ".dts",
     "DTD": ".dtd",
     "Eiffel": ".e",
@@ -53,24 +55,31 @@ OTHERS = {
     "Haml": ".haml",
     "Handlebars": ".handlebars .hbs .mustache",
     "Haxe": ".hx",
+    "Hex dump": ".hex",
     "HLSL": ".hlsl",
     "Hy": ".hy",
     "Idris": ".idr",
     "IDL": ".idl",
+    "Imba": ".imba",
     "Io": ".io",
     "Jinja": ".j2 .jinja .jinja2",
+    "Jsonnet": ".jsonnet .libsonnet",
     "JSP": ".jsp",
     "LDIF": ".ldif",
     "Lean": ".lean",
     "Lex": ".l .ll",
     "LFE": ".lfe",
+    "Log": ".log",
     "M4": ".m4 .ac",
     "Mako": ".mako",
+    "MIB": ".mib",
     "Modula-2": ".mi .m2",
     "MoonScript": ".moon",
     "NSIS": ".nsi .nsh",
+    "Object dump": ".objdump .dump",
     "OpenCL": ".cl",
     "Org": ".org",
+    "Path list": ".install .links .docs .dirs .manpages",
     "Pike": ".pike .pmod",
     "PlantUML": ".puml",
     "PostScript": ".ps .eps",
@@ -80,18 +89,27 @@ OTHERS = {
     "Puppet": ".pp",
     "PureScript": ".purs",
     "QML": ".qml",
+    "R documentation": ".rd",
     "Racket": ".rkt",
     "Ragel": ".rl",
     "Raku": ".raku .p6 .pm6",
     "Rego": ".rego",
+    "Resource script": ".rc",
+    "Robot Framework": ".robot",
     "RON": ".ron",
+    "RPG": ".rpgle",
     "SAS": ".sas",
+    "SGML": ".sgml",
     "sed": ".sed",
     "Slim": ".slim",
     "Smalltalk": ".st",
+    "Snowball": ".sbl",
     "SPARQL": ".sparql .rq",
     "Squirrel": ".nut",
     "Standard ML": ".sml .sig .fun",
+    "Strings": ".strings",
+    "SMT-LIB": ".smt2",
+    "Stan": ".stan",
     "Stylus": ".styl",
     "SWIG": ".swg",
     "Textile": ".textile",
@@ -99,28 +117,85 @@ OTHERS = {
     "Turtle": ".ttl",
     "Twig": ".twig",
     "Typst": ".typ",
+    "Uuencoded": ".uu",
     "Vala": ".vala",
     "Velocity": ".vm",
     "Visual Basic": ".vb",
+    "Visual Studio solution": ".sln",
+    "WDL": ".wdl",
     "WebAssembly": ".wat .wast",
+    "WGSL": ".wgsl",
+    "Wiki": ".wiki",
+    "Xcode project": ".pbxproj",
     "XQuery": ".xq .xquery",
     "Yacc": ".y .yy",
+    "Yosys script": ".ys",
 }
 # Never trained on: what the answer `unknown` is measured with.
 UNSEEN = frozenset(
-    {"ActionScript", "BASIC", "Cap'n Proto", "COBOL", "CoffeeScript", "Crystal", "Eiffel", "GLSL"}
-    | {"F# or Forth", "Gherkin", "Gnuplot", "Haxe", "Hy", "Idris", "Modula-2", "NSIS", "Org", "Pug"}
-    | {"PureScript", "QML", "Raku", "Rego", "Slim", "SPARQL", "Standard ML", "Stylus", "Twig"}
-    | {"Thrift", "Vala", "XQuery", "Squirrel", "Typst", "Graphviz", "Devicetree", "Puppet"}
+    {"ABAP", "ActionScript", "Apex", "BASIC", "Bicep", "Cap'n Proto", "COBOL", "CoffeeScript"}
+    | {"Crystal", "Devicetree", "Eiffel", "F# or Forth", "Gherkin", "GLSL", "Gnuplot", "Graphviz"}
+    | {"Haxe", "Hy", "Idris", "Imba", "Jsonnet", "Modula-2", "nginx", "NSIS", "Org", "Pony", "Pug"}
+    | {"Puppet", "PureScript", "QML", "Raku", "Rego", "Robot Framework", "Slim", "SMT-LIB"}
+    | {"SPARQL", "Squirrel", "Stan", "Standard ML", "Stata", "Stylus", "Thrift", "Twig", "Typst"}
+    | {"V", "Vala", "Visual Basic", "WDL", "WGSL", "XQuery"}
 )
+# And whole names of files: lists of what others call names, patterns or versions.
+_OTHER_FILES = {
+    **dict.fromkeys((".gitignore", ".npmignore", ".dockerignore", ".hgignore"), "Ignore list"),
+    **dict.fromkeys(("requirements.txt", "constraints.txt", "requirements-dev.txt"), "Pins"),
+    **dict.fromkeys(("go.mod", "go.sum"), "Go module"),
+    "codeowners": "Owners",
+    "md5sums": "Sums",
+}
 _OTHER_SUFFIXES = {suffix: name for name, found in OTHERS.items() for suffix in found.split()}
 # Highlighters come with a sample of each language, which is called by the language's name.
 _SAMPLE = re.compile(
-    r"testdata/([\w+#-]+)\.actual$|(?:visual/samples|rouge/demos)/([\w+#-]+)$"
+    r"testdata/([\w+#-]+)(?:/[^/]+)?\.actual$|(?:visual/samples|rouge/demos)/([\w+#-]+)$"
     r"|test/detect/([\w+#-]+)/default\.txt$|samples/([\w+#-]+)\.sample$"
+    r"|syntax-tests/source/([^/]+)/(?!LICENSE)[^/]+$"
 )
+# What else they call languages, and what is no language of its own: a mixture, a dialect of
+# a label, or text that could be anything.
+_OTHER_NAMES = {
+    "ActionScript": "actionscript3",
+    "BibTeX": "bib",
+    "CoffeeScript": "coffee",
+    "BASIC": "bbcbasic xojo",
+    "F# or Forth": "fsharp f",
+    "Graphviz": "dot graphvizdot",
+    "Haxe": "hx",
+    "Hy": "hylang",
+    "Jinja": "jinja2 jinjahtml",
+    "JSP": "javaserverpagejsp",
+    "OpenCL": "ocl",
+    "Org": "orgmode",
+    "Robot Framework": "robotframework",
+    "Standard ML": "sml",
+    "V": "vshell",
+    "Visual Basic": "vb vbnet",
+    "WebAssembly": "wasm",
+    "XQuery": "xpath",
+}
+_MIXED_NAMES = (
+    "analysis armasm armassembly assemblyx8664 bashsession batchfile cfscript clean cmdhelp"
+    " commonlisp conf console csvs dash datastudio eex epp escape fish fortranfixedform"
+    " fortranmodern fortrannamelist gjs gts hack irb irboutput isbl jsl json5 jsonc jsondoc"
+    " jsonl literatecoffeescript literatehaskell m68k manpage mason mdc mdx mxml"
+    " nantbuildfile nesasm cuda arduino metal hjson hocon mojo gdresource gdshader sls dotenv"
+    " nse objectivec objectivecpp phtml plaintext plist plsql postcss protocolbuffer psl"
+    " python2 riscv rubyhaml rubyonrails shellscript shellsession systemd typescriptreact"
+    " vuehtml vyper xaml xsl svg hql cql dreammaker dm"
+)
+_MIXED = frozenset(_MIXED_NAMES.split())
+_UNSEEN_NAMES = {re.sub(r"\W", "", name.lower()): f"{UNKNOWN}/{name}" for name in UNSEEN}
 _SAMPLE_NAMES = {
     **{re.sub(r"\W", "", name.lower()): f"{UNKNOWN}/{name}" for name in OTHERS},
+    **{
+        other: f"{UNKNOWN}/{name}"
+        for name, found in _OTHER_NAMES.items()
+        for other in found.split()
+    },
     **dict(aliases()),
 }
 _TEXT_REFUSED = re.compile(
@@ -142,6 +217,8 @@ def label_of(path: str, text: str) -> str | None:
     sample = _sample(path)
     if sample is not None or name.endswith(TRANSLATIONS):
         return sample or "Plain text"
+    if name in _OTHER_FILES:
+        return f"{UNKNOWN}/{_OTHER_FILES[name]}"
     known = by_name(name)
     if len(known) > 1:
         return contents.language_of(known, text)
@@ -168,7 +245,7 @@ def group_of(path: str) -> str | None:
     """What the name alone says, "script" for a name without a suffix, None for nothing of use."""
     name = PurePosixPath(path).name.lower()
     known = by_name(name)
-    other = _OTHER_SUFFIXES.get(PurePosixPath(name).suffix)
+    other = _OTHER_FILES.get(name, _OTHER_SUFFIXES.get(PurePosixPath(name).suffix))
     if known or other:
         return known[0] if known else f"{UNKNOWN}/{other}"
     if _sample(path) or name == "cargo.toml.orig" or name.endswith(TRANSLATIONS):
@@ -181,13 +258,25 @@ def known_label(label: str) -> str:
     return label.partition("/")[0] if label.startswith(f"{UNKNOWN}/") else label
 
 
+def of_name(name: str) -> str | None:
+    """The language that people call by a name, whether a label or not; None: nobody does."""
+    plain = re.sub(r"[\W_]", "", name.lower())
+    return _SAMPLE_NAMES.get(name.lower(), _SAMPLE_NAMES.get(plain, _UNSEEN_NAMES.get(plain)))
+
+
+def is_sample(path: str) -> bool:
+    """Whether a path is that of a highlighter's sample."""
+    return _SAMPLE.search(path) is not None
+
+
 def _sample(path: str) -> str | None:
     """What a highlighter calls a sample."""
     found = _SAMPLE.search(path)
     if found is None:
         return None
     name = next(part for part in found.groups() if part)
-    return _SAMPLE_NAMES.get(re.sub(r"[_-]", "", name.lower()))
+    plain = re.sub(r"[\W_]", "", name.lower())
+    return of_name(name) or (None if plain in _MIXED else f"{UNKNOWN}/{plain}")
 
 
 def _is_prose(name: str, text: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,13 +32,15 @@ CHARACTERS_PER_TOKEN = 6
 ASKED_SHARE = 0.7
 # Blank lines say little, and short snippets have none.
 DENSE_SHARE = 0.5
-# Share of the ids of a row, in every other row, that another id is put for.
-NOISE_SHARE = 0.15
-NOISY_ROWS = 0.5
+# Most of the ids of a row that another id is put for, and how many rows have any such.
+NOISE_SHARE = 0.3
+NOISY_ROWS = 0.6
 # Of the rows of a language with long literals: how many hold a piece of another one.
 EMBEDDED_SHARE = 0.15
+# How many rows a language has: a power of its characters.
+ROWS_BY_SIZE = 0.2
 # Rows in no language of the labels, for each of one of them; some are no language at all.
-UNKNOWN_ROWS, NONSENSE_SHARE = 7, 0.2
+UNKNOWN_ROWS, NONSENSE_SHARE = 16, 0.1
 LEAST_TOKENS = 8
 SPECIALS = len(SPECIAL_TOKENS)
 SNIPPET_LINES = 3
@@ -80,16 +83,24 @@ class RowMaker:
     def __init__(self, records: list[dict[str, str]], tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         texts: list[list[str]] = [[] for _ in LABELS]
+        exact: list[list[str]] = [[] for _ in LABELS]
         for record in records:
-            texts[LABELS.index(known_label(record["label"]))].append(record["text"])
+            place = LABELS.index(known_label(record["label"]))
+            texts[place].append(record["text"])
+            exact[place].append(record["label"])
         self.texts = texts
         self.languages = [number for number, group in enumerate(texts) if group]
-        # More of the unknown ones: they are many languages.
-        known = len(LABELS) - 1
-        self.shares = [1 if number < known else UNKNOWN_ROWS for number in self.languages]
+        sizes = [sum(map(len, texts[number])) for number in self.languages]
+        # More rows where there is more to learn: a language of few files is soon known by heart.
+        self.shares = [size**ROWS_BY_SIZE for size in sizes]
+        if texts[-1]:
+            # More of the unknown ones: they are many languages.
+            known = self.shares[:-1] or self.shares
+            self.shares[-1] = UNKNOWN_ROWS * sum(known) / len(known)
         # Between files and bytes: a long file is drawn more often, but not by its full length.
         self.starts: dict[tuple[int, int], NDArray[np.int32]] = {}
         self.weights = [np.cumsum([len(text) ** 0.5 for text in group]) for group in texts]
+        self.weights[-1] = evened(exact[-1], texts[-1])
 
     def piece(self, language: int, length: int, generator: random.Random) -> tuple[list[int], int]:
         """At most `length` ids of a file in a language, and from which of them on to ask for it."""
@@ -133,12 +144,12 @@ class RowMaker:
         return text.rfind("\n", 0, generator.randrange(len(text))) + 1
 
     def noisy(self, ids: list[int], generator: random.Random) -> list[int]:
-        """Every other row gets some random ids, so that no single word decides."""
+        """Most rows get some random ids, so that no single word decides."""
         if generator.random() >= NOISY_ROWS:
             return ids
-        size = self.tokenizer.get_vocab_size()
+        size, share = self.tokenizer.get_vocab_size(), generator.random() * NOISE_SHARE
         return [
-            generator.randrange(SPECIALS, size) if generator.random() < NOISE_SHARE else number
+            generator.randrange(SPECIALS, size) if generator.random() < share else number
             for number in ids
         ]
 
@@ -158,6 +169,22 @@ class RowMaker:
                 labels[row], firsts[row], ends[row] = language, first, len(piece)
                 row += 1
         return Batch(ids, labels, firsts, ends)
+
+
+def evened(labels: list[str], texts: list[str]) -> NDArray[np.float64]:
+    """Running sums of the weights of texts that have no label, by the languages they are in.
+
+    A language counts by the fourth root of its characters: hundreds of them stand on one short
+    sample each, which is all there is to show that they are no label, and a few on megabytes.
+    """
+    sizes: Counter[str] = Counter()
+    for label, text in zip(labels, texts, strict=True):
+        sizes[label] += len(text)
+    shares = [
+        sizes[label] ** 0.25 * len(text) / sizes[label]
+        for label, text in zip(labels, texts, strict=True)
+    ]
+    return np.cumsum(shares)
 
 
 def asked_starts(label: str, text: str) -> NDArray[np.int32]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, Task
 from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.hardware import BFLOAT16_FLAGS, cpu_flags
 from gpt_bigcode.labeling.description import label_names
 from gpt_bigcode.modeling.heads import GPTBigCodeForSequenceClassification
 from training.languages import warmstart
@@ -116,6 +117,8 @@ class LanguageRecipe(Recipe):
     def __init__(self, options: Options) -> None:
         super().__init__()
         self.options = options
+        # Twice as fast where the hardware multiplies it, at rows of 512 tokens.
+        self.mixed = bool(BFLOAT16_FLAGS & cpu_flags())
         if options.start:
             shutil.copyfile(options.start[0] / "tokenizer.json", tokenizer_path())
         self.tokenizer = load_tokenizer()
@@ -172,7 +175,9 @@ class LanguageRecipe(Recipe):
         shape = SHAPES[now.step % len(SHAPES)]
         batch = self.maker.batch(self.options.seed, now.step, shape)
         ids, labels, firsts, ends = (torch.from_numpy(part) for part in batch)
-        loss = loss_of(scores_everywhere(self.model, ids), labels, firsts, ends)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.mixed):
+            scores = scores_everywhere(self.model, ids)
+        loss = loss_of(scores.float(), labels, firsts, ends)
         torch.autograd.backward(loss)
         return float(loss.detach()), int(ends.sum())
 
