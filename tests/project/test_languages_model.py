@@ -163,7 +163,7 @@ def test_the_report_is_of_these_weights() -> None:
         ("bin/run", "\x7fELF", None),
         ("data.json", "not json", None),
         ("CMakeLists.txt", "project(x)\n", "CMake"),
-        ("requirements.txt", "numpy\ntorch\n", None),
+        ("requirements.txt", "numpy\ntorch\n", "unknown/Pins"),
         ("docs/notes.txt", "These are plain words about nothing in particular.\n", "Plain text"),
         ("views/index.html", "{% extends 'base' %}<p>hello</p>", None),
     ],
