@@ -6,6 +6,7 @@ that alone takes longer than completing 64 tokens with a small checkpoint in Num
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,14 +15,28 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar, Unpack, cast
 
 from gpt_bigcode.backends.numpy_decoder import NumpyDecoder
-from gpt_bigcode.checkpoint.tensor_index import CONFIG_FILE, Task, require_head, weight_files
+from gpt_bigcode.checkpoint.tensor_index import (
+    CONFIG_FILE,
+    Task,
+    require_head,
+    weight_files,
+    weights_id,
+)
 from gpt_bigcode.config import GPTBigCodeConfig, read_json_object
 from gpt_bigcode.errors import (
     CheckpointMissingError,
     ConfigError,
     MemoryLimitError,
+    UnreadableFileError,
 )
-from gpt_bigcode.hardware import EngineOptions, Job, LoadingPolicy, choose_threads, row_threads
+from gpt_bigcode.hardware import (
+    QUANTIZED,
+    EngineOptions,
+    Job,
+    LoadingPolicy,
+    choose_threads,
+    row_threads,
+)
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
 
 if TYPE_CHECKING:
@@ -166,18 +181,39 @@ def open_decoder(
             return NumpyDecoder.load(directory, threads=row_threads(threads))
         except MemoryError:
             raise MemoryLimitError("not enough memory for the model's weights") from None
-    from gpt_bigcode.backends.devices import set_threads
-    from gpt_bigcode.backends.torch_decoder import TorchDecoder
-    from gpt_bigcode.backends.torch_loading import load_computable
+    with _opening_kept_weights(directory, device, precision, policy):
+        from gpt_bigcode.backends.devices import set_threads
+        from gpt_bigcode.backends.torch_decoder import TorchDecoder
+        from gpt_bigcode.backends.torch_loading import load_computable
 
-    set_threads(threads)
-    model = load_computable(directory, config, device=device, precision=precision, policy=policy)
+        set_threads(threads)
+        model = load_computable(
+            directory, config, device=device, precision=precision, policy=policy
+        )
     language_model = cast("GPTBigCodeForCausalLM", model)
     if policy.cuda_graphs and next(model.parameters()).device.type == "cuda":
         from gpt_bigcode.backends.cuda_graph import GraphedDecoder
 
         return GraphedDecoder(language_model, detail=policy.detail)
     return TorchDecoder(language_model)
+
+
+def _opening_kept_weights(
+    directory: Path, device: str, precision: str, policy: LoadingPolicy
+) -> AbstractContextManager[None]:
+    """Verify kept int8 or int4 weights, where they are likely used, while PyTorch is imported."""
+    generates = precision == "auto" and policy.job is Job.GENERATION
+    if policy.cache_folder is None or device not in ("auto", "cpu"):
+        return nullcontext()
+    if not generates and precision not in QUANTIZED:
+        return nullcontext()
+    try:
+        weights = weights_id(directory)
+    except UnreadableFileError:
+        return nullcontext()
+    from gpt_bigcode.quantization.cache_folder import quantized_cache
+
+    return quantized_cache(policy.cache_folder).opening(f"{weights}-")
 
 
 def is_instant(directory: Path, config: GPTBigCodeConfig, *, device: str, precision: str) -> bool:

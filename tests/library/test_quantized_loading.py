@@ -17,6 +17,7 @@ from gpt_bigcode.checkpoint.loading import load_model
 from gpt_bigcode.checkpoint.tensor_index import Task
 from gpt_bigcode.errors import CheckpointError, NonFiniteError
 from gpt_bigcode.hardware import LoadingPolicy, Precision
+from gpt_bigcode.quantization import linear, loading, packed_matrix
 from gpt_bigcode.quantization.linear import Int4Linear, Int8Linear
 from gpt_bigcode.quantization.loading import load_quantized
 from gpt_bigcode.tokenization.tokenizer import CodeTokenizer
@@ -150,6 +151,30 @@ def test_kept_weights_compute_the_same(precision: Precision, checkpoint: Path, k
     assert stat.S_IMODE(kept.files[0].stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("small", [0, 1 << 30])
+@pytest.mark.parametrize("maps", [True, False])
+def test_the_form_that_is_kept_changes_no_number(
+    small: int,
+    maps: bool,  # noqa: FBT001
+    checkpoint: Path,
+    kept: Kept,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Matrices for oneDNN alone or for FBGEMM too; packed in the file or at each start."""
+    monkeypatch.setattr(linear, "_SMALL_MATRIX", small)
+    monkeypatch.setattr(loading, "can_map", lambda: maps and packed_matrix.can_map())
+    ids = torch.arange(40, 190).view(2, 75)  # many rows, and few
+    for wanted in (ids, ids[:, :3]):
+        found = []
+        for folder in (None, kept.folder, kept.folder):
+            policy = LoadingPolicy(cache_folder=folder)
+            model: Any = load_quantized(checkpoint, Precision.INT8, policy=policy)
+            with torch.inference_mode():
+                found.append(model(wanted).logits)
+        assert torch.equal(found[0], found[1])
+        assert torch.equal(found[0], found[2])
+
+
 def test_each_precision_has_its_own_file(checkpoint: Path, kept: Kept) -> None:
     kept.load(checkpoint, Precision.INT8)
     kept.load(checkpoint, Precision.INT4)
@@ -251,7 +276,7 @@ def test_the_oldest_files_make_room(
     orphan.write_bytes(b"left by a killed process")
     os.utime(orphan, (1, 1))
     monkeypatch.setattr(
-        "gpt_bigcode.quantization.disk_cache._LIMIT_BYTES", old.stat().st_size + 1000
+        "gpt_bigcode.quantization.cache_folder._LIMIT_BYTES", old.stat().st_size + 1000
     )
     kept.load(checkpoint, Precision.INT4)
     assert len(kept.files) == 1

@@ -55,6 +55,39 @@ def test_parts_are_mapped_and_outlive_the_file(tmp_path: Path) -> None:
     assert kept.get(NAME) is None
 
 
+def test_an_entry_opened_ahead_is_taken_once_or_closed(tmp_path: Path) -> None:
+    kept = cache(tmp_path)
+    with kept.opening("0af3-"):  # there is none
+        assert kept.get(NAME) is None
+    kept.put("0af3-18", b"older")
+    kept.put(NAME, b"newer")
+    os.utime(file_of(kept, "0af3-18"), (1, 1))
+    handles = Path("/proc/self/fd")
+    before = len(list(handles.iterdir()))
+    with kept.opening("0af3-"):
+        taken = kept.open(NAME)
+        assert taken is not None
+        file_of(kept).write_bytes(b"damaged after that")
+        with taken:
+            assert taken.size_bytes == len(b"newer")
+        assert kept.get(NAME) is None
+        assert kept.get("0af3-18") == b"older"
+    for _ in range(2):
+        with kept.opening("0af3-"):
+            assert kept.open("0af3-99") is None  # another one: what was opened is closed
+    while len(list(handles.iterdir())) > before:
+        time.sleep(0.01)
+
+
+def test_a_damaged_entry_opened_ahead_is_a_miss(tmp_path: Path) -> None:
+    kept = cache(tmp_path)
+    kept.put(NAME, b"value")
+    file_of(kept).write_bytes(b"x" * 99)
+    with kept.opening("0af3-"):
+        assert kept.get(NAME) is None
+    assert not file_of(kept).exists()
+
+
 @pytest.mark.parametrize("size", [900, 6 * MIB])
 def test_no_changed_byte_is_read(tmp_path: Path, size: int) -> None:
     kept = cache(tmp_path)

@@ -7,18 +7,13 @@ its name from the weights and these tensors, so no header is parsed to find them
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from mmap import MADV_DONTNEED, mmap
-from pathlib import Path
 from typing import Self
-from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
 from gpt_bigcode.storage.disk_cache import CachedFile, DiskCache
 
-_LIMIT_BYTES = 32 << 30
-_SPARE_BYTES = 1 << 30
 _LENGTH_BYTES = 8
 _ALIGNMENT = 64
 _ALIGNMENT_OF_NUMBERS = 4
@@ -44,24 +39,12 @@ class TensorPlan:
         return torch.Size(self.shape).numel() * self.dtype.itemsize
 
 
-def quantized_cache(folder: Path) -> DiskCache:
-    """The cache of quantized weights in a folder, bounded to 32 GiB."""
-    return DiskCache(
-        path=folder.absolute(),
-        suffix=".safetensors",
-        limit_bytes=_LIMIT_BYTES,
-        spare_bytes=_SPARE_BYTES,
-    )
-
-
 class QuantizedTensors:
     """The tensors of an open entry."""
 
     def __init__(self, file: CachedFile, plans: Sequence[TensorPlan]) -> None:
         self._file = file
-        self._plans: Mapping[str, TensorPlan] = {plan.name: plan for plan in plans}
         self._starts: dict[str, int] = {}
-        self._maps: WeakValueDictionary[str, mmap] = WeakValueDictionary()
         start = file.size_bytes - sum(plan.size_bytes for plan in plans)
         for plan in plans:
             self._starts[plan.name] = start
@@ -98,15 +81,9 @@ class QuantizedTensors:
             return None
         return cls.open(cache, name, plans)
 
-    def map(self, names: Sequence[str]) -> tuple[Tensor, ...]:
+    def map(self, plans: Mapping[str, TensorPlan]) -> dict[str, Tensor]:
         """Map some tensors; a tensor's pages stay in memory only as long as the tensor."""
-        return tuple(self._map(self._plans[name]) for name in names)
-
-    def release_pages(self, name: str) -> None:
-        """Release the memory of a mapped tensor's pages; reading them maps them again."""
-        mapped = self._maps.get(name)
-        if mapped is not None:
-            mapped.madvise(MADV_DONTNEED)
+        return {part: self._map(plan) for part, plan in plans.items()}
 
     def close(self) -> None:
         """Close the file; mapped tensors stay valid."""
@@ -114,8 +91,6 @@ class QuantizedTensors:
 
     def _map(self, plan: TensorPlan) -> Tensor:
         data = self._file.map(self._starts[plan.name], plan.size_bytes)
-        if isinstance(data.obj, mmap):
-            self._maps[plan.name] = data.obj
         return torch.frombuffer(data, dtype=plan.dtype).view(plan.shape)
 
 

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gpt_bigcode.quantization.packed_matrix import PackedMatrix
+
 _ENGINE = "fbgemm"
 _TINY = 1e-30
 # Rows that are quantized together, few enough for their float32 numbers to stay in the cache.
 _ROWS_AT_ONCE = 64
-# From this many rows on, a matrix is packed at once: the products save more time than that takes.
+# From this many rows on, oneDNN multiplies small matrices too, and results may be bfloat16.
 MANY_ROWS = 128
 
 # Packed matrices are not tensors: each call looks for their `__torch_function__`, which takes as
@@ -55,33 +57,14 @@ class FbgemmInt8:
 
 
 class OneDnnInt8:
-    """An int8 matrix [O, I] for products with rows of 8 bits.
+    """An int8 matrix [O, I] for products with rows of 8 bits."""
 
-    Until it is packed, its numbers are used in place, possibly in a mapped file: products of
-    single rows then take 1.5 times as long, but an answer of a few tokens waits for no packing.
-    The results are the same, bit for bit.
-    """
-
-    def __init__(self, weight: Tensor, scale: Tensor, *, patience: int = 0) -> None:
-        """Take int8 [O, I] and the scale of each output, float32 [O].
-
-        Args:
-            weight: released once it is packed.
-            scale: the factor of the products.
-            patience: how many products of a few rows are computed before packing; 0: it is packed
-                now.
-        """
-        self._plain: Tensor | None = weight
-        self._packed: Tensor | None = None
-        self._scale, self._patience = scale, patience if full_range() else 0
-        self._zeros = torch.zeros(len(weight), dtype=torch.int32)
+    def __init__(self, matrix: PackedMatrix, scale: Tensor) -> None:
+        """Take the packed matrix and the scale of each output, float32 [O]."""
+        self._matrix, self._packed = matrix, matrix.tensor
+        self._scale = scale
+        self._zeros = torch.zeros(len(scale), dtype=torch.int32)
         self._times = torch.ops.onednn.qlinear_pointwise.default._op  # noqa: SLF001 - as above
-        if not self._patience:
-            self._pack(weight)
-
-    def _pack(self, weight: Tensor) -> None:
-        self._packed = torch.ops.onednn.qlinear_prepack(weight, None)
-        self._plain = None
 
     def __call__(
         self, rows: Tensor, *, dtype: torch.dtype = torch.float32
@@ -93,13 +76,6 @@ class OneDnnInt8:
             of that dtype: their product is the result. NaN or infinity where the row has any.
         """
         numbers, step = _quantize(rows, dtype)
-        self._patience -= 1
-        if self._plain is not None and (self._patience < 0 or len(rows) >= MANY_ROWS):
-            self._pack(self._plain)
-        if self._plain is not None:
-            signed = numbers.bitwise_xor_(_zero()).view(torch.int8)
-            product = torch._int_mm(signed, self._plain.t()).float()  # noqa: SLF001 - its name
-            return product.mul_(self._scale).to(dtype), step
         product = self._times(
             *(numbers, 1.0, _zero(), self._packed, self._scale, self._zeros, None),
             *(1.0, 0, dtype, "none", [], ""),
@@ -159,7 +135,8 @@ def has_onednn() -> bool:
     """Tell whether PyTorch has oneDNN's operators, on this processor."""
     try:
         with torch.inference_mode():
-            matrix = OneDnnInt8(torch.ones(8, 8, dtype=torch.int8), torch.ones(8))
+            ones = PackedMatrix.pack(torch.ones(8, 8, dtype=torch.int8))
+            matrix = OneDnnInt8(ones, torch.ones(8))
             product, step = matrix(torch.ones(1, 8))
             return bool((product * step - 8).abs().max() < 0.1)
     except (RuntimeError, AttributeError, NotImplementedError):

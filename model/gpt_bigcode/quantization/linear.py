@@ -5,8 +5,10 @@ separately, so that a token gets the same numbers in every batch (see `int8_kern
 of 64 weights have a scale and an offset, and the input is rounded to bfloat16.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from math import isfinite, nan
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from gpt_bigcode.quantization.int8_kernel import (
     has_fbgemm,
     has_onednn,
 )
+from gpt_bigcode.quantization.packed_matrix import PackedMatrix
 
 GROUP = 64
 # The packed formats of 4 bits have whole blocks of 32 or 64 rows.
@@ -102,6 +105,27 @@ def quantize_int4(weight: Tensor) -> tuple[Tensor, Tensor]:
     return _pack_int4(numbers), torch.stack((scale, offset), -1).transpose(0, 1).contiguous()
 
 
+@dataclass(frozen=True)
+class Int8Forms:
+    """The forms in which a matrix of 8 bits is needed.
+
+    Attributes:
+        fbgemm: packed for FBGEMM, for up to `MANY_ROWS` rows.
+        onednn: packed for oneDNN, for all other products.
+    """
+
+    fbgemm: bool
+    onednn: bool
+
+    @classmethod
+    def of(cls, outputs: int, inputs: int) -> Self:
+        """The forms of a matrix of that shape, on this processor."""
+        chosen = has_onednn() and full_range()
+        small = outputs * inputs < _SMALL_MATRIX
+        fbgemm = has_fbgemm() and (small or not chosen)
+        return cls(fbgemm=fbgemm, onednn=chosen or not fbgemm)
+
+
 class Int8Linear(nn.Module):
     """A matrix of 8 bits with a scale for each output.
 
@@ -115,35 +139,37 @@ class Int8Linear(nn.Module):
 
     def __init__(
         self,
-        weight: Tensor,
+        weight: Tensor | None,
         scale: Tensor,
         sums: Tensor,
         *,
         bias: Tensor | None = None,
         matrix_units: bool = False,
-        patience: int | None = None,
+        packed: PackedMatrix | None = None,
     ) -> None:
         """Take what `quantize_int8` made.
 
         Args:
-            weight: int8 [O, I].
+            weight: int8 [O, I]; None where `packed` is enough (see `Int8Forms`).
             scale: float32 [O].
             sums: float32 [O].
             bias: float32 [O], or None for none.
             matrix_units: many rows come out as bfloat16.
-            patience: see `OneDnnInt8`, for a weight in a mapped file, which takes no memory until
-                it is used; None: the weight is in memory.
+            packed: the weight as oneDNN takes it; None: it is packed here if needed.
         """
         super().__init__()
-        self.out_features, self.in_features = weight.shape
-        small = weight.numel() < _SMALL_MATRIX
-        chosen = has_onednn() and full_range()
-        self._fbgemm = FbgemmInt8(weight) if has_fbgemm() and (small or not chosen) else None
-        self._onednn: OneDnnInt8 | None = None
-        # Copies: a view of a mapped file would keep all of it in memory.
+        if packed is not None:
+            self.in_features, self.out_features = packed.tensor.shape
+        elif weight is not None:
+            self.out_features, self.in_features = weight.shape
+        forms = Int8Forms.of(self.out_features, self.in_features)
+        # A copy: a view of a mapped file would keep all of it in memory.
         self._scale, self._sums = scale.clone(), (sums / scale).round_()
-        if self._fbgemm is None or (chosen and patience is not None):
-            self._onednn = OneDnnInt8(weight, self._scale, patience=patience or 0)
+        self._fbgemm = self._onednn = None
+        if forms.fbgemm:
+            self._fbgemm = FbgemmInt8(_there(weight))
+        if forms.onednn:
+            self._onednn = OneDnnInt8(packed or PackedMatrix.pack(_there(weight)), self._scale)
         # Tensors, because a number would be converted to one at each product.
         self._enlarged, self._enlarged_scale = torch.tensor(ENLARGED), scale / ENLARGED
         self._shrunk = torch.tensor(1 / ENLARGED)
@@ -310,6 +336,12 @@ def _unpack_int4(packed: Tensor, block: int, dtype: torch.dtype) -> Tensor:
     for place, nibbles in enumerate((pairs & 15, pairs >> 4)):
         numbers[:, :, place] = nibbles.view(torch.int8).sub_(8).transpose(0, 1)
     return numbers.view(columns, len(packed))
+
+
+def _there(weight: Tensor | None) -> Tensor:
+    if weight is None:
+        raise ValueError("the packed matrix is not enough")
+    return weight
 
 
 def _finite(values: Tensor) -> Tensor:

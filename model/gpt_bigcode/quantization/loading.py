@@ -37,11 +37,13 @@ from gpt_bigcode.config import GPTBigCodeConfig
 from gpt_bigcode.errors import NonFiniteError, UnreadableFileError
 from gpt_bigcode.hardware import MATRIX_FLAGS, LoadingPolicy, Precision, cpu_flags
 from gpt_bigcode.modeling.transformer import GPTBigCodeModel
-from gpt_bigcode.quantization.disk_cache import QuantizedTensors, TensorPlan, quantized_cache
+from gpt_bigcode.quantization.cache_folder import quantized_cache
+from gpt_bigcode.quantization.disk_cache import QuantizedTensors, TensorPlan
 from gpt_bigcode.quantization.linear import (
     GROUP,
     INT4_ROWS,
     Int4Linear,
+    Int8Forms,
     Int8Linear,
     StoredEmbedding,
     fits_int4,
@@ -49,13 +51,16 @@ from gpt_bigcode.quantization.linear import (
     quantize_int4,
     quantize_int8,
 )
+from gpt_bigcode.quantization.packed_matrix import (
+    PackedMatrix,
+    can_map,
+    packed_bytes,
+    packing_of_int8,
+)
 from gpt_bigcode.storage.disk_cache import DiskCache
 
 # Quantizing needs about six times a piece, which still fits into the cache.
 _PIECE_BYTES = 1 << 20
-# Packing a matrix takes about as long as this many products save. Each layer waits one product
-# longer than the one before, so that no token waits for all of them to be packed.
-_PATIENCE = 64
 _HEADS_OF_LABELS = frozenset({"score", "classifier"})
 
 
@@ -69,24 +74,36 @@ class _Matrix:
     four_bits: bool
 
     @property
-    def layer(self) -> int:
-        """The number of its block; 0 outside of them."""
-        return next((int(part) for part in self.name.split(".") if part.isdigit()), 0)
-
-    @property
-    def plans(self) -> tuple[TensorPlan, ...]:
-        """The tensors that it becomes."""
+    def plans(self) -> Mapping[str, TensorPlan]:
+        """The tensors that it is quantized to, by what they are."""
         outputs, inputs = self.weight.shape
         if self.four_bits:
-            return (
-                TensorPlan(f"{self.name}.packed", torch.uint8, (outputs, inputs // 2)),
-                TensorPlan(f"{self.name}.scales", torch.bfloat16, (inputs // GROUP, outputs, 2)),
-            )
-        return (
-            TensorPlan(f"{self.name}.weight", torch.int8, (outputs, inputs)),
-            TensorPlan(f"{self.name}.scale", torch.float32, (outputs,)),
-            TensorPlan(f"{self.name}.sums", torch.float32, (outputs,)),
-        )
+            return {
+                "packed": self._plan("packed", torch.uint8, outputs, inputs // 2),
+                "scales": self._plan("scales", torch.bfloat16, inputs // GROUP, outputs, 2),
+            }
+        return {
+            "weight": self._plan("weight", torch.int8, outputs, inputs),
+            "scale": self._plan("scale", torch.float32, outputs),
+            "sums": self._plan("sums", torch.float32, outputs),
+        }
+
+    @property
+    def kept_plans(self) -> Mapping[str, TensorPlan]:
+        """Likewise, those that are kept on disk."""
+        plans = dict(self.plans)
+        outputs, inputs = self.weight.shape
+        forms = Int8Forms.of(outputs, inputs)
+        if self.four_bits or not forms.onednn or not can_map():
+            return plans
+        size = packed_bytes(outputs, inputs)
+        kept = {"packed": self._plan("packed", torch.uint8, size), **plans}
+        if not forms.fbgemm:
+            del kept["weight"]
+        return kept
+
+    def _plan(self, part: str, dtype: torch.dtype, *shape: int) -> TensorPlan:
+        return TensorPlan(f"{self.name}.{part}", dtype, shape)
 
 
 def load_quantized(
@@ -161,7 +178,7 @@ class _Quantized:
 
     def _open(self, cache: DiskCache, folder: Path) -> QuantizedTensors | None:
         """All matrices in the cache; None where they cannot be stored."""
-        plans = [plan for matrix in self._matrices for plan in matrix.plans]
+        plans = [plan for matrix in self._matrices for plan in matrix.kept_plans.values()]
         try:
             name = f"{weights_id(folder)}-{self._format_digest(plans)}"
         except UnreadableFileError:
@@ -170,7 +187,7 @@ class _Quantized:
         if kept is not None:
             self._detail(f"quantized weights from {cache.file(name)}")
             return kept
-        values = (value for matrix in self._matrices for value in _quantize(matrix))
+        values = (value for matrix in self._matrices for value in _quantize_and_pack(matrix))
         kept = QuantizedTensors.write(cache, name, plans, values)
         if kept is not None:
             self._detail(f"quantized weights are kept in {cache.file(name)}")
@@ -180,9 +197,13 @@ class _Quantized:
 
     def _format_digest(self, plans: Sequence[TensorPlan]) -> str:
         """A digest of what else the bytes depend on: the tensors, and this processor's packing."""
-        tensors = repr([(plan.name, str(plan.dtype), plan.shape) for plan in plans])
-        packing = packing_of_int4() if any(matrix.four_bits for matrix in self._matrices) else b""
-        return blake2b(tensors.encode() + packing, digest_size=12).hexdigest()
+        digest = blake2b(digest_size=12)
+        digest.update(repr([(plan.name, str(plan.dtype), plan.shape) for plan in plans]).encode())
+        if any(matrix.four_bits for matrix in self._matrices):
+            digest.update(packing_of_int4())
+        if any(not matrix.four_bits and "packed" in matrix.kept_plans for matrix in self._matrices):
+            digest.update(packing_of_int8())
+        return digest.hexdigest()
 
     def layers(self) -> Iterator[tuple[_Matrix, nn.Module]]:
         """All layers, the largest first: its second copy is made while little else is loaded.
@@ -202,26 +223,37 @@ class _Quantized:
 
     def _layer(self, matrix: _Matrix) -> nn.Module:
         bias = None if matrix.bias is None else read_tensor(matrix.bias).float()
-        names = [plan.name for plan in matrix.plans]
-        values = _quantize(matrix) if self._kept is None else self._kept.map(names)
+        parts = _quantize(matrix) if self._kept is None else self._kept.map(matrix.kept_plans)
         if matrix.four_bits:
-            return Int4Linear(*values, bias=bias, matrix_units=self._matrix_units)
+            return Int4Linear(
+                parts["packed"], parts["scales"], bias=bias, matrix_units=self._matrix_units
+            )
+        packed = None
+        if "packed" in parts:
+            packed = PackedMatrix.of_bytes(parts["packed"], *matrix.weight.shape)
         layer = Int8Linear(
-            *values,
+            *(parts.get("weight"), parts["scale"], parts["sums"]),
             bias=bias,
             matrix_units=self._matrix_units,
-            patience=None if self._kept is None else _PATIENCE + matrix.layer,
+            packed=packed,
         )
-        if self._kept is not None:
-            self._kept.release_pages(names[0])  # until a long prompt needs them
-        del values
+        del parts
         _return_freed_memory()
         return layer
 
 
-def _quantize(matrix: _Matrix) -> tuple[Tensor, ...]:
-    """A matrix's quantized tensors in the order of its plans, made from one piece at a time."""
-    made = tuple(torch.empty(plan.shape, dtype=plan.dtype) for plan in matrix.plans)
+def _quantize_and_pack(matrix: _Matrix) -> Iterator[Tensor]:
+    """The tensors of `kept_plans`."""
+    made, plans = _quantize(matrix), matrix.kept_plans
+    if not plans.keys() <= made.keys():
+        made["packed"] = PackedMatrix.pack(made["weight"]).to_bytes()
+    return (made[part] for part in plans)
+
+
+def _quantize(matrix: _Matrix) -> dict[str, Tensor]:
+    """The tensors of a matrix's plans, made from one piece at a time."""
+    plans = matrix.plans
+    made = {part: torch.empty(plan.shape, dtype=plan.dtype) for part, plan in plans.items()}
     quantize = quantize_int4 if matrix.four_bits else quantize_int8
     for start, piece in pieces_of(matrix.weight, multiple=INT4_ROWS, piece_bytes=_PIECE_BYTES):
         rows = slice(start, start + len(piece))
@@ -229,7 +261,7 @@ def _quantize(matrix: _Matrix) -> tuple[Tensor, ...]:
             values = quantize(as_float(matrix.name, piece))
         except NonFiniteError as error:
             raise NonFiniteError(f"{matrix.name}: {error}") from None
-        for whole, part in zip(made, values, strict=True):
+        for whole, part in zip(made.values(), values, strict=True):
             if whole.dim() == 3:
                 whole[:, rows] = part
             else:
