@@ -1,14 +1,15 @@
 """Diagnostics and code actions: what looks secret, and what surprises the model."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import PurePosixPath
 from typing import Any
 
 from lsprotocol import types
-from pygls.workspace import PositionCodec
 
 from bigcode_cli.commands.tag.redact import placeholder
 from bigcode_cli.commands.tag.suppressions import Comments
+from bigcode_cli.lsp.documents import Document
 from gpt_bigcode.text_form import without_line_end
 
 SOURCE = "bigcode"
@@ -24,23 +25,21 @@ _HASHES = frozenset(
 )
 
 
-def secrets(
-    text: str, spans: Sequence[Any], codec: PositionCodec, lines: Sequence[str]
-) -> list[types.Diagnostic]:
-    """A warning on each span; it never quotes what was found.
-
-    Args:
-        text: the document.
-        spans: what was found in it.
-        codec: translates positions for the client.
-        lines: the document's lines.
-    """
+def secrets(document: Document, spans: Sequence[Any]) -> list[types.Diagnostic]:
+    """A warning on each span; it never quotes what was found."""
+    if not spans:
+        return []
     comments = Comments()
-    for _ in comments.watch([text]):
+    for _ in comments.watch([document.text]):
         pass
+    data = document.text.encode()
+
+    def place(byte: int) -> types.Position:
+        return document.position(len(data[:byte].decode()))
+
     return [
         types.Diagnostic(
-            range=codec.range_to_client_units(list(lines), _range(span)),
+            range=types.Range(place(span.start), place(span.end)),
             severity=types.DiagnosticSeverity.Warning,
             source=SOURCE,
             code=span.label,
@@ -52,20 +51,19 @@ def secrets(
     ]
 
 
-def surprises(
-    scores: Sequence[Any], codec: PositionCodec, lines: Sequence[str]
-) -> list[types.Diagnostic]:
+def surprises(document: Document, scores: Sequence[Any]) -> list[types.Diagnostic]:
     """A hint on the lines that the model expected least."""
     judged = [line for line in scores if line.bytes >= _LEAST_BYTES]
     judged.sort(key=lambda line: -(line.bits_per_byte or 0))
+    lines = document.text.split("\n")  # the model's lines
+    starts = [0, *accumulate(len(line) + 1 for line in lines)]
     found = []
     for score in judged[:_SURPRISING_LINES]:
-        number = score.line - 1
-        width = len(without_line_end(lines[number])) if number < len(lines) else 0
-        whole = types.Range(types.Position(number, 0), types.Position(number, width))
+        start = starts[score.line - 1]
+        end = start + len(without_line_end(lines[score.line - 1]))
         found.append(
             types.Diagnostic(
-                range=codec.range_to_client_units(list(lines), whole),
+                range=types.Range(document.position(start), document.position(end)),
                 severity=types.DiagnosticSeverity.Hint,
                 source=SOURCE,
                 code="surprising",
@@ -75,17 +73,7 @@ def surprises(
     return found
 
 
-def _range(span: Any) -> types.Range:
-    """Lines and columns from 0, in characters."""
-    return types.Range(
-        types.Position(span.start_line - 1, span.start_column - 1),
-        types.Position(span.end_line - 1, span.end_column - 1),
-    )
-
-
-def actions(
-    params: types.CodeActionParams, language: str, lines: Sequence[str], codec: PositionCodec
-) -> list[types.CodeAction]:
+def actions(params: types.CodeActionParams, document: Document) -> list[types.CodeAction]:
     """Allow a line by a comment, or replace what was found by its label."""
     found = []
     uri = params.text_document.uri
@@ -93,11 +81,9 @@ def actions(
         data = diagnostic.data
         if diagnostic.source != SOURCE or not isinstance(data, dict) or data.get("kind") != SECRET:
             continue
-        number = diagnostic.range.end.line
-        line = without_line_end(lines[number]) if number < len(lines) else ""
-        end = types.Position(number, codec.client_num_units(line))
-        comment = f"  {comment_mark(language, uri)} bigcode: allow"
-        redaction = placeholder(str(data["label"]))
+        end = document.line_end(diagnostic.range.end.line)
+        comment = f"  {comment_mark(document.language, uri)} bigcode: allow"
+        redaction = placeholder(str(data.get("label", SECRET)))
         found += [
             _action("Allow this line", uri, types.TextEdit(types.Range(end, end), comment)),
             _action(f"Replace by {redaction}", uri, types.TextEdit(diagnostic.range, redaction)),

@@ -3,17 +3,16 @@
 import asyncio
 import re
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lsprotocol import types
-from pygls.lsp.server import LanguageServer
-from pygls.workspace import TextDocument
 
-from bigcode_cli import __version__
+from bigcode_cli.lsp.documents import Document, Documents
 from bigcode_cli.lsp.findings import SOURCE, actions, secrets, surprises
 from bigcode_cli.lsp.models import CancelledWorkError, Models, message_of
+from bigcode_cli.lsp.protocol import EditorServer
 
 COMPLETION_DELAY_SECONDS = 0.075
 DIAGNOSTICS_DELAY_SECONDS = 0.4
@@ -38,11 +37,12 @@ class Features:
     surprises: bool = False
 
 
-def build_server(models: Models, features: Features) -> LanguageServer:
+def build_server(models: Models, features: Features) -> EditorServer:
     """A language server; it runs by `start_io`."""
-    server = LanguageServer("bigcode", __version__)
-    completer = _Completer(server, models, features)
-    inspector = _Inspector(server, models, features)
+    server = EditorServer()
+    documents = Documents()
+    completer = _Completer(server, documents, models, features)
+    inspector = _Inspector(server, documents, models, features)
 
     @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
     async def inline(params: types.InlineCompletionParams) -> types.InlineCompletionList:
@@ -63,16 +63,19 @@ def build_server(models: Models, features: Features) -> LanguageServer:
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     async def opened(params: types.DidOpenTextDocumentParams) -> None:
         """Look at a document."""
+        documents.open(params.text_document, server.workspace.position_codec.encoding)
         await inspector.inspect(params.text_document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     async def changed(params: types.DidChangeTextDocumentParams) -> None:
         """Look at it again, when nothing was typed for a while."""
+        documents.change(params)
         await inspector.inspect(params.text_document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def closed(params: types.DidCloseTextDocumentParams) -> None:
-        """Forget what was found."""
+        """Forget it, and what was found."""
+        documents.pop(params.text_document.uri, None)
         inspector.forget(params.text_document.uri)
 
     @server.feature(
@@ -81,9 +84,8 @@ def build_server(models: Models, features: Features) -> LanguageServer:
     )
     def code_action(params: types.CodeActionParams) -> list[types.CodeAction]:
         """Allow or redact what was found."""
-        document = server.workspace.get_text_document(params.text_document.uri)
-        language = document.language_id or ""
-        return actions(params, language, document.lines, server.workspace.position_codec)
+        document = documents.get(params.text_document.uri)
+        return [] if document is None else actions(params, document)
 
     return server
 
@@ -137,15 +139,27 @@ class _Newest:
 class _Completer:
     """Fills in at the cursor."""
 
-    def __init__(self, server: LanguageServer, models: Models, features: Features) -> None:
-        self._server, self._models, self._features = server, models, features
+    def __init__(
+        self,
+        server: EditorServer,
+        documents: Mapping[str, Document],
+        models: Models,
+        features: Features,
+    ) -> None:
+        self._server, self._documents = server, documents
+        self._models, self._features = models, features
         self._newest = _Newest(COMPLETION_DELAY_SECONDS)
 
     async def text(self, params: Any) -> str:
-        """What belongs at the cursor; empty if there is nothing, or a newer request."""
-        document = self._server.workspace.get_text_document(params.text_document.uri)
-        offset = document.offset_at_position(params.position)
-        prefix, suffix = document.source[:offset], document.source[offset:]
+        """What belongs at the cursor; empty if there is nothing, or a newer request.
+
+        A document that is not open is not read from the disk: its name may be that of anything.
+        """
+        document = self._documents.get(params.text_document.uri)
+        if document is None:
+            return ""
+        offset = document.offset(params.position)
+        prefix, suffix = document.text[:offset], document.text[offset:]
         tokens = self._features.max_tokens
 
         def work(cancelled: Callable[[], bool]) -> str:
@@ -158,19 +172,24 @@ class _Completer:
 
     def word(self, params: types.CompletionParams) -> tuple[str, types.Range]:
         """The word before the cursor, and where it is."""
-        workspace, end = self._server.workspace, params.position
-        document = workspace.get_text_document(params.text_document.uri)
-        before = document.source[: document.offset_at_position(end)]
-        (word,) = _LAST_WORD.findall(before[-_LONGEST_WORD:])
-        units = workspace.position_codec.client_num_units(word)
-        return word, types.Range(types.Position(end.line, end.character - units), end)
+        document = self._documents.get(params.text_document.uri, Document(text=""))
+        offset = document.offset(params.position)
+        (word,) = _LAST_WORD.findall(document.text[max(offset - _LONGEST_WORD, 0) : offset])
+        return word, types.Range(document.position(offset - len(word)), document.position(offset))
 
 
 class _Inspector:
     """Publishes what was found in documents."""
 
-    def __init__(self, server: LanguageServer, models: Models, features: Features) -> None:
-        self._server, self._models, self._features = server, models, features
+    def __init__(
+        self,
+        server: EditorServer,
+        documents: Mapping[str, Document],
+        models: Models,
+        features: Features,
+    ) -> None:
+        self._server, self._documents = server, documents
+        self._models, self._features = models, features
         self._newest = _Newest(DIAGNOSTICS_DELAY_SECONDS)
 
     async def inspect(self, uri: str) -> None:
@@ -179,12 +198,14 @@ class _Inspector:
         if not (features.secrets or features.surprises):
             return
 
-        def work(_cancelled: Callable[[], bool]) -> tuple[TextDocument, str, Any, Any]:
-            document = self._server.workspace.get_text_document(uri)
-            text = document.source[:_MOST_CHARACTERS]
+        def work(_cancelled: Callable[[], bool]) -> tuple[Document, Any, Any] | None:
+            document = self._documents.get(uri)
+            if document is None:
+                return None
+            text = document.text[:_MOST_CHARACTERS]
             spans = self._models.tag(text) if features.secrets else []
             scores = self._models.score(text) if features.surprises else []
-            return document, text, spans, scores
+            return document, spans, scores
 
         async def run() -> Any:
             return await self._newest.run(uri, work)
@@ -192,15 +213,12 @@ class _Inspector:
         found = await _guarded(self._server, run)
         if found is None:
             return
-        document, text, spans, scores = found
-        if document.source[:_MOST_CHARACTERS] != text:
+        document: Document
+        document, spans, scores = found
+        if self._documents.get(uri) is not document:
             return  # changed meanwhile: the next look is on its way
-        codec, lines = self._server.workspace.position_codec, document.lines
-        self._publish(
-            uri,
-            [*secrets(text, spans, codec, lines), *surprises(scores, codec, lines)],
-            document.version,
-        )
+        marks = [*secrets(document, spans), *surprises(document, scores)]
+        self._publish(uri, marks, document.version)
 
     def forget(self, uri: str) -> None:
         """Show nothing any more."""
@@ -211,11 +229,10 @@ class _Inspector:
         self._server.text_document_publish_diagnostics(params)
 
 
-async def _guarded(server: LanguageServer, work: Callable[[], Awaitable[Any]]) -> Any:
+async def _guarded(server: EditorServer, work: Callable[[], Awaitable[Any]]) -> Any:
     """The result of some work; an error is told in the editor's log, never in a buffer."""
     try:
         return await work()
     except Exception as error:  # noqa: BLE001  # the border: an editor goes on
-        message = types.LogMessageParams(types.MessageType.Error, f"bigcode: {message_of(error)}")
-        server.window_log_message(message)
+        server.log_error(message_of(error))
         return None

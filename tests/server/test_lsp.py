@@ -1,6 +1,7 @@
 """`bigcode lsp` as a process: what an editor says and what it hears."""
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -290,3 +291,58 @@ def test_in_neovim(server: Server, folder: Path) -> None:
     sides = {"prefix": CODE[:-1], "suffix": "\n", "max_tokens": 64}
     middle = server.ask("POST", "/bigcode/v1/infill", sides)[1]["choices"][0]["text"]
     assert (folder / "a.py").read_text("utf-8") == CODE[:-1] + middle + "\n"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"textDocument": {"uri": "file:///a.py"}, "position": {"line": -1, "character": 0}},
+        {"textDocument": {"uri": "file:///a.py"}, "position": {"line": "x", "character": 0}},
+        {"textDocument": {"uri": 5}, "position": {"line": 0, "character": 2**40}},
+        {},
+    ],
+    ids=str,
+)
+def test_a_request_with_wrong_fields_is_answered(editor: Editor, params: dict[str, Any]) -> None:
+    """Not by silence, nor by a traceback, nor by a window of the editor."""
+    error = editor.ask("textDocument/completion", **params)
+    assert error["code"] in (-32602, -32603)
+    editor.tell("textDocument/didChange", textDocument={"uri": "file:///b.py", "version": "x"})
+    editor.tell("textDocument/nothing", x=1)
+    assert editor.close() == 0
+    assert editor.process.stderr
+    assert editor.process.stderr.read() == b""
+    assert [one for one in editor.heard if one.get("method") == "window/showMessage"] == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "missing"])
+def test_a_document_that_is_not_open_is_not_read(editor: Editor, folder: Path, kind: str) -> None:
+    path = folder / "file"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    at = _at(path.as_uri(), 0, 0)
+    assert editor.ask("textDocument/completion", **at)["items"] == []
+    context = {"triggerKind": 1}
+    assert editor.ask("textDocument/inlineCompletion", **at, context=context)["items"] == []
+    span = {"start": {"line": 0, "character": 0}, "end": {"line": 9, "character": 9}}
+    asked = {"textDocument": {"uri": path.as_uri()}, "range": span, "context": {"diagnostics": []}}
+    assert editor.ask("textDocument/codeAction", **asked) == []
+
+
+def test_an_edit_after_a_form_feed_is_where_the_editor_made_it(editor: Editor) -> None:
+    """Editors end lines at LF, CR LF and CR alone."""
+    text = f'a = 1\x0c\nb = "\u2028"; c = 2\nkey = "{KEY}"\n'
+    editor.open("file:///a.py", text)
+    (found,) = editor.diagnostics("file:///a.py")
+    start = {"line": 2, "character": 7}
+    assert found["range"] == {"start": start, "end": {"line": 2, "character": 7 + len(KEY)}}
+    place = {"start": {"line": 2, "character": 0}, "end": {"line": 2, "character": 0}}
+    editor.tell(
+        "textDocument/didChange",
+        textDocument={"uri": "file:///a.py", "version": 2},
+        contentChanges=[{"range": place, "text": "my_"}],
+    )
+    (found,) = editor.diagnostics("file:///a.py")
+    assert found["range"]["start"] == {"line": 2, "character": 10}
