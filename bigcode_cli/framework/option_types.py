@@ -25,7 +25,8 @@ Parser = Callable[[Any], Any]
 UNBOUNDED = 2**63 - 1
 """Upper bound of whole numbers without a limit of their own."""
 
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+SERVER_KEY_VARIABLE = "BIGCODE_SERVER_KEY"
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?", re.ASCII)
 _MOST_STOPS = 16
 _LONGEST_STOP_BYTES = 256
 
@@ -158,7 +159,9 @@ class Range(Generic[Number]):
         refused = isinstance(found, bool) or not isinstance(found, self.kind)
         if refused or not self.low <= found <= self.high or (self.above_low and found == self.low):
             name = "whole number" if self.kind is int else "number"
-            raise typer.BadParameter(f"{value!r} is not a {name} ({self.span})")
+            is_too_large = self.high == UNBOUNDED and found > self.high
+            span = f"{self.low} to {self.high}" if is_too_large else self.span
+            raise typer.BadParameter(f"{value!r} is not a {name} ({span})")
         return found
 
 
@@ -206,6 +209,27 @@ def device(value: Any) -> str:
     if not _DEVICE.fullmatch(text(value)):
         raise typer.BadParameter(f"{value!r} is not one of auto, cpu, cuda, cuda:N")
     return str(value)
+
+
+def server(value: Any) -> str:
+    """Read `auto`, `off`, `unix:PATH` or the URL of an engine."""
+    choice = text(value)
+    if choice in {"auto", "off"} or (choice.startswith("unix:") and choice != "unix:"):
+        return choice
+    if not choice.startswith(("http://", "https://")):
+        raise typer.BadParameter(f"{choice!r} is not auto, off, unix:PATH or a URL")
+    from urllib.parse import urlsplit
+
+    if "@" in choice.partition("://")[2].partition("/")[0]:
+        raise typer.BadParameter(f"keys do not belong in a URL; set {SERVER_KEY_VARIABLE}")
+    try:
+        parts = urlsplit(choice)
+        is_address = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or not choice.isascii() or not choice.isprintable() or " " in choice:
+        raise typer.BadParameter(f"{choice!r} is not a URL such as http://host:8000/v1")
+    return choice
 
 
 def stop_text(value: Any) -> str:

@@ -194,7 +194,7 @@ class ServerOptions:
         words(
             "Server to use: auto starts one if needed, off never uses one. A URL names an engine"
             " with OpenAI's API, such as vLLM.",
-            option_types.text,
+            option_types.server,
             panel=MODEL,
             metavar="auto|off|unix:PATH|URL",
             flags=("--server",),

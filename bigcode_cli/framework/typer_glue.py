@@ -14,7 +14,7 @@ from bigcode_cli.framework.errors import UsageFailure
 from bigcode_cli.framework.help_page import help_text, usage_pieces
 from bigcode_cli.framework.option_types import is_setting, parse_directly
 from bigcode_cli.framework.output import Notes
-from bigcode_cli.framework.settings import Settings, environment_name
+from bigcode_cli.framework.settings import Settings, environment_name, origin
 
 
 class Command(TyperCommand):
@@ -33,7 +33,11 @@ class Command(TyperCommand):
             quiet = bool(ctx.params.get("quiet"))
             variables = [one.envvar for one in self.params if isinstance(one.envvar, str)]
             ctx.obj.note_ignored_variables(variables, Notes(quiet=quiet))
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except UsageFailure as error:
+            _name_origin(error, self.params, ctx)
+            raise
 
     def get_help(self, ctx: typer.Context) -> str:  # type: ignore[override]  # a Context of Typer
         """Return the help page."""
@@ -42,6 +46,14 @@ class Command(TyperCommand):
     def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the words of the usage line after the command's own."""
         return usage_pieces(self, ctx)
+
+
+def _name_origin(error: UsageFailure, parameters: Sequence[Any], ctx: Any) -> None:
+    """Name the variable or the setting, not the option, where that gave the wrong value."""
+    flag, colon, why = str(error).partition(": ")
+    for parameter in parameters if colon else ():
+        if flag in parameter.opts and not (place := origin(parameter, ctx)).startswith("-"):
+            error.args = (f"{place}: {why}",)
 
 
 def _settle_loudness(ctx: Any) -> None:

@@ -13,7 +13,7 @@ RANGES = {
     "--top-k": ("0 to 1000000", ["-1", "1.5", "nan", "1000001"]),
     "--top-p": ("above 0, up to 1", ["0", "1.1", "-0.1", "nan"]),
     "--min-p": ("0 to 1", ["-0.1", "1.1", "nan"]),
-    "--seed": ("0 or more", ["-1", "9223372036854775808", "0.5"]),
+    "--seed": ("0 or more", ["-1", "0.5"]),
     "--repetition-penalty": ("above 0, up to 100", ["0", "-1", "101", "nan", "inf"]),
     "--time-budget": ("above 0, up to 86400", ["0", "-1", "nan", "inf", "86401"]),
     "--samples": ("1 to 128", ["0", "-1", "1000000", "2.5"]),
@@ -95,3 +95,42 @@ def test_names_that_no_model_has(name: str, run: Run) -> None:
 def test_names_that_no_revision_has(revision: str, tmp_path: Path, run: Run) -> None:
     done = run("complete", "--model", f"owner/name@{revision}", input=b"x")
     assert (done.status, done.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("server", "http://[", "is not a URL"),
+        ("server", "http://a b/", "is not a URL"),
+        ("server", "http://127.0.0.1:99999", "is not a URL"),
+        ("server", "ftp://x", "is not auto, off, unix:PATH or a URL"),
+        ("server", "unix:", "is not auto, off, unix:PATH or a URL"),
+        ("server", "http://me:word@127.0.0.1:1", "keys do not belong in a URL"),
+        ("model", "-x", "is not a model's name"),
+        ("model", "a/b@../c", "is not a model's name"),
+        ("device", "cuda:\u0663", "is not one of auto, cpu, cuda, cuda:N"),
+    ],
+)
+def test_the_place_of_a_wrong_value_is_named(name: str, value: str, why: str, run: Run) -> None:
+    """Even where the value is looked at late, or results are cached so that nothing needs it."""
+    run.write("a.py", "x = 1\n")
+    variable = run("score", "a.py", env={f"BIGCODE_{name.upper()}": value})
+    config = Path(run.environment["HOME"]) / ".config" / "bigcode" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(f'{name} = "{value}"\n', "utf-8")
+    setting = run("score", "a.py")
+    typed = run("score", "a.py", f"--{name}={value}")
+    assert {done.status for done in (variable, setting, typed)} == {2}
+    assert f"error[usage]: BIGCODE_{name.upper()}: " in variable.stderr
+    assert f"error[usage]: {config}: {name}: " in setting.stderr
+    assert f"error[usage]: --{name}" in typed.stderr
+    for done in (variable, setting, typed):
+        assert why in done.stderr
+        assert "word@" not in done.stderr
+
+
+@pytest.mark.parametrize("value", [2**63, 2**64, 10**19])
+def test_a_number_that_is_too_large_is_told_the_limit(value: int, run: Run) -> None:
+    done = run("complete", "--seed", str(value), input=b"x")
+    assert done.status == 2
+    assert f"'{value}' is not a whole number (0 to {2**63 - 1})" in done.stderr

@@ -109,7 +109,7 @@ def test_confidence_needs_probabilities(cold: Run, code: str) -> None:
         ("http://127.0.0.1:9", 3, "error[server]"),
         ("http://", 2, "is not a URL"),
         ("http://x:port", 2, "is not a URL"),
-        ("http://user:word@host/", 2, "keys do not belong into a URL"),
+        ("http://user:word@host/", 2, "keys do not belong in a URL"),
     ],
 )
 def test_servers_that_are_none(cold: Run, code: str, url: str, status: int, word: str) -> None:

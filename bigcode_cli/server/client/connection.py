@@ -7,6 +7,7 @@ a tenth of a short call's time to import. Imported when a server is asked.
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,7 @@ _LONGEST_LINE = 1 << 28
 _LONGEST_HEAD_LINE, _MOST_HEAD_LINES = 1 << 14, 100
 _OK = 200
 _ENDED = "the connection has ended before the answer"
+_OTHER_FORM = "its answer has another form"
 
 
 class ServerUnusableError(Exception):
@@ -90,9 +92,11 @@ class Connection:
             if line == b"\n":
                 continue
             event = _parsed(line)
-            if event.get("event") == "error":
+            if not isinstance(event.get("event"), str):
+                raise ServerUnusableError(_OTHER_FORM)
+            if event["event"] == "error":
                 raise ServerUnusableError(told_by(event))
-            done = event.get("event") == "done"
+            done = event["event"] == "done"
             yield event
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None) -> int:
@@ -137,6 +141,19 @@ class Connection:
             raise ServerUnusableError(reason_of(error)) from None
 
 
+@contextmanager
+def as_agreed() -> Iterator[None]:
+    """Read fields of an answer; whoever listens there may be another program.
+
+    Raises:
+        ServerUnusableError: one is missing, or of another type.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise ServerUnusableError(_OTHER_FORM) from None
+
+
 def server_state() -> dict[str, Any] | None:
     """What this user's server says of itself; None if none runs."""
     try:
@@ -150,7 +167,7 @@ def server_state() -> dict[str, Any] | None:
 def _parsed(data: bytes) -> dict[str, Any]:
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ServerUnusableError("its answer is no JSON") from None
     if not isinstance(document, dict):
         raise ServerUnusableError("its answer is no object")

@@ -11,10 +11,11 @@ from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
-from bigcode_cli.framework.errors import Failure, UsageFailure
+from bigcode_cli.framework.errors import Failure
+from bigcode_cli.framework.option_types import SERVER_KEY_VARIABLE
 from bigcode_cli.server.client.connection import reason_of, told_by
+from gpt_bigcode.reading import parse_json
 
-KEY_VARIABLE = "BIGCODE_SERVER_KEY"
 TIMEOUT_SECONDS = 120.0
 """Of silence; a server that is busy is asked again for as long."""
 _ATTEMPTS = 4
@@ -40,22 +41,12 @@ class Engine:
         """Ask nothing yet.
 
         Args:
-            url: the server, with or without `/v1`.
-
-        Raises:
-            UsageFailure: the URL is invalid.
+            url: the server, with or without `/v1`; --server has checked it.
         """
         parts = urlsplit(url)
-        try:
-            port = parts.port
-        except ValueError:
-            port = -1
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-            raise UsageFailure(f"--server: {url!r} is not a URL such as http://host:8000/v1")
-        if parts.username or parts.password:
-            raise UsageFailure(f"--server: keys do not belong into a URL; set {KEY_VARIABLE}")
         self.url = url
-        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, port
+        self._secure, self._port = parts.scheme == "https", parts.port
+        self._host = parts.hostname or ""
         path = parts.path.rstrip("/")
         self._base = path if path.endswith("/v1") else f"{path}/v1"
         self._open: set[http.client.HTTPConnection] = set()
@@ -69,8 +60,9 @@ class Engine:
 
     def model_name(self, wanted: str) -> str:
         """What the server calls the model: the wanted name, or that of its only model."""
-        listed = self._document("GET", "/models", None).get("data", [])
-        names = [one.get("id") for one in listed if isinstance(one, dict)]
+        listed = self._document("GET", "/models", None).get("data")
+        entries = listed if isinstance(listed, list) else []
+        names = [one.get("id") for one in entries if isinstance(one, dict)]
         return str(names[0]) if len(names) == 1 and wanted not in names else wanted
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +85,7 @@ class Engine:
                 if data == b"[DONE]":
                     return
                 event = self._parsed(data)
-                if "error" in event:
+                if event.get("error") is not None:
                     raise self._failure(told_by(event))
                 yield event
         except (OSError, http.client.HTTPException) as error:
@@ -150,9 +142,9 @@ class Engine:
 
     def _parsed(self, data: bytes) -> dict[str, Any]:
         try:
-            document = json.loads(data)
-        except ValueError:
-            document = None
+            document = parse_json(data)
+        except ValueError as error:
+            raise self._failure(f"its answer: {error}") from None
         if not isinstance(document, dict):
             raise self._failure("its answer is no JSON object")
         return document
@@ -193,12 +185,12 @@ def _break(connection: http.client.HTTPConnection) -> None:
 
 def _headers() -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
-    key = os.environ.get(KEY_VARIABLE)
+    key = os.environ.get(SERVER_KEY_VARIABLE)
     return {**headers, "Authorization": f"Bearer {key}"} if key else headers
 
 
 def _told_by(response: http.client.HTTPResponse) -> str:
     try:
-        return told_by(json.loads(response.read(1 << 16)))
+        return told_by(parse_json(response.read(1 << 16)))
     except (OSError, http.client.HTTPException, ValueError):
         return response.reason

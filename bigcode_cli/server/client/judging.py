@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from bigcode_cli.server.client.connection import ServerUnusableError
+from bigcode_cli.server.client.connection import ServerUnusableError, as_agreed
 from bigcode_cli.server.client.warm import Warm
 from bigcode_cli.server.judged_text import JudgedText
 
@@ -79,7 +79,9 @@ class _WarmModel:
         if texts and self._local is None and small:
             try:
                 for found in self._ask(texts, body):
-                    yield read(found, texts[given].text)
+                    with as_agreed():
+                        result = read(found, texts[given].text)
+                    yield result
                     given += 1
             except ServerUnusableError as error:
                 self._warm.give_up(error)
@@ -89,16 +91,20 @@ class _WarmModel:
 
     def _ask(self, texts: list[JudgedText], body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         files = [text.fields() for text in texts]
-        told = False
+        given = 0
         for event in self._warm.events(self.job, {**body, "files": files}):
             if event["event"] != "file":
                 continue
-            if event["file"]["status"] != "ok":  # computed here it is told in full
+            with as_agreed():
+                status = event["file"]["status"]
+            if status != "ok":  # computed here it is told in full
                 raise ServerUnusableError("a text cannot be worked on")
-            if not told:
+            if not given:
                 self._warm.note_used()
-                told = True
+            given += 1
             yield event["file"]
+        if given < len(texts):
+            raise ServerUnusableError("it has left out some texts")
 
 
 class WarmScorer(_WarmModel):

@@ -153,7 +153,7 @@ class RemoteStream:
         self._texts = [SampleText(prompt, options, gap) for _ in range(options.samples)]
         self._reasons: list[str | None] = [None] * options.samples
         self._began = perf_counter()
-        self._events = engine.stream(body)
+        self._events, self._url = engine.stream(body), engine.url
         self._first = next(self._events, None)
         self._first_seconds = perf_counter() - self._began
         self._pieces = self._run()
@@ -211,17 +211,37 @@ class RemoteStream:
     def _take(self, event: dict[str, Any]) -> Iterator[tuple[int, str]]:
         from gpt_bigcode.generation.loop import GeneratedToken
 
-        for choice in event.get("choices") or []:
-            index = choice.get("index", 0)
+        for index, text, reason in self._choices(event):
             if not 0 <= index < len(self._texts) or self._is_done(index):
                 continue
-            text = choice.get("text") or ""
             if text:  # a piece counts as a token: a server tells no more
                 token = GeneratedToken(index, 0, 0.0)
                 if piece := self._texts[index].add(token, text.encode()):
                     yield index, piece
-            if (reason := choice.get("finish_reason")) is not None:
+            if reason is not None:
                 self._reasons[index] = "length" if reason == "length" else "stop"
+
+    def _choices(self, event: dict[str, Any]) -> Iterator[tuple[int, str, Any]]:
+        """Index, text and reason of the end of each choice of an event.
+
+        Raises:
+            Failure: the engine speaks of something else than completions.
+        """
+        choices = event.get("choices") or []
+        if not isinstance(choices, list) or not all(isinstance(one, dict) for one in choices):
+            raise self._failure()
+        for choice in choices:
+            reason = choice.get("finish_reason")
+            index, text = choice.get("index") or 0, choice.get("text")
+            if text is None and reason is not None:
+                text = ""
+            if not isinstance(index, int) or not isinstance(text, str):
+                raise self._failure()
+            yield index, text, reason
+
+    def _failure(self) -> Failure:
+        hint = "an engine with OpenAI's completions is needed; that of chats is another one"
+        return Failure("server", f"{self._url}: its answer is no completion", hint=hint)
 
 
 def read_model(directory: Path) -> tuple[Any, Any]:

@@ -13,6 +13,8 @@ from gpt_bigcode.backends.interfaces import LogProbabilities
 from gpt_bigcode.scoring.text_scorer import TextScorer
 from gpt_bigcode.windowing.document_stream import WindowTokens
 
+_ROUNDING = 1e-3  # above 0, of a certain token
+
 
 @dataclass(frozen=True)
 class _Limits:
@@ -83,8 +85,10 @@ class RemoteTextScorer(TextScorer):
             return self._failure(str(error))
         except (LookupError, TypeError, ValueError):
             raise self._failure("no values of prompts") from None
-        if len(found) != used.stop - used.start:
+        if found.shape != (used.stop - used.start,):
             raise self._failure(f"{len(found)} values of {used.stop - used.start} tokens")
+        if not np.isfinite(found.sum()) or (found > _ROUNDING).any():
+            raise self._failure("values of prompts that are not logarithms of probabilities")
         return found
 
     def _failure(self, why: str) -> Failure:

@@ -43,15 +43,13 @@ def find_server(choice: str | None, found: Found, notes: Notes) -> Address | Non
         notes: told which way is taken, and why.
 
     Raises:
-        UsageFailure: an invalid choice.
+        UsageFailure: a remote engine, which judges no texts.
     """
     if choice == OFF:
         return None
     if choice not in (None, AUTO):
         if choice.startswith(SCHEMES):
             raise UsageFailure("--server: a remote engine completes, infills and scores only")
-        if not choice.startswith(_UNIX):
-            raise UsageFailure(f"--server: {choice!r} is not auto, off, unix:PATH or a URL")
         return Address(socket=Path(choice.removeprefix(_UNIX)), required=True)
     path = socket_path()
     if path.is_socket():

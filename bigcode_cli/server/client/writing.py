@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bigcode_cli.framework.errors import Failure
-from bigcode_cli.server.client.connection import ServerUnusableError
+from bigcode_cli.server.client.connection import ServerUnusableError, as_agreed
 from bigcode_cli.server.client.warm import Warm
 
 if TYPE_CHECKING:
@@ -98,12 +98,13 @@ class WarmStream:
         self._identity = {"model": name, "revision": revision}
         self._answer: dict[str, Any] = {}
         start = next(events)
-        self.prompt = _Prompt(
-            range(start["prompt_tokens"]),
-            start["dropped_prefix_tokens"],
-            start["dropped_suffix_tokens"],
-            start["dropped_context_tokens"],
-        )
+        with as_agreed():
+            self.prompt = _Prompt(
+                range(start["prompt_tokens"]),
+                start["dropped_prefix_tokens"],
+                start["dropped_suffix_tokens"],
+                start["dropped_context_tokens"],
+            )
         self._first = self._next()
 
     def __iter__(self) -> Iterator[str]:
@@ -131,16 +132,23 @@ class WarmStream:
         """The whole answer."""
         for _ in self:
             pass
-        return _completion({**self._answer, **self._identity})
+        try:
+            with as_agreed():
+                return _completion({**self._answer, **self._identity})
+        except ServerUnusableError as error:
+            raise Failure("server", str(error)) from None
 
     def _next(self) -> str | None:
         """The next piece of text; None at the end."""
         if self._answer:
             return None
         for event in self._events:
-            if event["event"] == "text":
-                return str(event["text"])
-            self._answer = event["answer"]
+            with as_agreed():
+                if event["event"] == "text":
+                    text = str(event["text"])
+                    text.encode()  # half of a surrogate pair is no text
+                    return text
+                self._answer = dict(event["answer"])
         return None
 
 
