@@ -17,7 +17,7 @@ LONGEST_NAME = 200
 _NAME = r"[A-Za-z0-9][\w.-]{0,95}"
 REPOSITORY = re.compile(rf"{_NAME}(/{_NAME})?", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
-_LONGEST_REFERENCE_BYTES = 100
+MAX_REFERENCE_BYTES = 100
 _FOLDER_PREFIX = "models--"
 
 
@@ -171,7 +171,7 @@ def read_reference(path: Path) -> str | None:
         Failure: it holds anything else.
     """
     try:
-        content = read_checked(path, max_bytes=_LONGEST_REFERENCE_BYTES)
+        content = read_checked(path, max_bytes=MAX_REFERENCE_BYTES)
     except MissingFileError:
         return None
     except UnreadableFileError:

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from bigcode_cli.framework.errors import Failure
 from bigcode_cli.framework.output import Notes, shown_bytes
-from bigcode_cli.hub.cache_reader import COMMIT, CachedRepository
+from bigcode_cli.hub.cache_reader import COMMIT, MAX_REFERENCE_BYTES, CachedRepository
 from bigcode_cli.hub.checksums import file_digest
 from bigcode_cli.hub.repo_files import CONFIG_FILE, RemoteFile
+from gpt_bigcode.errors import UnreadableFileError
+from gpt_bigcode.reading import read_checked
 
 ORPHAN_SECONDS = 24 * 3600
 _NOTE_AFTER_SECONDS = 2.0
@@ -157,9 +159,9 @@ class Store:
             return
         reference = self.repository.reference(revision)
         try:
-            if reference.read_text("utf-8") == commit:
+            if read_checked(reference, max_bytes=MAX_REFERENCE_BYTES) == commit.encode():
                 return
-        except (OSError, UnicodeDecodeError):
+        except UnreadableFileError:
             reference.parent.mkdir(parents=True, exist_ok=True)
         _replace(reference, commit, as_link=False)
 

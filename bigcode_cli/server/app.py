@@ -116,6 +116,7 @@ def describe(error: Exception) -> ErrorReply:
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (library.InfillUnsupportedError, 501),
     (library.MemoryLimitError, 503),
+    (library.DeviceError, 400),
     (library.OptionError, 400),
     (library.InputError, 400),
     (library.ContextError, 400),

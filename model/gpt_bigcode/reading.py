@@ -189,12 +189,19 @@ def read_toml(path: str | os.PathLike[str], *, max_bytes: int) -> dict[str, Any]
         raise UnreadableFileError.at(path, str(error)) from None
 
 
-def parse_json(data: bytes, *, file_names: bool = False, max_digits: int = MAX_DIGITS) -> Any:
+def parse_json(
+    data: bytes,
+    *,
+    file_names: bool = False,
+    halves: bool = False,
+    max_digits: int = MAX_DIGITS,
+) -> Any:
     """Parse JSON in UTF-8, with or without a byte order mark.
 
     Args:
         data: the text; its size was bounded when it was read.
         file_names: its strings may hold names of files that are not UTF-8, as Python escapes them.
+        halves: accept halves of surrogate pairs; the caller looks for them where it matters.
         max_digits: of a whole number.
 
     Raises:
@@ -213,7 +220,7 @@ def parse_json(data: bytes, *, file_names: bool = False, max_digits: int = MAX_D
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not valid JSON: {_parse_reason(error)}") from None
     _check_depth(value)
-    if _SURROGATE.search(data):
+    if not halves and _SURROGATE.search(data):
         _check_unicode(value, "surrogateescape" if file_names else "strict")
     return value
 

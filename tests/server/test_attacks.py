@@ -1,6 +1,7 @@
 """What strangers, web pages and broken clients send; the numbers are those of the catalogue."""
 
 import json
+import os
 import re
 import socket
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from program import TIMEOUT_SECONDS
+from program import TIMEOUT_SECONDS, Run
 from served import Server, Start
 
 JSON = b"Content-Type: application/json\r\n"
@@ -297,3 +298,30 @@ def test_118_the_log_holds_no_text_and_one_line_a_request(server: Server) -> Non
     assert "\x1b" not in log
     lines = log.splitlines()[before:]
     assert all(len(line) < 300 for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "large"])
+def test_103_a_key_file_that_is_none(kind: str, cold: Run, folder: Path) -> None:
+    """It is refused at once, and not waited for."""
+    file = folder / "key"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.write_bytes(b"x" * 5000)
+    done = cold("serve", "--port", "0", "--api-key-file", "key")
+    assert done.status == 3
+    assert "error[input]: --api-key-file: key: is " in done.stderr
+
+
+@pytest.mark.parametrize("digits", [400, 4000])
+@pytest.mark.parametrize("field", ["temperature", "max_tokens", "seed"])
+def test_108_a_number_too_large_for_any_type(server: Server, field: str, digits: int) -> None:
+    body = b'{"prompt":"x","%b":1%b}' % (field.encode(), b"0" * digits)
+    assert _status(_raw(server, _request(HOST + JSON, body))) == 400
+
+
+def test_108_a_device_that_is_none(server: Server) -> None:
+    body = {"prompt": "x", "max_tokens": 1, "device": "\r\n"}
+    assert server.ask("POST", "/bigcode/v1/complete", body)[0] == 400

@@ -14,6 +14,8 @@ from bigcode_cli.framework.options import (
 from bigcode_cli.framework.output import Notes
 from bigcode_cli.models.load import set_numpy_threads
 from bigcode_cli.models.resolve import find_model
+from gpt_bigcode.errors import UnreadableFileError
+from gpt_bigcode.reading import open_checked, read_stream
 
 _KEY_BYTES = 4096
 
@@ -88,10 +90,11 @@ def _read_key(file: Path | None) -> str | None:
     if file is None:
         return None
     try:
-        with file.open("rb") as stream:
-            key = stream.read(_KEY_BYTES).strip().decode("ascii")
-    except OSError as error:
-        raise Failure("input", f"--api-key-file: {file}: {error.strerror}") from None
+        with open_checked(file, pipes=True) as stream:
+            data = read_stream(stream, file, max_bytes=_KEY_BYTES)
+        key = data.strip().decode("ascii")
+    except UnreadableFileError as error:
+        raise Failure("input", f"--api-key-file: {file}: {error.reason}") from None
     except UnicodeDecodeError:
         raise Failure("input", f"--api-key-file: {file}: not ASCII") from None
     if not key:

@@ -1,9 +1,11 @@
 """Validates the JSON of requests: errors name the field, unknown fields are ignored."""
 
-import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
+
+from gpt_bigcode.reading import parse_json
 
 MAX_TOKENS = 100_000
 
@@ -20,20 +22,17 @@ def parse_body(data: bytes) -> "Fields":
     """Read a request's body.
 
     Raises:
-        BadRequestError: it is no JSON object in UTF-8, or nested too deeply.
+        BadRequestError: it is no JSON object in UTF-8, or not within the bounds of `parse_json`.
     """
+    if data.startswith(BOM_UTF8):
+        raise BadRequestError("body: not valid JSON: it begins with a byte order mark")
     try:
-        document = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        why = "nested too deeply" if isinstance(error, RecursionError) else "not JSON in UTF-8"
-        raise BadRequestError(f"body: {why}") from None
+        document = parse_json(data, halves=True)
+    except ValueError as error:
+        raise BadRequestError(f"body: {error}") from None
     if not isinstance(document, dict):
         raise BadRequestError("body: expected an object")
     return Fields(document)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
 
 
 class Fields:

@@ -203,7 +203,9 @@ class CodeTokenizer:
         """The bytes of one id; may end inside a character."""
         known = self._bytes.get(token)
         if known is None:
-            known = self._bytes[token] = self._spell(token)
+            known = self._spell(token)
+            if self.has(token):  # unknown ones have no end
+                self._bytes[token] = known
         return known
 
     def require_infill(self) -> InfillTokens:
