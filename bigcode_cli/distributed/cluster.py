@@ -127,11 +127,16 @@ def content_hash(folder: Path) -> str:
     from hashlib import blake2b
 
     from gpt_bigcode.checkpoint.tensor_index import weight_files
+    from gpt_bigcode.loading import GENERATION_FILE, TOKENIZER_FILE
+    from gpt_bigcode.reading import open_checked
+    from gpt_bigcode.tokenization.vocab_files import PARTS
 
     found = blake2b(digest_size=16)
-    names = ("config.json", "tokenizer.json")
-    for path in (*(folder / name for name in names), *weight_files(folder)):
-        with path.open("rb") as stream:
+    has_tokenizer = os.path.lexists(folder / TOKENIZER_FILE)
+    names = ("config.json", *((TOKENIZER_FILE,) if has_tokenizer else PARTS), GENERATION_FILE)
+    there = (folder / name for name in names if os.path.lexists(folder / name))
+    for path in (*there, *weight_files(folder)):
+        with open_checked(path) as stream:
             while data := stream.read(_HASHED_AT_ONCE):
                 found.update(data)
     return found.hexdigest()

@@ -91,7 +91,7 @@ class Output:
         for info in self._fs.get_file_info(folder):
             number, _, ending = posixpath.basename(info.path).partition(".")
             if ending == "json":
-                with contextlib.suppress(ValueError, TypeError, OSError):
+                with contextlib.suppress(ValueError, TypeError, AttributeError, OSError):
                     found[int(number)] = self._read_stats(info.path)
         return found
 
@@ -142,8 +142,17 @@ class Output:
                 self._fs.delete_dir(self._parts(file))
 
     def file_stats(self, file: InputFile) -> BlockStats:
-        """What was counted in a file that is done."""
-        return self._read_stats(self._path(posixpath.join("_stats", f"{file.key}.json")))
+        """What was counted in a file that is done.
+
+        Raises:
+            Failure: `output-folder`: the counts are missing or damaged.
+        """
+        path = self._path(posixpath.join("_stats", f"{file.key}.json"))
+        try:
+            return self._read_stats(path)
+        except (ValueError, TypeError, AttributeError, OSError):
+            hint = f"remove {self._path(self.name_of(file))}: it is computed again"
+            raise Failure("output-folder", f"{path}: missing or damaged", hint=hint) from None
 
     def reopen(self) -> None:
         """Take `_SUCCESS` away: there is more to do."""
@@ -199,7 +208,7 @@ class Output:
         try:
             old_plan, size = found["plan"], BlockSize(**found["blocks"])
             old = {str(entry[0]): entry for entry in found["files"]}
-        except (TypeError, KeyError, IndexError):
+        except (TypeError, ValueError, KeyError, IndexError):
             raise Failure("output-folder", f"{self._path(_MANIFEST)} is damaged") from None
         if old_plan != _plain(plan):
             what = _difference(old_plan, _plain(plan))

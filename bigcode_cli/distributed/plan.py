@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from gpt_bigcode.reading import parse_json
+
 BATCH_ROWS = 256
 """The most rows of a block that are read at once."""
 BATCH_BYTES = 4 << 20
@@ -106,6 +108,11 @@ class BlockSize:
     rows: int = _BLOCK_ROWS
     bytes: int = _BLOCK_BYTES
 
+    def __post_init__(self) -> None:
+        """Check what a manifest says."""
+        if not (type(self.rows) is type(self.bytes) is int and min(self.rows, self.bytes) > 0):
+            raise ValueError("sizes of blocks are whole numbers above 0")
+
     @classmethod
     def of(cls, data_bytes: int) -> "BlockSize":
         """The size for a data set: a driver keeps a few kilobytes for each block of a large one."""
@@ -196,8 +203,17 @@ class BlockStats:
 
     @classmethod
     def from_json(cls, text: str) -> "BlockStats":
-        """Read what `to_json` wrote."""
-        return cls(**json.loads(text))
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError, TypeError: it is something else.
+        """
+        found = cls(**parse_json(text.encode()))
+        for usual, value in zip(vars(cls()).values(), vars(found).values(), strict=True):
+            counts = value.values() if isinstance(usual, dict) else (value,)
+            if not all(isinstance(count, (int, float)) for count in counts):
+                raise TypeError("counts are numbers")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,8 @@ from gpt_bigcode.reading import read_checked, read_json_object
 
 VOCABULARY_FILE, MERGES_FILE = "vocab.json", "merges.txt"
 _ADDED_FILE, _CONFIG_FILE = "added_tokens.json", "tokenizer_config.json"
+PARTS = (VOCABULARY_FILE, MERGES_FILE, _ADDED_FILE, _CONFIG_FILE)
+"""All files that a tokenizer without tokenizer.json is made of."""
 # "No limit" is written as int(1e30) in tokenizer_config.json's model_max_length.
 _MAX_DIGITS = 40
 _BYTE_LEVEL = {"type": "ByteLevel", "trim_offsets": True, "use_regex": True}
