@@ -7,15 +7,17 @@ import re
 import subprocess
 import tarfile
 import tomllib
+from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from gpt_bigcode.modeling.heads import GPTBigCodeForSequenceClassification
 from training.corpus import MANIFEST, Document
-from training.languages import cases, embedding, licences, snippets, sources
+from training.languages import cases, embedding, licences, mean, snippets, sources
 from training.languages.corpus import (
     LANGUAGE_BYTES,
     judge,
@@ -304,3 +306,17 @@ def test_the_peer_answers_line_by_line(tmp_path: Path) -> None:
         check=True,
     )
     assert json.loads(done.stdout) == ["unknown", "C++"]
+
+
+def test_the_mean_of_checkpoints_is_weighted(tmp_path: Path) -> None:
+    for name, value in (("one", 1.0), ("two", 2.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(name)
+        save_file({"w": torch.full((2,), value)}, tmp_path / name / "model.safetensors")
+    parts = [mean.weighted(f"3={tmp_path / 'one'}"), mean.weighted(f"1={tmp_path / 'two'}")]
+    mean.write(tmp_path / "both", parts)
+    assert load_file(tmp_path / "both" / "model.safetensors")["w"].tolist() == [1.25, 1.25]
+    assert (tmp_path / "both" / "config.json").read_text() == "one"
+    for wrong in ("0=a", "a", "-1=a"):
+        with pytest.raises(ArgumentTypeError):
+            mean.weighted(wrong)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 BINS = 15
 # Of the texts in languages that were never trained on, how many shall be `unknown`.
 FOREIGN_UNKNOWN = 0.85
-# Of the whole files that it tells rightly, the most that it may not name for that.
-FILES_LOST = 0.03
+# Of the whole files, the most that it tells rightly and may not name for that.
+FILES_LOST = 0.02
 LOWEST, HIGHEST = 0.2, 0.9
 _TEMPERATURES = np.geomspace(0.5, 2.5, 81)
 _HEAD = "score.weight"

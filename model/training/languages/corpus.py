@@ -217,6 +217,8 @@ def split_of(label: str, document: Document) -> str | None:
     """
     if labels.known_label(label) != UNKNOWN:
         return document.split
+    if label.partition("/")[2] in labels.HALF_KNOWN:
+        return None
     if label.partition("/")[2] in labels.UNSEEN:
         return "test" if document.split == "train" else document.split
     sample = labels.is_sample(document.path.partition(":")[2])

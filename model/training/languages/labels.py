@@ -140,6 +140,11 @@ UNSEEN = frozenset(
     | {"SPARQL", "Squirrel", "Stan", "Standard ML", "Stata", "Stylus", "Thrift", "Twig", "Typst"}
     | {"V", "Vala", "Visual Basic", "WDL", "WGSL", "XQuery"}
 )
+# Half of what is in these is a language with a label: C in a grammar, a page in a template.
+HALF_KNOWN = frozenset(
+    {"Cython", "EJS", "ERB", "FreeMarker", "Handlebars", "Jinja", "JSP", "Lex", "Mako", "OpenCL"}
+    | {"Ragel", "SWIG", "Velocity", "Yacc"}
+)
 # And whole names of files: lists of what others call names, patterns or versions.
 _OTHER_FILES = {
     **dict.fromkeys((".gitignore", ".npmignore", ".dockerignore", ".hgignore"), "Ignore list"),

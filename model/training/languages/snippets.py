@@ -40,7 +40,7 @@ EMBEDDED_SHARE = 0.15
 # How many rows a language has: a power of its characters.
 ROWS_BY_SIZE = 0.2
 # Rows in no language of the labels, for each of one of them; some are no language at all.
-UNKNOWN_ROWS, NONSENSE_SHARE = 16, 0.1
+UNKNOWN_ROWS, NONSENSE_SHARE = 9, 0.1
 LEAST_TOKENS = 8
 SPECIALS = len(SPECIAL_TOKENS)
 SNIPPET_LINES = 3
