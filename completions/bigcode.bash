@@ -103,7 +103,7 @@ _bigcode() {
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " score:--max-bits-per-byte"|" score:--max-rise"|" score:--min-tokens"|" score:--worst"|" score:--jobs"|" score:--stride"|" score:--threads") compopt +o default +o bashdefault; return ;;
         " classify:--model"|" classify:-m") COMPREPLY=($(compgen -W "$(_bigcode_names)" -- "$current")); return ;;
-        " classify:--expect") mapfile -t COMPREPLY < <(compgen -W 'Batch C Haskell INI JSON Java JavaScript Kotlin Lua Makefile Markdown OCaml C# Objective-C PHP Perl Plain\ text PowerShell Protocol\ Buffers Python Ruby Rust SQL C++ Shell Swift TOML TypeScript XML YAML reStructuredText CMake CSS Diff Dockerfile Go HTML' -- "$current")
+        " classify:--expect") mapfile -t COMPREPLY < <(compgen -W 'Ada Assembly CSS CSV D Dart Diff Dockerfile Elixir Emacs\ Lisp Erlang Fortran AWK Go GraphQL Groovy Haskell HTML INI Java JavaScript JSON Julia Batch Jupyter\ Notebook Kotlin LaTeX Less Lua Makefile Markdown MATLAB Meson Nim C Nix Objective-C OCaml Pascal Perl PHP Plain\ text PowerShell Prolog Protocol\ Buffers C# Python R reStructuredText Roff Ruby Rust Scala Scheme SCSS Shell C++ Solidity SQL Svelte Swift Tcl Terraform TOML TypeScript Verilog VHDL Clojure Vim\ script Vue XML YAML Zig unknown CMake Common\ Lisp' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;
         " classify:--device") mapfile -t COMPREPLY < <(compgen -W 'auto cpu cuda' -- "$current")
             COMPREPLY=("${COMPREPLY[@]// /\\ }"); return ;;

@@ -42,9 +42,14 @@ def test_a_language_without_snippets_has_empty_cells(report: dict[str, Any]) -> 
 
 def with_certainty(report: dict[str, Any]) -> dict[str, Any]:
     """The parts of a report that the shipped one, which is older, does not have."""
-    part = {"cases": 50, "share": 0.84, "interval_95": [0.71, 0.92]}
+    part: dict[str, Any] = {"cases": 50, "share": 0.84, "interval_95": [0.71, 0.92]}
+    part |= {"mean_of_languages": 0.8, "languages": {"Pug": part}}
+    part["confusions"] = [{"is": "Pug", "said": "YAML", "cases": 3}]
     for name in card.KINDS:
         report[name]["labels_of_magika"] = {"ours": part, "magika": part | {"share": 0.8}}
+        report["older"][name] = part | {"ours": part | {"share": 0.9}}
+        report[name]["best_guess"] = part
+    report["older"]["labels"] = 37
     foreign = {f"foreign_{name}": part for name in card.KINDS}
     return report | {
         "certainty": {"cases": 4000, "calibration_error": 0.021, "threshold": 0.62, **foreign}
@@ -54,8 +59,16 @@ def with_certainty(report: dict[str, Any]) -> dict[str, Any]:
 def test_the_card_says_what_scores_mean(report: dict[str, Any]) -> None:
     text = card.certain(with_certainty(report))
     assert "calibration error is 0.021 on all of 4,000 cases; a label below 0.62" in text
-    assert "whole files 84.0 % (71.0 to 92.0) of 50" in text
+    assert "in 1 languages that were never trained on" in text
+    assert "whole files 84.0 % (71.0 to 92.0) of 50, mean of languages 80.0 %" in text
+    assert "Pug taken for YAML (3)." in text
     assert "snippets of 3 lines 84.0 % (71.0 to 92.0), magika 80.0 %" in text
+
+
+def test_the_version_before_is_compared_on_its_own_languages(report: dict[str, Any]) -> None:
+    text = card.beside_the_version_before(with_certainty(report))
+    assert text.startswith("Only the 37 languages of the version before: whole files 90.0 % (71.0")
+    assert "snippets of 3 lines 90.0 % (71.0 to 92.0), the version before 84.0 %" in text
 
 
 def test_a_card_names_the_runs_it_was_trained_in(report: dict[str, Any]) -> None:
@@ -63,13 +76,13 @@ def test_a_card_names_the_runs_it_was_trained_in(report: dict[str, Any]) -> None
     run = {
         "tokens": 1_234_567,
         "options": {"seed": 5},
-        "corpus_sha256": "a" * 64,
         "tokenizer_sha256": "b" * 64,
         "torch": "2.13.0",
     }
-    held_out = {"INI": {"files": 9}, "C": {"files": 83}}
-    corpus = {"splits": {"test": {"languages": held_out}}}
+    held_out = {name: {"files": 90} for name in card.NAMES} | {"INI": {"files": 9}}
+    held_out["C"] = {"files": 83}
+    corpus = {"splits": {"test": {"languages": held_out}, "train": {"sha256": "a" * 64}}}
     text = card.card(report, [run, run], corpus, 4321)
     assert "1,234,567, then 1,234,567 tokens" in text
     assert "| parameters | 4,321, bfloat16 |" in text
-    assert "INI (9), C (83)." in text
+    assert "INI (9), C (83), " in text

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_bigcode.labeling.languages import LANGUAGES
-from training.languages.sources import HOME
+from training.languages.sources import HOME, read_manifest
 
 GOALS = {"files": 0.97, "snippets_of_3_lines": 0.90}
 KINDS = {
@@ -31,15 +31,28 @@ def share(measured: dict[str, Any]) -> str:
 
 
 def kinds(report: dict[str, Any]) -> str:
-    """The table of files and snippets, beside the version before and magika."""
+    """The table of files and snippets, beside magika; each also without its rule of certainty."""
     text = ""
     for name, title in KINDS.items():
-        ours, before = report[name], report["older"][name]
+        ours = report[name]
         peer, guess = ours["magika"], ours["magika_best_guess"]
         text += f"| {title}, {ours['cases']:,} cases | {share(ours)}"
-        text += f" | {100 * ours['mean_of_languages']:.1f} % | {share(before)} | {share(peer)}"
+        text += f" | {100 * ours['mean_of_languages']:.1f} %"
+        text += f" | {100 * ours['best_guess']['share']:.1f} % | {share(peer)}"
         text += f" | {100 * peer['mean_of_languages']:.1f} % | {100 * guess['share']:.1f} % |\n"
     return text
+
+
+def beside_the_version_before(report: dict[str, Any]) -> str:
+    """Both versions on the languages that the version before knows."""
+    parts = [
+        f"{title.partition(' (')[0]} {share(before['ours'])}, the version before {share(before)}"
+        f" of {before['cases']:,}"
+        for before, title in ((report["older"][name], title) for name, title in KINDS.items())
+    ]
+    return (
+        f"Only the {report['older']['labels']} languages of the version before: {'; '.join(parts)}."
+    )
 
 
 def verdict(report: dict[str, Any]) -> str:
@@ -58,20 +71,24 @@ def certain(report: dict[str, Any]) -> str:
     text = (
         f"Scores: their expected calibration error is {told['calibration_error']:.3f} on all of"
         f" {told['cases']:,} cases; a label below {told['threshold']:g} is `unknown`. Of texts in"
-        " languages that were never trained on, `unknown` are:"
+        f" {len(told['foreign_files']['languages'])} languages that were never trained on,"
+        " `unknown` are:"
     )
     parts = [
         f"{title.partition(' (')[0]} {share(told[f'foreign_{name}'])}"
-        f" of {told[f'foreign_{name}']['cases']}"
+        f" of {told[f'foreign_{name}']['cases']}, mean of languages"
+        f" {100 * told[f'foreign_{name}']['mean_of_languages']:.1f} %"
         for name, title in KINDS.items()
     ]
+    named = confusions(told["foreign_files"])
     shared = [
         f"{title.partition(' (')[0]} {share(report[name]['labels_of_magika']['ours'])}, magika"
         f" {share(report[name]['labels_of_magika']['magika'])}"
         for name, title in KINDS.items()
     ]
     both = "Only languages for which magika has a label: " + "; ".join(shared)
-    return f"{text} {', '.join(parts)}.\n\n{both}.\n"
+    missed = f"What whole files in such languages are taken for most often: {named}."
+    return f"{text} {'; '.join(parts)}.\n{missed}\n\n{both}.\n"
 
 
 def languages(report: dict[str, Any]) -> str:
@@ -114,7 +131,8 @@ def worst(measured: dict[str, Any]) -> str:
 
 def thinnest(corpus: dict[str, Any]) -> str:
     """The languages with the fewest held-out files."""
-    files = {name: held["files"] for name, held in corpus["splits"]["test"]["languages"].items()}
+    held = corpus["splits"]["test"]["languages"]
+    files = {name: held.get(name, {"files": 0})["files"] for name in NAMES}
     names = sorted(files, key=lambda name: files[name])[:_THINNEST]
     return ", ".join(f"{name} ({files[name]})" for name in names)
 
@@ -137,6 +155,7 @@ def card(
             verdict=verdict(report),
             kinds=kinds(report),
             certain=certain(report),
+            before=beside_the_version_before(report),
             languages=languages(report),
             confused_files=confusions(report["files"]),
             confused_snippets=confusions(report["snippets_of_3_lines"]),
@@ -145,7 +164,8 @@ def card(
             worst_files=worst(report["files"]),
             worst_snippets=worst(report["snippets_of_3_lines"]),
             thinnest=thinnest(corpus),
-            corpus=last["corpus_sha256"][:16],
+            packages=len(read_manifest()),
+            corpus=corpus["splits"]["train"]["sha256"][:16],
             tokenizer=last["tokenizer_sha256"][:16],
             seeds=" and ".join(str(run["options"]["seed"]) for run in runs),
             torch=last["torch"],
