@@ -1,11 +1,12 @@
 """What `bigcode tag` says of a finding: its line, masked, and what to do about it."""
 
 from pathlib import Path
+from string import ascii_uppercase
 
 import pytest
 
 from bigcode_cli.commands.tag.advice import advice, allowing_comment
-from bigcode_cli.commands.tag.masking import masked_line
+from bigcode_cli.commands.tag.masking import MaskedLine
 from gpt_bigcode.labeling.results import Span
 from program import Run
 from scripted_taggers import write_tagger
@@ -54,7 +55,7 @@ def test_the_line_is_shown_and_the_secret_is_not(
     line: str, secrets: list[str], shown: str | None
 ) -> None:
     spans = _spans(line, *secrets)
-    masked = masked_line(line, spans[0], spans)
+    masked = MaskedLine(line, 1, spans).around(spans[0])
     if shown is None:  # what looks like a secret and was missed is masked too
         shown = "id = 1; key = ****; other = ****"
     assert masked == shown
@@ -63,13 +64,13 @@ def test_the_line_is_shown_and_the_secret_is_not(
 def test_of_a_secret_over_several_lines_nothing_is_shown() -> None:
     text = "x = 1\nkey = '''one two\nthree four''' # end"
     (span,) = _spans(text, "one two\nthree four")
-    assert masked_line(text.splitlines()[1], span, [span]) == "key = '''****"
+    assert MaskedLine(text.splitlines()[1], 2, [span]).around(span) == "key = '''****"
 
 
 def test_of_a_long_line_the_part_with_the_finding_is_shown() -> None:
     line = "word " * 300 + "key = hunter2 " + "word " * 300
     spans = _spans(line, "hunter2")
-    masked = masked_line(line, spans[0], spans)
+    masked = MaskedLine(line, 1, spans).around(spans[0])
     assert "key = ****" in masked
     assert len(masked) < 140
     assert masked.startswith("... ")
@@ -155,3 +156,14 @@ def test_strict_refuses_a_search_that_skipped_a_file(run: Run, tmp_path: Path) -
     assert "error[not-judged]: --strict: 1 of 3 files skipped (1 binary)" in done.stderr
     (run.folder / "b.png").unlink()
     assert run("tag", "-m", model, "--strict", ".").status == 0
+
+
+def test_a_line_with_thousands_of_findings_is_masked_once(run: Run, tmp_path: Path) -> None:
+    """Each finding looked at all spans and all words of its line: minutes for a wide line."""
+    model = write_tagger(tmp_path / "tagger")
+    words = [f"KEY{letter}" for letter in ascii_uppercase]
+    run.write("wide.txt", " ".join(words * 400))
+    done = run("tag", "-m", model, "wide.txt", env={"COLUMNS": "80"})
+    assert done.status == 1
+    lines = done.stdout.decode().splitlines()
+    assert sum("****" in line for line in lines) == len(words) * 400

@@ -1,6 +1,7 @@
 """Shows the masked line of a finding."""
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -22,31 +23,58 @@ _SUSPICIOUS = re.compile(r"(?=[\w+/-]*\d[\w+/-]*\d)(?=[\w+/-]*[A-Za-z])(?<![\w+/
 _BEFORE, _LONGEST = 60, 120
 
 
-def masked_line(line: str, finding: "Span", spans: Iterable["Span"]) -> str:
-    """Mask every word of a line that touches a span, whatever its label.
+class MaskedLine:
+    """A line in which every word that touches a span is masked, whatever the span's label.
 
-    Args:
-        line: the first line of the finding, without its line end.
-        finding: the reported span.
-        spans: all spans in the file, reported or not.
+    Made once for all findings of a line: a line of a log file can have thousands.
     """
-    hidden = [(found.start(), found.end()) for found in _SUSPICIOUS.finditer(line)]
+
+    def __init__(self, line: str, number: int, spans: Iterable["Span"]) -> None:
+        """Mask it.
+
+        Args:
+            line: without its line end.
+            number: from 1.
+            spans: all that touch it, reported or not.
+        """
+        hidden = [(found.start(), found.end()) for found in _SUSPICIOUS.finditer(line)]
+        words = [found.span() for found in _WORD.finditer(line)]
+        starts, ends = [start for start, _ in words], [end for _, end in words]
+        for span in spans:
+            start, stop = _columns(span, number, len(line))
+            if start < stop:
+                first, after = bisect_right(ends, start), bisect_left(starts, stop)
+                word = min(start, starts[first]) if first < after else start
+                last = max(stop, ends[after - 1]) if first < after else stop
+                hidden.append((_value_start(line, word, start), last))
+        self._masks: list[tuple[int, int, int]] = []
+        parts: list[str] = []
+        end = size = 0
+        for start, stop in _joined(line, sorted(hidden)):
+            known = _BEGINNING.match(line, start)
+            size += start - end
+            self._masks.append((start, stop, size))
+            parts += line[end:start], f"{'' if known is None else known[0]}{MASK}"
+            size += len(parts[-1])
+            end = stop
+        self._text = "".join([*parts, line[end:]])
+
+    def around(self, finding: "Span") -> str:
+        """The part of the line that has a finding, safe for a terminal."""
+        column = finding.start_column
+        at = bisect_left(self._masks, (column,)) - 1
+        inside = at >= 0 and self._masks[at][0] < column <= self._masks[at][1]
+        return _around(self._text, self._masks[at][2] if inside else 0)
+
+
+def spans_by_line(spans: Iterable["Span"], wanted: Iterable[int]) -> dict[int, list["Span"]]:
+    """The spans that touch each of some lines, in their order."""
+    found: dict[int, list[Span]] = {number: [] for number in wanted}
     for span in spans:
-        start, stop = _columns(span, finding.start_line, len(line))
-        if start < stop:
-            words = [word for word in _WORD.finditer(line) if word.start() < stop]
-            ends = [word.end() for word in words if word.end() > start]
-            begins = [word.start() for word in words if word.end() > start]
-            hidden.append((_value_start(line, min([start, *begins]), start), max([stop, *ends])))
-    parts, end, focus = [], 0, 0
-    for start, stop in _joined(line, sorted(hidden)):
-        known = _BEGINNING.match(line, start)
-        parts.append(line[end:start])
-        if start < finding.start_column <= stop:
-            focus = sum(map(len, parts))
-        parts.append(f"{'' if known is None else known[0]}{MASK}")
-        end = stop
-    return _around("".join([*parts, line[end:]]), focus)
+        for number in range(span.start_line, span.end_line + 1):
+            if number in found:
+                found[number].append(span)
+    return found
 
 
 def _columns(span: "Span", line: int, length: int) -> tuple[int, int]:

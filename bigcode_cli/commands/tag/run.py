@@ -11,7 +11,7 @@ from bigcode_cli.commands.tag.advice import advice
 from bigcode_cli.commands.tag.baselines import Baseline
 from bigcode_cli.commands.tag.findings import Finding, TagEntry
 from bigcode_cli.commands.tag.fingerprints import Fingerprints
-from bigcode_cli.commands.tag.masking import masked_line
+from bigcode_cli.commands.tag.masking import MaskedLine, spans_by_line
 from bigcode_cli.commands.tag.options import TagFormat
 from bigcode_cli.commands.tag.redact import redacted
 from bigcode_cli.commands.tag.reports import TagReport
@@ -219,10 +219,15 @@ class TagRun:
                 spans.append(span)
         held = text.take() if isinstance(text, KeptSource) else ""
         lines = without_mark(held).split("\n") if spans else []
+        wanted = {span.start_line for span in spans if span.start_line <= len(lines)}
+        masked = {
+            number: MaskedLine(without_line_end(lines[number - 1]), number, touching)
+            for number, touching in spans_by_line(tagging.spans, wanted).items()
+        }
         return TagEntry(
             path=text.path,
             windows=tagging.windows,
-            findings=tuple(self._finding(span, lines, tagging) for span in spans),
+            findings=tuple(self._finding(span, masked.get(span.start_line)) for span in spans),
             allowed=allowed,
             known=known,
         )
@@ -232,17 +237,14 @@ class TagRun:
         attributed = not named and comments.attribute(span)
         return attributed or comments.allow(span) or self.allowances.allow(span)
 
-    def _finding(self, span: "Span", lines: Sequence[str], tagging: "Tagging") -> Finding:
+    def _finding(self, span: "Span", line: MaskedLine | None) -> Finding:
         from gpt_bigcode.labeling.rules.providers import provider_of
 
-        masked = None
-        if span.start_line < len(lines) + 1:
-            masked = masked_line(without_line_end(lines[span.start_line - 1]), span, tagging.spans)
         return Finding(
             span=span,
             fingerprint=self.fingerprints.of(span.label, span.text),
             provider=provider_of(span.text) if span.label == "KEY" else None,
-            masked=masked,
+            masked=None if line is None else line.around(span),
         )
 
     def _is_known(self, path: str, label: str, text: str) -> bool:
