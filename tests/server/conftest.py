@@ -56,6 +56,13 @@ def hasty() -> Iterator[Server]:
         yield start("--port", "0", statements="\n".join(limits))
 
 
+@pytest.fixture(scope="module")
+def brief(tiny_checkpoint: Path) -> Iterator[Server]:
+    """A server whose model has 128 positions, so that no text that it writes is long."""
+    for start in _starting():
+        yield start("--port", "0", "-m", str(tiny_checkpoint))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An empty folder to work in."""
