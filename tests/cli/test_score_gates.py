@@ -92,7 +92,13 @@ def test_a_baseline_of_another_model_is_refused(score: Score, expect: Score, run
     assert "was made with the model" in done.stderr
 
 
-@pytest.mark.parametrize("text", ["", "[]", "x", "{}", '{"files": 1}', "\xff", '{"files": [1]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "x", "{}", '{"files": 1}', "\xff", '{"files": [1]}', '{"files": {}}'),
+        '{"files": [{"path": "a.py", "status": "ok", "label": "Python", "score": 1}]}',
+    ],
+)
 def test_h3_a_baseline_that_is_none(text: str, score: Score, run: Run) -> None:
     run.write("a.py", GOOD)
     run.write("report", text.encode("latin1"))

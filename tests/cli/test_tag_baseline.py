@@ -137,6 +137,7 @@ def test_it_is_written_as_a_whole_or_not_at_all(run: Run, tag: Any, baseline: Pa
         *("", "[]", "{}", "nonsense", '{"version": 2, "salt": "x", "findings": []}'),
         '{"version": 1, "salt": "x", "findings": [{"path": "a"}]}',
         '{"version": 1, "salt": 3, "findings": []}',
+        '{"version": 1, "salt": "x", "findings": {}}',
         '{"version": 1, "salt": "x", "findings": [{"path":1,"label":"a","fingerprint":"b"}]}',
         "[" * 100_000,
     ],

@@ -231,7 +231,9 @@ def _talk(server: Server, draw: random.Random) -> bytes:
                     received += chunk
                     if leave == "half" and len(received) > 30:
                         break
-        except ConnectionError:
+        except TimeoutError:
+            raise
+        except OSError:  # the server has closed the connection
             pass
     return received
 

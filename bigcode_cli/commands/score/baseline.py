@@ -92,14 +92,16 @@ def _parse(data: bytes) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         lines = filter(None, map(bytes.strip, data.split(b"\n")))
         return [reading.parse_json(line, file_names=True) for line in lines], {}
     if "files" in document:
+        if not isinstance(document["files"], list):
+            raise TypeError("not a list of files")
         return document["files"], document.get("summary", {})
     return [document], {}
 
 
 def _values(entries: list[dict[str, Any]]) -> Iterator[tuple[str, float]]:
     for entry in entries:
-        path, value = entry["path"], entry.get("bits_per_byte")
-        if entry["status"] != "ok" or value is None:
+        path = entry["path"]
+        if entry["status"] != "ok" or (value := entry["bits_per_byte"]) is None:
             continue
         if not isinstance(path, str) or type(value) not in (int, float):
             raise TypeError("not a path and a number")

@@ -175,6 +175,8 @@ def _parse(data: bytes) -> tuple[str, frozenset[Known]]:
     document: dict[str, Any] = parse_json(data, file_names=True)
     if document["version"] != VERSION:
         raise ValueError("another version")
+    if not isinstance(document["findings"], list):
+        raise TypeError("not a list of findings")
     known = frozenset(
         Known(entry["path"], entry["label"], entry["fingerprint"]) for entry in document["findings"]
     )
