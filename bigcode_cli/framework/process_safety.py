@@ -16,6 +16,7 @@ def make_process_safe() -> None:
     occupy_standard_descriptors()
     silence_library_warnings()
     forbid_core_dumps()
+    limit_spinning()
 
 
 def forget_current_directory() -> None:
@@ -60,6 +61,16 @@ def forbid_core_dumps() -> None:
     if os.environ.get("BIGCODE_DEBUG") != "1":
         _, hard = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
+def limit_spinning() -> None:
+    """Let PyTorch's threads sleep when they wait for each other for longer than about 50 us.
+
+    By default they spin for milliseconds. Where other processes compute too, a thread so keeps the
+    one that it waits for from running, and everything takes ten times as long.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read when GNU's OpenMP is loaded
 
 
 def end_process(status: int) -> None:
