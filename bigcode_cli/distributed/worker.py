@@ -280,7 +280,7 @@ def _text(data: bytes | None, *, any_encoding: bool) -> str | bytes | Row:
         byte = data[error.start]
         return _marked("skipped", f"byte 0x{byte:02x} at offset {error.start} is not UTF-8")
     if (place := data.find(0)) >= 0:
-        return _marked("skipped", f"NUL byte at offset {place}: not a text")
+        return _marked("skipped", f"NUL byte at offset {place}: a binary file")
     return text
 
 

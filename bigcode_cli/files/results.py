@@ -234,12 +234,13 @@ class Totals:
             self._skipped[entry.fault.reason] += 1
 
     def close(self, notes: Notes) -> None:
-        """Report what was not judged; empty files do not count."""
+        """Report what was not judged; empty files do not count as that."""
         skipped = {reason: count for reason, count in self._skipped.items() if reason != "empty"}
         if skipped:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in skipped.items())
+            reasons = ", ".join(f"{count} {SKIPPED[reason]}" for reason, count in skipped.items())
             total = f"{sum(skipped.values())} of {plural(self.files, 'file')}"
-            self.not_judged.insert(0, f"{total} skipped ({reasons})")
+            empty = f", {self._skipped['empty']} empty" if self._skipped["empty"] else ""
+            self.not_judged.insert(0, f"{total} skipped ({reasons}){empty}")
         for sentence in self.not_judged:
             notes.note(sentence)
 

@@ -28,14 +28,21 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 100 * 10**6
 """The largest text that is processed."""
-SKIPPED = frozenset({"binary", "input-encoding", "too-large", "empty", "lfs-pointer"})
-"""Slugs of failures that skip a text among many; any other one is an error."""
+SKIPPED = {
+    "binary": "binary",
+    "input-encoding": "not UTF-8",
+    "too-large": "too large",
+    "empty": "empty",
+    "lfs-pointer": "git-lfs pointer",
+}
+"""Failures that skip a text among many, and their names in a sentence; others are errors."""
 
 SHOWN_CHARACTERS = 10**6
 """What `KeptSource` keeps of a text: later lines are not shown."""
 
 _PIECE_BYTES = 1 << 16
-_NUL = "NUL byte at offset {}: not a text"
+_NUL = "NUL byte at offset {}: a binary file"
+_UTF_16 = "is UTF-16, not UTF-8"
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ONLY_MARKS = (BYTE_ORDER_MARK_UTF8, *_UTF_16_MARKS)
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -251,8 +258,10 @@ def _check(stream: BinaryIO, *, strict: bool) -> None:
     while True:
         data = stream.read(_PIECE_BYTES)
         head = head or data[: len(_LFS_POINTER)]
-        if strict or not head.startswith(_UTF_16_MARKS):
+        if not head.startswith(_UTF_16_MARKS):
             _refuse_binary(data, total)
+        elif strict and head not in _ONLY_MARKS:
+            raise Failure("input-encoding", _UTF_16)
         pending = len(decoder.getstate()[0])
         try:
             decoder.decode(data, final=not data)

@@ -5,6 +5,9 @@ The table below is the only place where an error of the library gets a status.
 
 import errno
 import os
+import re
+import shlex
+import sys
 from enum import IntEnum
 from typing import ClassVar, Self
 
@@ -20,6 +23,7 @@ _NO_MEMORY = (
     "not enough memory",
     "out of memory",
 )
+_CLOSE_OPTIONS = re.compile(r" \(Possible options: (.+)\)$")
 
 
 class ExitStatus(IntEnum):
@@ -153,8 +157,17 @@ def _describe_usage(error: typer.TyperException) -> tuple[str, str, str | None, 
     else:
         format_message = getattr(error, "format_message", lambda: str(error))
         message = format_message().rstrip(".")
-        message = message[:1].lower() + message[1:]
+        message = _CLOSE_OPTIONS.sub(r". Did you mean \1?", message[:1].lower() + message[1:])
+        hint = _file_hint(command, getattr(error, "option_name", None)) or hint
     return "usage", message, hint, ExitStatus.USAGE
+
+
+def _file_hint(command: str, option: str | None) -> str | None:
+    """How to name a file that begins with the option that does not exist."""
+    for word in sys.argv[1:] if option else ():
+        if word.startswith(str(option)) and os.path.lexists(word):
+            return f"'{command} -- {shlex.quote(word)}' takes it for a file"
+    return None
 
 
 def _has_current_folder() -> bool:

@@ -24,4 +24,6 @@ def offline_failure(what: str = "") -> Failure:
     Args:
         what: what would need it.
     """
-    return Failure(SLUG, f"{what}: the network is off" if what else "the network is off")
+    found = next((name for name in _VARIABLES if os.environ.get(name)), None)
+    hint = f"{found} is set" if is_hub_off(offline=False) and found else None
+    return Failure(SLUG, f"{what}: the network is off" if what else "the network is off", hint=hint)

@@ -182,6 +182,8 @@ class Result:
 
 
 _KILO = 1000
+_GAP_COLUMNS = 2  # between the columns of a table
+_WHOLE_COLUMNS = 10  # a cell of this size, such as `25.7 MB`, is not wrapped
 
 
 def write_document(document: dict[str, Any], output_format: "OutputFormat") -> None:
@@ -192,7 +194,8 @@ def write_document(document: dict[str, Any], output_format: "OutputFormat") -> N
 def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write rows under headings, each column as wide as its longest cell.
 
-    On a terminal the headings are bold, and cells are wrapped where there is no room.
+    On a terminal the headings are bold. Where there is no room cells are wrapped between words;
+    names and paths are never broken: a table of too long ones is wider than the terminal.
     """
     if sys.stdout.isatty():
         _draw(headings, rows)
@@ -224,14 +227,35 @@ def _draw(headings: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> None
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(file=sys.stdout, highlight=False)
     table = Table(box=None, pad_edge=False, show_header=headings is not None, header_style="bold")
-    for place, heading in enumerate(headings or rows[0]):
-        is_name = headings is None and place == 0
-        style = "bold" if is_name else None
-        table.add_column(Text(safe(heading)), style=style, no_wrap=place == 0, overflow="fold")
+    if headings is None:
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+    else:
+        columns = [[safe(cell) for cell in cells] for cells in zip(headings, *rows, strict=True)]
+        widths = _column_widths(columns, console.width - _GAP_COLUMNS * (len(columns) - 1))
+        for column, width in zip(columns, widths, strict=True):
+            table.add_column(Text(column[0]), width=width)
+        console.width = max(console.width, sum(widths) + _GAP_COLUMNS * (len(columns) - 1))
     for row in rows:
         table.add_row(*(Text(safe(cell)) for cell in row))
-    Console(file=sys.stdout, highlight=False).print(table)
+    console.print(table)
+
+
+def _column_widths(columns: Sequence[Sequence[str]], room: int) -> list[int]:
+    """How wide columns are drawn: whole cells, or only whole words if that makes them fit."""
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in columns]
+    least = [widths[0]]
+    for column in columns[1:]:
+        parts = [[cell] if len(cell) <= _WHOLE_COLUMNS else cell.split(" ") for cell in column]
+        least.append(max(cell_len(part) for cell in parts for part in cell))
+    while sum(widths) > room >= sum(least):
+        spare = [width - needed for width, needed in zip(widths, least, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+    return widths
 
 
 def shown_bytes(count: float) -> str:

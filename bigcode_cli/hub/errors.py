@@ -82,7 +82,8 @@ def _no_connection(error: Exception, host: str) -> Exception:
     variable, address = next(proxies(), (None, ""))
     way = f" through the proxy {urlsplit(address).netloc.rpartition('@')[2]}" if variable else ""
     message = f"{host}: cannot be reached{way} ({_reason(error)})"
-    hint = f"{variable} names that proxy" if variable else None
+    no_proxy = "HTTPS_PROXY can name a proxy, HF_ENDPOINT another hub"
+    hint = f"{variable} names that proxy" if variable else no_proxy
     return RetryableError(Failure("offline", message, hint=hint), may_pass=False)
 
 

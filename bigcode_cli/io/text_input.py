@@ -5,6 +5,7 @@ Only the end of a long text is kept: a model can read no more of it.
 
 import os
 import stat
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -189,7 +190,10 @@ class _TailReader:
             del kept[:size]
 
     def _refuse_binary(self, kept: bytearray, at: int) -> None:
-        message = f"{self.name}: NUL byte {self._where(kept, at)}: not a text"
+        if self.start == 0 and kept.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            message, hint = f"{self.name}: is UTF-16, not UTF-8", "convert it to UTF-8 first"
+            raise Failure("input-encoding", message, hint=hint)
+        message = f"{self.name}: NUL byte {self._where(kept, at)}: a binary file"
         raise Failure("binary", message)
 
     def _where(self, kept: bytes | bytearray, at: int) -> str:

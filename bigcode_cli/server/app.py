@@ -50,7 +50,7 @@ def build_app(service: Service, access: Access, log: Log) -> Guard:
 
 async def _not_found(_request: Any, error: Any) -> JSONResponse:
     status = getattr(error, "status_code", 500)
-    message = "no such endpoint" if status == 404 else "not possible here"
+    message = "no such endpoint" if status == 404 else "method not allowed"
     return JSONResponse(
         {"error": {"type": "not_found", "code": status, "message": message}}, status
     )

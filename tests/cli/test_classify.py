@@ -168,7 +168,7 @@ def test_d3_memory_does_not_grow_with_the_file(run: Run, model: Path) -> None:
         pytest.param("b.gz", b"\x1f\x8b\x08\x00", "binary", "offset 3", id="gzip"),
         pytest.param("c.txt", b"x" * 70_000 + b"\0", "binary", "offset 70000", id="late"),
         pytest.param("d.txt", b"caf\xe9 x", "input-encoding", "0xe9 at offset 3", id="latin1"),
-        pytest.param("e.txt", "x".encode("utf-16"), "binary", "offset 3", id="utf16"),
+        pytest.param("e.txt", "x".encode("utf-16"), "input-encoding", "is UTF-16", id="utf16"),
     ],
 )
 def test_d4_what_is_no_text_is_refused_alone_and_skipped_among_others(

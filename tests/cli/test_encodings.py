@@ -72,7 +72,7 @@ def test_redacted_text_keeps_its_encoding(name: str, tag: Any, run: Run) -> None
 def test_what_holds_nul_is_binary_in_every_encoding(data: bytes, place: int, tag: Any) -> None:
     done = tag(input=data)
     assert (done.status, done.stdout) == (3, b"")
-    assert f"NUL byte at offset {place}: not a text" in done.stderr
+    assert f"NUL byte at offset {place}: a binary file" in done.stderr
 
 
 def test_other_commands_read_utf_8_alone(run: Run) -> None:

@@ -52,6 +52,9 @@ def test_text_comes_as_it_is(data: bytes, text: str, tmp_path: Path) -> None:
         pytest.param(
             b"x\n" * 2**20 + b"\x00", "binary", "at offset 2097152 (line 1048577)", id="late-nul"
         ),
+        pytest.param(
+            "ab".encode("utf-16"), "input-encoding", "is UTF-16, not UTF-8", id="utf-16-a"
+        ),
         pytest.param("中文".encode("utf-16"), "input-encoding", "0xff at offset 0", id="utf-16"),
     ],
 )
@@ -210,7 +213,7 @@ def test_any_file_name_is_read_and_shown_safely(
     done = run("complete", "-m", checkpoint, "--", name)
     assert (done.status, done.stdout) == (3, b"")
     assert done.stderr == (
-        f"bigcode: error[binary]: {shown}: NUL byte at offset 0 (line 1): not a text\n"
+        f"bigcode: error[binary]: {shown}: NUL byte at offset 0 (line 1): a binary file\n"
     )
 
 

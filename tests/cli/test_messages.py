@@ -130,3 +130,36 @@ def test_too_little_address_space_is_said_and_is_no_finding(
     assert (done.status, done.stdout) == (3, b"")
     assert done.stderr.startswith("bigcode: error[memory]: the address-space limit ")
     assert done.stderr.endswith("\nhint: raise the limit: ulimit -v\n")
+
+
+def test_a_file_that_looks_like_an_option_is_told_how_to_be_named(run: Run) -> None:
+    run.write("-x.py", "a = 1\n")
+    done = run("score", "-x.py")
+    assert (done.status, done.stdout) == (2, b"")
+    assert done.stderr.endswith("hint: 'bigcode score -- -x.py' takes it for a file\n")
+    assert run("score", "-y.py").stderr.endswith("hint: try 'bigcode score --help'\n")
+
+
+def test_a_misspelled_option_is_asked_about_like_a_misspelled_command(run: Run) -> None:
+    done = run("complete", "--max-tokns", "5")
+    assert "no such option: --max-tokns. Did you mean --max-tokens?\n" in done.stderr
+
+
+def test_nobody_at_a_servers_address_is_said_with_a_way_out(run: Run) -> None:
+    done = run("complete", "--server", "http://127.0.0.1:1", input=b"x")
+    assert done.status == 3
+    assert "http://127.0.0.1:1: Connection refused\nhint: no server listens there" in done.stderr
+
+
+def test_files_that_were_left_out_are_counted_in_words(run: Run) -> None:
+    for name, data in {
+        "a.py": "a = 1\n",
+        "empty.py": "",
+        "latin.py": b"caf\xe9\n",
+        "wide.ps1": "$a = 1\n".encode("utf-16"),
+        "x.bin": b"a\0",
+    }.items():
+        run.write(name, data)
+    done = run("classify", "--strict", ".")
+    said = "3 of 5 files skipped (2 not UTF-8, 1 binary), 1 empty"
+    assert (done.status, f"--strict: {said}\n" in done.stderr) == (3, True)

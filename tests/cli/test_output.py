@@ -207,3 +207,16 @@ def test_json_is_ascii_and_strict(capfd: pytest.CaptureFixture[str]) -> None:
     assert written.count("\n") == 1
     with pytest.raises(ValueError, match="not JSON compliant"):
         Result().write_json({"number": float("nan")}, indent=2)
+
+
+@pytest.mark.parametrize("columns", [20, 80, 200])
+def test_a_table_never_breaks_a_name_or_a_path(run: Run, columns: int) -> None:
+    """Folded at its edge, it could be neither read nor copied."""
+    run.environment["COLUMNS"] = str(columns)
+    shown, status = _in_a_terminal(run, "models", "list", "--available")
+    assert status == 0
+    for word in ("granite-20b-code-base", "ibm-granite/granite-20b-code-base", "HF_TOKEN", "164M"):
+        assert f" {word} " in f" {shown} ".replace("\n", " ")
+    shown, status = _in_a_terminal(run, "cache", "list")
+    assert status == 0
+    assert "bigcode/prefixes" in shown

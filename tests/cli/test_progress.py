@@ -84,7 +84,7 @@ def test_it_fits_into_one_line(
     said: Said, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = Source(path="deep/" * 100 + "\x1b[31m\n.py", open=BytesIO, size=10**6)
-    for columns in (100, 30, 5):
+    for columns in (100, 80, 40, 30, 5):
         monkeypatch.setenv("COLUMNS", str(columns))
         progress = _opened([text])
         clock[0] += 1
@@ -93,6 +93,30 @@ def test_it_fits_into_one_line(
         assert len(line) < columns
         assert "\n" not in line
         assert "\x1b" not in line
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (100, "BAR 50 % 2.0 MB of 4.0 MB 0 of 2 files 0:04 left …/long/package/module.py"),
+        (80, "BAR 50 % 2.0 MB of 4.0 MB 0 of 2 files 0:04 left …kage/module.py"),
+        (60, "50 % 2.0 MB of 4.0 MB 0 of 2 files 0:04 left"),
+        (50, "50 % 0 of 2 files 0:04 left …e/module.py"),
+        (24, "50 % 0:04 left"),
+        (12, ""),
+    ],
+)
+def test_a_narrow_terminal_shows_fewer_parts_but_whole_ones(
+    said: Said, clock: list[float], monkeypatch: pytest.MonkeyPatch, columns: int, shown: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name = "src/a/very/long/package/module.py"
+    progress = _opened([Source(path=name, open=BytesIO, size=2 * 10**6) for _ in range(2)])
+    clock[0] += 4
+    progress.advance(2 * 10**6)
+    line = said().removeprefix("\r").removesuffix("\x1b[K")
+    assert len(line) < columns
+    assert re.sub("[━╸╺]+", "BAR", line).split() == ["scoring:", *shown.split()]
 
 
 def test_more_than_was_known_has_no_share(said: Said, clock: list[float]) -> None:

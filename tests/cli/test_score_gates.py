@@ -157,7 +157,7 @@ def test_strict_refuses_files_that_were_skipped_but_not_empty_ones(expect: Score
     run.write("latin.py", b"\xe9")
     done = expect(".", "--max-bits-per-byte", "1", "--strict")
     assert done.status == 3
-    assert "error[not-judged]: --strict: 1 of 3 files skipped (1 input-encoding)" in done.stderr
+    assert "error[not-judged]: --strict: 1 of 3 files skipped (1 not UTF-8)" in done.stderr
 
 
 @pytest.mark.parametrize(

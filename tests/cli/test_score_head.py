@@ -104,7 +104,8 @@ def test_a_gate_that_fails_says_how_to_see_the_lines(
     gate = ("score", "-m", model, "--staged", "--max-rise", "3")
     done = run(*gate, env=ENVIRONMENT)
     assert done.status == 1
-    assert done.stderr == "bigcode: note: add --worst 10 to see the most surprising lines\n"
+    call = "run `bigcode score --staged --worst 10`"
+    assert done.stderr == f"bigcode: note: {call} to see the most surprising lines\n"
     done = run(*gate, "--worst", "1", env=ENVIRONMENT)
     assert done.stdout.decode().splitlines()[1].startswith("a.py:14: ")
     assert done.stdout.decode().endswith(" bits/byte: @@ -1 +1 @@ %^&*()\n")

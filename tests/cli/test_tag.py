@@ -202,7 +202,9 @@ def test_d4_what_is_no_text(run: Run, tag: Any) -> None:
     assert "bigcode: error[input]: gone.py: No such file" in done.stderr
     alone = tag("image.png")
     assert (alone.status, alone.stdout) == (3, b"")
-    assert alone.stderr == "bigcode: error[binary]: image.png: NUL byte at offset 6: not a text\n"
+    assert (
+        alone.stderr == "bigcode: error[binary]: image.png: NUL byte at offset 6: a binary file\n"
+    )
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"  \t\r\n", b"\xef\xbb\xbf"])

@@ -150,10 +150,13 @@ def test_strict_refuses_a_search_that_skipped_a_file(run: Run, tmp_path: Path) -
     (run.folder / "b.png").write_bytes(b"\x89PNG\0")
     (run.folder / "empty.py").write_bytes(b"")
     done = run("tag", "-m", model, ".")
-    assert (done.status, done.stderr) == (0, "bigcode: note: 1 of 3 files skipped (1 binary)\n")
+    assert (done.status, done.stderr) == (
+        0,
+        "bigcode: note: 1 of 3 files skipped (1 binary), 1 empty\n",
+    )
     done = run("tag", "-m", model, "--strict", ".")
     assert (done.status, done.stdout) == (3, b"")
-    assert "error[not-judged]: --strict: 1 of 3 files skipped (1 binary)" in done.stderr
+    assert "error[not-judged]: --strict: 1 of 3 files skipped (1 binary), 1 empty" in done.stderr
     (run.folder / "b.png").unlink()
     assert run("tag", "-m", model, "--strict", ".").status == 0
 

@@ -243,7 +243,7 @@ def test_what_cannot_be_written_is_an_error_and_the_others_are_done(run: Run, re
     assert done.status == 3
     assert "error[in-place]: hard.py: has 2 names" in done.stderr
     assert "error[input]: gone.py: No such file" in done.stderr
-    assert "note: binary.py: skipped: NUL byte at offset 3: not a text" in done.stderr
+    assert "note: binary.py: skipped: NUL byte at offset 3: a binary file" in done.stderr
     assert (run.folder / "hard.py").read_bytes() == b"x AB"
     assert (run.folder / "binary.py").read_bytes() == b"AB \0"
     assert (run.folder / "good.py").read_bytes() == b"x <KEY>"

@@ -206,6 +206,18 @@ def test_what_something_else_ends_is_trimmed_too(
     )
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_loop_that_is_cut_leaves_no_blank_line_before_the_suffix(end: str) -> None:
+    """Its line ends with the break that follows the gap."""
+    for suffix, last in ((f"{end}main()", ""), (f"  {end}", ""), ("main()", end)):
+        gap = GapSides.of("def f():\n    ", suffix)
+        written = ("go(1)" + end) * 20
+        shown = f"go(1){end}go(1){last}"
+        for pieces in ([written.encode()], [bytes([byte]) for byte in written.encode()]):
+            stop = TextStop(overlap=SuffixOverlap(gap))
+            assert (_run(stop, *pieces), stop.reason) == (shown, FinishReason.REPETITION)
+
+
 def _gaps(text: str, count: int) -> Iterator[tuple[str, str, str]]:
     """Gaps as people leave them: the end of a line, or a few whole lines."""
     draw = random.Random(1)

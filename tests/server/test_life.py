@@ -215,6 +215,7 @@ def test_in_the_background(server: Server, folder: Path, runtime: Path) -> None:
         assert run("ps", "--format", "json", env=environment).json["running"]
         again = run("serve", "--background", env=environment)
         assert (again.status, "already running" in again.stderr) == (3, True)
+        assert again.stderr.endswith("hint: bigcode ps shows it, bigcode stop ends it\n")
     finally:
         assert run("stop", env=environment).status == 0
 

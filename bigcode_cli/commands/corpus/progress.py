@@ -71,13 +71,13 @@ class RowProgress:
         """What is shown after some time."""
         rows, tokens, failed = now
         rate = (rows - self._before[0]) / seconds if seconds else 0.0
-        left = _duration((self._total - rows) / rate) if rate else "unknown time"
+        left = f"{_duration((self._total - rows) / rate)} left" if rate else "time left unknown"
         speed = (tokens - self._before[1]) / seconds if seconds else 0.0
         parts = [
             f"{rows:,} of {self._total:,} rows",
             f"{tokens:,} tokens",
             f"{speed:,.0f} tokens/s",
-            f"{left} left",
+            left,
         ]
         if failed:
             parts.append(f"{failed:,} failed")

@@ -88,7 +88,9 @@ def score(  # noqa: PLR0913  # one dataclass for each group of options
 
     totals = run.execute(texts, load)
     if totals.counts["failed"] and table.worst is None and table.format is TableFormat.TEXT:
-        notes.note("add --worst 10 to see the most surprising lines")
+        # In a git hook there is no command line to add it to.
+        call = "run `bigcode score --staged --worst 10`" if staged else "add --worst 10"
+        notes.note(f"{call} to see the most surprising lines")
     status = totals.exit_status(strict=gates.strict, exit_zero=gates.exit_zero)
     if status is not ExitStatus.DONE:
         raise typer.Exit(status)

@@ -80,8 +80,9 @@ def _await_ready(process: subprocess.Popen[bytes]) -> bool:
 def _failure(log: Path) -> Failure:
     """The last error line of a server that did not start, as an error of this process."""
     lines = log.read_text("utf-8", "replace").splitlines()
-    errors = [line for line in lines if line.startswith("bigcode: error[")]
-    if not errors:
+    places = [at for at, line in enumerate(lines) if line.startswith("bigcode: error[")]
+    if not places:
         return Failure("server", f"the server has ended; see {log}")
-    slug, _, message = errors[-1].removeprefix("bigcode: error[").partition("]: ")
-    return Failure(slug, message)
+    slug, _, message = lines[places[-1]].removeprefix("bigcode: error[").partition("]: ")
+    hints = [line for line in lines[places[-1] + 1 :][:1] if line.startswith("hint: ")]
+    return Failure(slug, message, hint=hints[0].removeprefix("hint: ") if hints else None)

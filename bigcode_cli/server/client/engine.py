@@ -21,6 +21,7 @@ TIMEOUT_SECONDS = 120.0
 _ATTEMPTS = 4
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 8.0
 _BUSY = frozenset({429, 502, 503, 504})
+_NOBODY = "no server listens there; `bigcode serve --port PORT` starts one"
 _REFUSED = frozenset({400, 422, 500})
 _LONGEST_LINE = 1 << 24
 _DATA = b"data:"
@@ -110,7 +111,7 @@ class Engine:
         data = None if body is None else json.dumps(body).encode()
         retries = _Retries()
         pause: float | None = 0.0
-        why = "cancelled"
+        why, hint = "cancelled", None
         while pause is not None and not self._closed.wait(pause):
             connection = self._connection()
             try:
@@ -119,6 +120,7 @@ class Engine:
             except (OSError, http.client.HTTPException) as error:
                 self._end(connection)
                 why, pause = reason_of(error), retries.after_break()
+                hint = _NOBODY if isinstance(error, ConnectionRefusedError) else None
                 continue
             if response.status == http.client.OK:
                 return connection, response
@@ -128,7 +130,7 @@ class Engine:
                 raise RefusedPromptError(why)
             busy = response.status in _BUSY
             pause = retries.after_busy(response.getheader("Retry-After", "")) if busy else None
-        raise self._failure(why)
+        raise self._failure(why, hint)
 
     def _connection(self) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
@@ -149,8 +151,8 @@ class Engine:
             raise self._failure("its answer is no JSON object")
         return document
 
-    def _failure(self, why: str) -> Failure:
-        return Failure("server", f"{self.url}: {why}")
+    def _failure(self, why: str, hint: str | None = None) -> Failure:
+        return Failure("server", f"{self.url}: {why}", hint=hint)
 
 
 class _Retries:

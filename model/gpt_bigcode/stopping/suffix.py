@@ -126,6 +126,11 @@ class SuffixOverlap:
         self._crossed: int | None = None  # the first bracket too many on the line
         self._pending: int | None = None  # where a line that tells little begins
 
+    @property
+    def begins_a_line(self) -> bool:
+        """Whether nothing is left of the cursor's line after it, but a line break."""
+        return "\n" in self._gap.lead
+
     def feed(self, text: str) -> Cut | None:
         """See `text_stop.Watcher`."""
         for char in text:

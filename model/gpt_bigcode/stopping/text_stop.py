@@ -127,7 +127,9 @@ class TextStop:
         self.reason: FinishReason | None = None
         self._overlap = overlap
         self._characters = Utf8Stream()
-        self._watchers: list[Watcher] = [RepetitionGuard()]
+        self._watchers: list[Watcher] = [
+            RepetitionGuard(breaks=overlap is None or not overlap.begins_a_line)
+        ]
         if stops:
             self._watchers.append(StopMatcher(stops))
         if scope is not None:
@@ -212,8 +214,14 @@ class RepetitionGuard:
     _COPIES, _LINES, _CHARACTERS, _TABLE_LINES, _BLOCK = 5, 10, 96, 100, 16
     _WORD = re.compile(r"\b[^\W\d]")
 
-    def __init__(self) -> None:
+    def __init__(self, *, breaks: bool = True) -> None:
+        """Begin a text.
+
+        Args:
+            breaks: whether the line break after what stays is kept; False where one follows.
+        """
         self.safe = 0
+        self._after = 0 if breaks else 1
         self._lines: list[str] = []
         self._ends: list[int] = []  # where each line ends, its line break included
         self._runs = [0] * (self._BLOCK + 1)  # by block size: lines that equal the one a block up
@@ -277,8 +285,9 @@ class RepetitionGuard:
         """A block of `size` lines that occurs twice or more."""
         lines = self._runs[size] + size
         if not any(self._statements[-size:]):
-            return Cut(self._seen, self._seen) if lines >= self._TABLE_LINES else None
-        second = self._ends[len(self._lines) - lines + 2 * size - 1]
+            place = self._seen - self._after
+            return Cut(self._seen, place) if lines >= self._TABLE_LINES else None
+        second = self._ends[len(self._lines) - lines + 2 * size - 1] - self._after
         wide = self._seen - self._ends[-lines] + len(self._lines[-lines]) >= self._CHARACTERS
         if lines >= self._COPIES * size and (wide or lines >= self._LINES):
             return Cut(self._seen, second)
