@@ -152,13 +152,14 @@ def test_nobody_at_a_servers_address_is_said_with_a_way_out(run: Run) -> None:
 
 
 def test_files_that_were_left_out_are_counted_in_words(run: Run) -> None:
-    for name, data in {
+    texts: dict[str, str | bytes] = {
         "a.py": "a = 1\n",
         "empty.py": "",
         "latin.py": b"caf\xe9\n",
         "wide.ps1": "$a = 1\n".encode("utf-16"),
         "x.bin": b"a\0",
-    }.items():
+    }
+    for name, data in texts.items():
         run.write(name, data)
     done = run("classify", "--strict", ".")
     said = "3 of 5 files skipped (2 not UTF-8, 1 binary), 1 empty"

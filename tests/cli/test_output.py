@@ -93,13 +93,13 @@ def test_a_terminal_as_stdin_is_a_usage_error_at_once(arguments: tuple[str], run
     ]
 
 
-def _in_a_terminal(run: Run, *arguments: str) -> tuple[str, int]:
+def _in_a_terminal(run: Run, *arguments: str, **variables: str) -> tuple[str, int]:
     """Run with all three streams at a terminal; give what it showed, and the status."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [BIGCODE, *arguments],
         cwd=run.folder,
-        env=dict(run.environment),
+        env={**run.environment, **variables},
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -212,11 +212,10 @@ def test_json_is_ascii_and_strict(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("columns", [20, 80, 200])
 def test_a_table_never_breaks_a_name_or_a_path(run: Run, columns: int) -> None:
     """Folded at its edge, it could be neither read nor copied."""
-    run.environment["COLUMNS"] = str(columns)
-    shown, status = _in_a_terminal(run, "models", "list", "--available")
+    shown, status = _in_a_terminal(run, "models", "list", "--available", COLUMNS=str(columns))
     assert status == 0
     for word in ("granite-20b-code-base", "ibm-granite/granite-20b-code-base", "HF_TOKEN", "164M"):
         assert f" {word} " in f" {shown} ".replace("\n", " ")
-    shown, status = _in_a_terminal(run, "cache", "list")
+    shown, status = _in_a_terminal(run, "cache", "list", COLUMNS=str(columns))
     assert status == 0
     assert "bigcode/prefixes" in shown
