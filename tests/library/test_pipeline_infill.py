@@ -164,7 +164,7 @@ def test_c1_every_special_token_ends_the_text(typing: Typing, tokenizer: CodeTok
 
 def test_c1_a_loop_is_cut(typing: Typing) -> None:
     choice = typing("go(x)\n" * 30).infill("x\n", "\nend(x)\n").choices[0]
-    assert (choice.text, choice.finish_reason) == ("go(x)\ngo(x)\n", FinishReason.REPETITION)
+    assert (choice.text, choice.finish_reason) == ("go(x)\ngo(x)", FinishReason.REPETITION)
 
 
 def test_c2_a_spelled_special_token_is_text(typing: Typing) -> None:

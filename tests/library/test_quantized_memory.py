@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from gpt_bigcode.checkpoint.tensor_index import Task, tensor_shapes
 from gpt_bigcode.config import GPTBigCodeConfig
+from gpt_bigcode.quantization.linear import Int8Forms
 from reference_models import tiny_fields
 
 # The kernel counts the peak of resident memory; writing 5 starts the count anew.
@@ -44,7 +45,8 @@ print(json.dumps(report))
 """
 # Large enough that what PyTorch takes once for all does not count.
 WIDTH, INNER, LAYERS, VOCABULARY = 1024, 4096, 10, 4096
-MATRICES = LAYERS * (WIDTH * (WIDTH + 128) + WIDTH * WIDTH + 2 * WIDTH * INNER)
+SHAPES = ((WIDTH + 128, WIDTH), (WIDTH, WIDTH), (INNER, WIDTH), (WIDTH, INNER))
+MATRICES = LAYERS * sum(outputs * inputs for outputs, inputs in SHAPES)
 
 
 def write_checkpoint(folder: Path, **sizes: int) -> Path:
@@ -55,6 +57,13 @@ def write_checkpoint(folder: Path, **sizes: int) -> Path:
     save_file(tensors, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(fields), encoding="utf-8")
     return folder
+
+
+def second_forms() -> int:
+    """Bytes of the matrices that both kernels use; of a kept file only what is used is read."""
+    forms = {shape: Int8Forms.of(*shape) for shape in SHAPES}
+    both = [shape for shape, form in forms.items() if form.fbgemm and form.onednn]
+    return LAYERS * sum(outputs * inputs for outputs, inputs in both)
 
 
 def test_peak_of_memory(tmp_path: Path) -> None:
@@ -74,5 +83,7 @@ def test_peak_of_memory(tmp_path: Path) -> None:
     int8, int4 = MATRICES + head, MATRICES * 4.5 / 8 + head
     for name, (peak, kept) in measured.items():
         weights = int8 if name.startswith("int8") else int4
+        if name.startswith("int8 False"):
+            weights += second_forms()
         assert peak <= 1.15 * max(kept, weights), (measured, weights)
         assert kept <= 1.15 * weights, (measured, weights)
