@@ -40,8 +40,8 @@ check: $(VENV)/.tested  ## lint, format, types, layers, generated files
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	@# Twice, because two folders of tests have a conftest of their own.
-	$(BIN)/mypy --explicit-package-bases --exclude tests/server tests scripts benchmarks model/training
-	$(BIN)/mypy --explicit-package-bases tests/server
+	$(BIN)/mypy --exclude tests/server tests scripts benchmarks model/training
+	$(BIN)/mypy tests/server
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/generate_reference.py --check
 

@@ -68,7 +68,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = files.setdefault(item.path, []) if item.get_closest_marker("slow") else rest
         group.append(item)
     shares: list[list[pytest.Item]] = [[] for _ in range(workers)]
-    for group in sorted(files.values(), key=len, reverse=True):
+    for group in sorted(files.values(), key=_weight, reverse=True):
         min(shares, key=len).extend(group)
     size = -(-len(items) // workers)
     dealt: list[pytest.Item] = []
@@ -77,6 +77,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         dealt += share + rest[:missing]
         del rest[:missing]
     items[:] = dealt + rest
+
+
+def _weight(group: list[pytest.Item]) -> tuple[bool, int]:
+    """How early a file's slow tests begin: first those that may take longer than others may."""
+    return group[0].get_closest_marker("timeout") is not None, len(group)
 
 
 @pytest.fixture
