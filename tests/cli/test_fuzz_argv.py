@@ -3,15 +3,13 @@
 BIGCODE_FUZZ_SECONDS is how long each command is tried; without it, a few seeded cases are.
 """
 
-import os
 import random
 import re
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fuzzing import seeds
 from program import Run
 
 pytestmark = pytest.mark.slow
@@ -58,16 +56,6 @@ def _words(command: str, flags: list[str], draw: random.Random) -> list[str | by
     return words
 
 
-def _numbers() -> Iterator[int]:
-    """Seeds of the cases to try, as long as there is time."""
-    seconds = float(os.environ.get("BIGCODE_FUZZ_SECONDS", "0"))
-    end = time.monotonic() + seconds
-    number = 0
-    while time.monotonic() < end if seconds else number < CASES:
-        yield number
-        number += 1
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_words(command: str, run: Run, tiny_checkpoint: Path) -> None:
     run.write("a.py", "x = 1\n")
@@ -76,7 +64,7 @@ def test_words(command: str, run: Run, tiny_checkpoint: Path) -> None:
     shown = run(*command.split(), "--help").stdout.decode()
     flags = sorted({*re.findall(r"--[a-z][a-z-]+", shown)} - NEVER)
     limits = {"BIGCODE_MAX_TOKENS": "1", "HF_ENDPOINT": "http://127.0.0.1:1"}
-    for number in _numbers():
+    for number in seeds(CASES):
         words = _words(command, flags, random.Random(f"{command} {number}"))
         if command == "serve":  # one that is refused, whatever else it is told
             words += ["--port", "65536"]

@@ -4,17 +4,16 @@ BIGCODE_FUZZ_SECONDS is how long each kind of request is tried; without it, a fe
 """
 
 import json
-import os
 import random
 import socket
 import struct
-import time
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
 import pytest
 
+from fuzzing import seeds
 from program import TIMEOUT_SECONDS
 from served import Server
 
@@ -124,20 +123,10 @@ def _body(seed: dict[str, Any], draw: random.Random) -> bytes:
     return data
 
 
-def _numbers(count: int) -> Iterator[int]:
-    """Seeds of the cases to try, as long as there is time."""
-    seconds = float(os.environ.get("BIGCODE_FUZZ_SECONDS", "0"))
-    end = time.monotonic() + seconds
-    number = 0
-    while time.monotonic() < end if seconds else number < count:
-        yield number
-        number += 1
-
-
 @pytest.mark.parametrize("name", BODIES)
 def test_bodies(brief: Server, name: str) -> None:
     path, _, _ = name.partition(" ")
-    for number in _numbers(CASES):
+    for number in seeds(CASES):
         body = _body(BODIES[name], random.Random(f"{name} {number}"))
         status, answer = brief.ask_raw("POST", path, body)
         said = (name, number, body[:400], status, answer[:300])
@@ -239,7 +228,7 @@ def _talk(server: Server, draw: random.Random) -> bytes:
 
 
 def test_connections(brief: Server) -> None:
-    for number in _numbers(5 * CASES):
+    for number in seeds(5 * CASES):
         received = _talk(brief, random.Random(number))
         said = (number, received[:500])
         assert not received or received.startswith(b"HTTP/1."), said

@@ -4,16 +4,15 @@ BIGCODE_FUZZ_SECONDS is how long this goes on; without it, a few seeded conversa
 """
 
 import json
-import os
 import random
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fuzzing import seeds
 from program import BIGCODE, TIMEOUT_SECONDS
 from served import Server
 
@@ -127,21 +126,12 @@ def _heard(stream: Any) -> Iterator[dict[str, Any]]:
         yield json.loads(stream.read(size))
 
 
-def _numbers() -> Iterator[int]:
-    seconds = float(os.environ.get("BIGCODE_FUZZ_SECONDS", "0"))
-    end = time.monotonic() + seconds
-    number = 0
-    while time.monotonic() < end if seconds else number < CONVERSATIONS:
-        yield number
-        number += 1
-
-
 def test_conversations(brief: Server, folder: Path, tiny_checkpoint: Path) -> None:
     hello = {"id": 1, "method": "initialize", "params": {"processId": None, "rootUri": None}}
     hello["params"]["capabilities"] = {}  # type: ignore[index]
     begin = _framed({"jsonrpc": "2.0", **hello})
     begin += _framed({"jsonrpc": "2.0", "method": "initialized", "params": {}})
-    for number in _numbers():
+    for number in seeds(CONVERSATIONS):
         draw = random.Random(number)
         data, asked = _conversation(draw)
         with subprocess.Popen(
