@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from lsprotocol import types
 
@@ -136,8 +136,10 @@ class _Newest:
                 del self._latest[uri]
 
 
-class _Completer:
-    """Fills in at the cursor."""
+class _DocumentWork:
+    """Work on open documents; of each document only the newest request is answered."""
+
+    delay_seconds: ClassVar[float]
 
     def __init__(
         self,
@@ -148,7 +150,13 @@ class _Completer:
     ) -> None:
         self._server, self._documents = server, documents
         self._models, self._features = models, features
-        self._newest = _Newest(COMPLETION_DELAY_SECONDS)
+        self._newest = _Newest(self.delay_seconds)
+
+
+class _Completer(_DocumentWork):
+    """Fills in at the cursor."""
+
+    delay_seconds = COMPLETION_DELAY_SECONDS
 
     async def text(self, params: Any) -> str:
         """What belongs at the cursor; empty if there is nothing, or a newer request.
@@ -178,19 +186,10 @@ class _Completer:
         return word, types.Range(document.position(offset - len(word)), document.position(offset))
 
 
-class _Inspector:
+class _Inspector(_DocumentWork):
     """Publishes what was found in documents."""
 
-    def __init__(
-        self,
-        server: EditorServer,
-        documents: Mapping[str, Document],
-        models: Models,
-        features: Features,
-    ) -> None:
-        self._server, self._documents = server, documents
-        self._models, self._features = models, features
-        self._newest = _Newest(DIAGNOSTICS_DELAY_SECONDS)
+    delay_seconds = DIAGNOSTICS_DELAY_SECONDS
 
     async def inspect(self, uri: str) -> None:
         """Look at a document when nothing was typed for a while."""
